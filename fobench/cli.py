@@ -1,0 +1,190 @@
+"""The commands. Each imports what it needs when it is called, so that help answers at once."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fobench import __version__
+from fobench.errors import UserError
+
+if TYPE_CHECKING:
+    from fobench.sweep import Plan
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+data_root_option = click.option(
+    "--data-root",
+    type=FOLDER,
+    help="Where prepared data sets lie.  [default: $FOBENCH_DATA, else ~/.cache/fobench]",
+)
+
+
+@contextmanager
+def mistakes_as_messages() -> Iterator[None]:
+    """Tell the user's mistakes, a line each, and leave with exit status 2."""
+    try:
+        yield
+    except UserError as error:
+        for problem in error.problems:
+            click.echo(f"Error: {problem}", err=True)
+        sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Does freezing layers while training pay off? Train with and without, and compare.
+
+    \b
+    fobench run configs/quick/densenet.toml
+    fobench plot results/quick-densenet -o figure.png
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+
+@main.command()
+@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override an option of the configs, such as train.epochs=3.",
+)
+@click.option("--only", metavar="PATTERN", help="Only runs whose id holds this text or pattern.")
+@click.option(
+    "--results",
+    type=FOLDER,
+    default="results",
+    show_default=True,
+    help="Where the experiments' folders go.",
+)
+@data_root_option
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option("--dry-run", is_flag=True, help="List the runs and stop.")
+@click.option(
+    "--estimate", is_flag=True, help="Measure a few steps, predict hours and disk, and stop."
+)
+@click.option("--force", is_flag=True, help="Train finished runs anew.")
+def run(
+    configs: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    only: str | None,
+    results: Path,
+    data_root: Path | None,
+    device: str,
+    dry_run: bool,
+    estimate: bool,
+    force: bool,
+) -> None:
+    """Train the runs of CONFIGS that are not finished yet, one after another."""
+    from fobench import config, datasets, sweep
+
+    with mistakes_as_messages():
+        experiments = config.load_all(configs, overrides)
+        plans = sweep.plan_all(experiments, results, datasets.data_root(data_root), only)
+        if dry_run:
+            print_plans(plans)
+        elif estimate:
+            print_estimates(plans, device)
+        elif not sweep.carry_out(plans, device, force):
+            sys.exit(1)
+
+
+def print_plans(plans: "list[Plan]") -> None:
+    from fobench.sweep import data_note
+
+    for plan in plans:
+        click.echo(f"{plan.experiment.name} on {data_note(plan)}: {len(plan.chosen)} runs")
+        for each in plan.chosen:
+            state = "finished" if plan.is_finished(each) else "to do"
+            click.echo(f"  {state:8}  {each.total_steps:7,} steps  {each.id}")
+
+
+def print_estimates(plans: "list[Plan]", device: str) -> None:
+    from fobench.device import choose
+    from fobench.estimate import estimate
+
+    here = choose(device)
+    estimates = {plan.experiment.name: estimate(plan, here) for plan in plans}
+    for name, each in estimates.items():
+        click.echo(
+            f"{name}: {each.runs} runs to do, about {each.seconds / 3600:.2f} hours "
+            f"on {here.type}, {each.disk_bytes / 1e6:.1f} MB of results"
+        )
+    total = sum(each.seconds for each in estimates.values()) / 3600
+    disk = sum(each.disk_bytes for each in estimates.values()) / 1e6
+    click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results")
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+@click.option(
+    "--kind",
+    type=click.Choice(["speedup-error", "curves"]),
+    default="speedup-error",
+    show_default=True,
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The figure: .png, .svg or .pdf.  [default: KIND.svg in the first DIR]",
+)
+def plot(folders: tuple[Path, ...], kind: str, output: Path | None) -> None:
+    """Draw the results of the experiments in DIR, such as results/quick-densenet."""
+    from fobench import plot as figures
+
+    with mistakes_as_messages():
+        panels, notes = figures.read_panels(folders)
+        for note in notes:
+            click.echo(f"Note: {note}", err=True)
+        output = output or folders[0] / f"{kind}.svg"
+        figures.draw(panels, kind, output)
+        click.echo(output)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@data_root_option
+def data(names: tuple[str, ...], data_root: Path | None) -> None:
+    """Prepare the data sets NAME (cifar10, cifar100); without a name, list what is prepared."""
+    from fobench import datasets
+
+    root = datasets.data_root(data_root)
+    with mistakes_as_messages():
+        for name in names:
+            from fobench.prepare import prepare
+
+            click.echo(prepare(name, root))
+        if not names:
+            print_prepared(root)
+
+
+def print_prepared(root: Path) -> None:
+    from fobench import datasets
+    from fobench.prepare import SOURCES
+
+    found = sorted(root.glob("*.npz"))
+    click.echo(f"{len(found)} prepared in {root}")
+    for path in found:
+        try:
+            each = datasets.open_npz(path)
+        except UserError as error:
+            click.echo(f"  {path.stem}: damaged: {error}")
+            continue
+        size = "x".join(str(side) for side in each.image_shape)
+        click.echo(
+            f"  {each.name}: {len(each.train_images):,} training and {len(each.test_images):,} "
+            f"test images, {size}, {len(each.classes)} classes, fingerprint {each.fingerprint}"
+        )
+    others = [name for name in SOURCES if root / f"{name}.npz" not in found]
+    if others:
+        click.echo(f"not prepared: {', '.join(others)} (fobench data NAME downloads and prepares)")
+    click.echo(f"always there: {datasets.SYNTHETIC} (generated)")

@@ -1,0 +1,240 @@
+"""Experiments: what a TOML file may say, and reading one with all its mistakes named at once."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fobench.errors import UserError
+from fobench.models.families import FAMILIES, ModelOptions
+from fobench.options import option, read, read_grid, show, unknown_key
+from fobench.schedule import SCALINGS
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class ExperimentOptions:
+    """[experiment]"""
+
+    name: str = option()
+    seeds: tuple[int, ...] = option((0,), at_least=0, at_most=2**31 - 1)
+    repeats: int = option(1, at_least=1, at_most=1000)
+
+    def problems(self) -> Iterable[str]:
+        if not NAME.fullmatch(self.name):
+            yield (
+                f"name = {show(self.name)}: give letters, digits, '.', '_' and '-' alone, "
+                "a letter or digit first; it names a folder of results"
+            )
+        if len(set(self.seeds)) < len(self.seeds):
+            yield f"seeds = {list(self.seeds)}: give each seed once"
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """[data]"""
+
+    dataset: tuple[str, ...] = option()
+    augment: str = option("random", one_of=("random", "none"))
+    validation: int = option(0, at_least=0)
+    train_size: int | None = option(None, at_least=2)
+    test_size: int | None = option(None, at_least=1)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """[train]"""
+
+    epochs: int = option(at_least=1, at_most=1_000_000)
+    batch_size: int = option(at_least=2, at_most=1_000_000)
+    lr: float = option(0.1, above=0)
+    momentum: float = option(0.9, at_least=0, at_most=1)
+    nesterov: bool = option(True)
+    weight_decay: float = option(1e-4, at_least=0)
+    deterministic: bool = option(False)
+
+    def problems(self) -> Iterable[str]:
+        if self.nesterov and self.momentum == 0:
+            yield "momentum = 0.0: Nesterov momentum needs more than 0, or set nesterov = false"
+
+
+@dataclass(frozen=True)
+class BaselineOptions:
+    """[[method]] name = "baseline": plain cosine annealing; a share below 1 is a shorter one."""
+
+    epoch_share: float = option(1.0, above=0, at_most=1)
+
+    def slug(self) -> str:
+        return f"baseline{share_slug(self.epoch_share)}"
+
+
+@dataclass(frozen=True)
+class FreezeOutOptions:
+    """[[method]] name = "freezeout": see `fobench.freezeout.FreezeOut`."""
+
+    scaling: str = option("cubic", one_of=tuple(SCALINGS))
+    scale_lr: bool = option(True)
+    t0: float = option(0.8, above=0, at_most=1)
+    epoch_share: float = option(1.0, above=0, at_most=1)
+
+    def slug(self) -> str:
+        scaled = "scaled" if self.scale_lr else "unscaled"
+        share = share_slug(self.epoch_share)
+        return f"freezeout-{self.scaling}-{scaled}-t{self.t0:.2f}{share}"
+
+
+def share_slug(epoch_share: float) -> str:
+    return "" if epoch_share == 1 else f"-share{epoch_share:.2f}"
+
+
+MethodOptions = BaselineOptions | FreezeOutOptions
+METHODS: dict[str, type[MethodOptions]] = {
+    "baseline": BaselineOptions,
+    "freezeout": FreezeOutOptions,
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked config. `model` and each of `methods` are (name, options)."""
+
+    name: str
+    seeds: tuple[int, ...]
+    repeats: int
+    data: DataOptions
+    model: tuple[str, ModelOptions]
+    train: TrainOptions
+    methods: tuple[tuple[str, MethodOptions], ...]
+
+
+TABLES = ("experiment", "data", "model", "train", "method")
+
+
+def load_all(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Experiment]:
+    """Read several configs. Raises UserError with the mistakes of all of them."""
+    experiments, problems = [], []
+    for path in paths:
+        try:
+            experiments.append(load(path, overrides))
+        except UserError as error:
+            problems += error.problems
+    names = [experiment.name for experiment in experiments]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(
+            f"{names.count(name)} of the configs are named {name}: give each its own name"
+        )
+    if problems:
+        raise UserError(problems)
+    return experiments
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read a config, with `table.key=value` overrides. Raises UserError with all its mistakes."""
+    tables = parse(path)
+    problems = override(tables, overrides)
+    problems += [
+        f"{unknown_key(key, dict.fromkeys(TABLES), 'table')}" for key in tables if key not in TABLES
+    ]
+    options = {}
+    for name, cls in (
+        ("experiment", ExperimentOptions),
+        ("data", DataOptions),
+        ("train", TrainOptions),
+    ):
+        table, wrong = plain_table(tables, name)
+        if not wrong:
+            options[name], wrong = read(cls, table, f"[{name}]")
+        problems += wrong
+    table, wrong = plain_table(tables, "model")
+    models = []
+    if not wrong:
+        models, wrong = read_named(FAMILIES, table, "[model]", grid=False)
+    problems += wrong
+    methods, wrong = read_methods(tables.get("method", []))
+    problems += wrong
+    if problems:
+        raise UserError(f"{path}: {problem}" for problem in problems)
+    experiment = options["experiment"]
+    return Experiment(
+        name=experiment.name,
+        seeds=experiment.seeds,
+        repeats=experiment.repeats,
+        data=options["data"],
+        model=models[0],
+        train=options["train"],
+        methods=tuple(dict.fromkeys(methods)),
+    )
+
+
+def parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: is not valid TOML: {error}") from error
+
+
+def override(tables: dict[str, Any], overrides: Iterable[str]) -> list[str]:
+    """Put `table.key=value` into the tables; the value is TOML, or else a bare string."""
+    problems = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        table, dot, name = key.strip().partition(".")
+        if not (equals and dot and name) or table not in TABLES:
+            problems.append(f"--set {text}: give table.key=value, such as train.epochs=3")
+        elif table == "method":
+            problems.append(f"--set {text}: methods are a list; choose among them with --only")
+        elif isinstance(tables.setdefault(table, {}), dict):
+            tables[table][name] = toml_value(value.strip())
+    return problems
+
+
+def toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def plain_table(tables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]]:
+    table = tables.get(name)
+    if table is None:
+        return {}, [f"[{name}] is missing"]
+    if not isinstance(table, dict):
+        return {}, [f"{name} = {show(table)}: give a table [{name}]"]
+    return table, []
+
+
+def read_methods(tables: Any) -> tuple[list[tuple[str, MethodOptions]], list[str]]:
+    if not (isinstance(tables, list) and tables and all(isinstance(each, dict) for each in tables)):
+        return [], ['give at least one table [[method]], such as name = "baseline"']
+    methods, problems = [], []
+    for number, table in enumerate(tables, start=1):
+        made, wrong = read_named(METHODS, table, f"[[method]] {number}:", grid=True)
+        methods += made
+        problems += wrong
+    return methods, problems
+
+
+def read_named(
+    registry: Mapping[str, type], table: dict[str, Any], where: str, grid: bool
+) -> tuple[list[tuple[str, Any]], list[str]]:
+    """Read a table whose `name` picks its options from a registry."""
+    name = table.get("name")
+    if name is None:
+        return [], [f"{where} name is missing: give one of {', '.join(registry)}"]
+    if not isinstance(name, str):
+        return [], [f"{where} name = {show(name)}: give one of {', '.join(registry)}"]
+    if name not in registry:
+        return [], [unknown_key(name, registry, f"{where} name")]
+    rest = {key: value for key, value in table.items() if key != "name"}
+    if grid:
+        made, problems = read_grid(registry[name], rest, where)
+    else:
+        one, problems = read(registry[name], rest, where)
+        made = [one]
+    return [(name, each) for each in made], problems

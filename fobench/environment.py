@@ -1,0 +1,71 @@
+"""On what machine, with what versions and at which commit a run was made."""
+
+import logging
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fobench
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "torchvision", "numpy")
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The environment as it stands in run.json."""
+    return {
+        "device": device.type,
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "versions": {"fobench": fobench.__version__} | {name: version(name) for name in PACKAGES},
+        **commit(),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as Linux tells it, else as Python does."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit() -> dict[str, Any]:
+    """The commit of this checkout, and whether its code was changed since; None if installed."""
+    package = Path(fobench.__file__).parent
+    try:
+        revision = git(package, "rev-parse", "HEAD")
+        # Results are written while a sweep runs; only changed code makes a run irreproducible.
+        return {"commit": revision, "dirty": bool(git(package, "status", "--porcelain", "--", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def git(folder: Path, *words: str) -> str:
+    ran = subprocess.run(
+        ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+    )
+    return ran.stdout.strip()
+
+
+def log_machine(device: torch.device) -> None:
+    machine = describe(device)
+    log.info(
+        "%s, %d threads, torch %s",
+        *(machine["gpu"] or machine["processor"], machine["threads"], machine["versions"]["torch"]),
+    )

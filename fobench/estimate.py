@@ -1,0 +1,84 @@
+"""How long the runs of a plan will take, and how much disk, from a few measured steps."""
+
+import json
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from fobench import cost, methods
+from fobench.clock import timed
+from fobench.data import Split
+from fobench.run import Run
+from fobench.sweep import Plan
+from fobench.train import build_network, evaluate, sgd
+
+STEPS = 5
+BYTES_PER_EPOCH = 250  # a row of epochs.csv, roundly
+BYTES_OF_RECORD = 3000  # run.json beside its unit table, roundly
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Training and evaluation of the runs that are not finished."""
+
+    runs: int
+    seconds: float
+    disk_bytes: int
+
+
+def estimate(plan: Plan, device: torch.device) -> Estimate:
+    """Measure a few steps of the plan's network and reckon its unfinished runs from them.
+
+    A run's seconds are those of its steps with nothing frozen, times its share of their FLOPs.
+    """
+    due = [run for run in plan.chosen if not plan.is_finished(run)]
+    if not due:
+        return Estimate(0, 0.0, 0)
+    step_seconds, image_seconds = measure(due[0], device)
+    seconds, disk_bytes = 0.0, 0
+    for run in due:
+        described = cost.describe(run)
+        flops = [unit["flops"] for unit in described["units"]]
+        freeze_steps = methods.freeze_steps(run, len(flops))
+        share = cost.run_flops(flops, freeze_steps, run.total_steps) / (
+            run.total_steps * cost.step_flops(flops, 0)
+        )
+        evaluated = run.data_used.validation_images * run.epochs + run.data_used.test_images
+        seconds += run.total_steps * step_seconds * share + evaluated * image_seconds
+        disk_bytes += BYTES_OF_RECORD + len(json.dumps(described)) + BYTES_PER_EPOCH * run.epochs
+    return Estimate(len(due), seconds, disk_bytes)
+
+
+def measure(run: Run, device: torch.device) -> tuple[float, float]:
+    """Seconds of a training step with nothing frozen, and of evaluating an image, on noise."""
+    network = build_network(run).to(device, memory_format=torch.channels_last)
+    optimizer = sgd(network.parameters(), run.train)
+    batch_size = min(run.train.batch_size, run.data_used.train_images)
+    split = noise(run, batch_size, device)
+    images, labels = split.batch(torch.arange(batch_size, device=device))
+
+    def train_steps() -> None:
+        network.train()
+        for _ in range(STEPS):
+            optimizer.zero_grad(set_to_none=True)
+            cross_entropy(network(images), labels).backward()
+            optimizer.step()
+
+    train_steps()
+    with timed(device) as training:
+        train_steps()
+    evaluate(network, split, batch_size)
+    with timed(device) as evaluation:
+        evaluate(network, split, batch_size)
+    return training.seconds / STEPS, evaluation.seconds / batch_size
+
+
+def noise(run: Run, count: int, device: torch.device) -> Split:
+    height, width, channels = run.data_used.image_shape
+    return Split(
+        images=torch.randint(0, 256, (count, height, width, channels), device=device).byte(),
+        labels=torch.zeros(count, dtype=torch.int64, device=device),
+        mean=torch.full((channels,), 128.0, device=device),
+        std=torch.full((channels,), 64.0, device=device),
+    )

@@ -1,0 +1,232 @@
+"""Figures from the files of finished runs. No torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fobench import stats
+from fobench.errors import UserError
+from fobench.results import RunResult, read_experiment
+
+SUFFIXES = (".png", ".svg", ".pdf")
+BASELINE = "black"
+SHORTER = "0.45"
+# Colours of Okabe and Ito, told apart by the colour-blind; shapes for print without colour.
+STRATEGIES: dict[tuple[str, bool], tuple[str, str]] = {
+    ("linear", False): ("#E69F00", "o"),
+    ("linear", True): ("#D55E00", "s"),
+    ("squared", False): ("#56B4E9", "v"),
+    ("squared", True): ("#CC79A7", "P"),
+    ("cubic", False): ("#009E73", "^"),
+    ("cubic", True): ("#0072B2", "D"),
+}
+LINES = ("-", "--", ":", "-.")
+PANEL_WIDTH, HEIGHT = 6.4, 5.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """An experiment read for a figure: its runs, a table of them, and a row a variant."""
+
+    name: str
+    runs: list[RunResult]
+    table: pd.DataFrame
+    summary: pd.DataFrame
+
+
+def read_panels(folders: Sequence[Path]) -> tuple[list[Panel], list[str]]:
+    """The experiments in the folders, and notes on what is left out.
+
+    Raises UserError for a folder without an experiment or without a finished run.
+    """
+    panels, notes = [], []
+    for folder in folders:
+        runs, more = read_experiment(folder)
+        notes += [f"{folder}: {note}" for note in more]
+        if not runs:
+            raise UserError([f"{folder} has no finished run to draw", *notes])
+        table = stats.table(runs)
+        panels.append(Panel(folder.name, runs, table, stats.summary(table)))
+    return panels, notes
+
+
+def draw(panels: Sequence[Panel], kind: str, path: Path) -> None:
+    """Draw the figure of that kind. Raises UserError for a file of an unknown kind."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: give a file that ends in {', '.join(SUFFIXES)}")
+    figure = KINDS[kind](panels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without dates and random ids the same results give the same file.
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    with matplotlib.rc_context({"svg.hashsalt": "fobench"}):
+        figure.savefig(path, dpi=160, metadata=metadata)
+
+
+def speedup_error(panels: Sequence[Panel]) -> Figure:
+    """Time saved against test error: a line a strategy, a point a t0; the shorter baselines."""
+    figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        summary = panel.summary.dropna(subset=["saved", "error"])
+        draw_baselines(ax, summary[summary["method"] == "baseline"])
+        for strategy, (colour, marker) in STRATEGIES.items():
+            points = summary[
+                (summary["method"] == "freezeout")
+                & (summary["scaling"] == strategy[0])
+                & (summary["scale_lr"] == strategy[1])
+            ].sort_values("t0")
+            style = {"color": colour, "marker": marker, "label": strategy_name(*strategy)}
+            if len(points):
+                line_with_intervals(ax, points, **style)
+                annotate(ax, points, [f"{t0:g}" for t0 in points["t0"]], colour)
+        ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
+        ax.set_xlabel("training time saved (% of the baseline's)")
+        ax.set_ylabel("test error after the last epoch (%)")
+        ax.set_title(title(panel), fontsize=9)
+        ax.margins(0.12)
+        ax.legend(title=interval_note(summary), title_fontsize=8, fontsize=8)
+    return figure
+
+
+def draw_baselines(ax: Axes, baselines: pd.DataFrame) -> None:
+    """The baseline, and the line of shorter ones that freezing has to beat."""
+    ordered = baselines.sort_values("epoch_share", ascending=False)
+    shorter = ordered[ordered["epoch_share"] < 1]
+    if len(shorter):
+        ax.plot(ordered["saved"], ordered["error"], color=SHORTER, linestyle="--", linewidth=1.2)
+        style = {"color": SHORTER, "marker": "X", "linestyle": "none"}
+        line_with_intervals(ax, shorter, label="baseline trained shorter", **style)
+        annotate(ax, shorter, [f"{share:.0%}" for share in shorter["epoch_share"]], "0.3")
+    whole = ordered[ordered["epoch_share"] == 1]
+    style = {"color": BASELINE, "marker": "*", "markersize": 12, "linestyle": "none"}
+    line_with_intervals(ax, whole, label="baseline", **style)
+
+
+def line_with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
+    """Points joined by a line, with the intervals that they have on both axes."""
+    bars = {}
+    for axis, column in (("xerr", "saved"), ("yerr", "error")):
+        low, high = points[f"{column}_low"].astype(float), points[f"{column}_high"].astype(float)
+        # NaN, for n = 1, draws no bar.
+        bars[axis] = [points[column] - low, high - points[column]]
+    ax.errorbar(points["saved"], points["error"], **bars, elinewidth=0.8, capsize=2, **style)
+
+
+def annotate(ax: Axes, points: pd.DataFrame, texts: Sequence[str], colour: str) -> None:
+    for x, y, text in zip(points["saved"], points["error"], texts, strict=True):
+        ax.annotate(
+            text, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8, color=colour
+        )
+
+
+def curves(panels: Sequence[Panel]) -> Figure:
+    """Error against epoch and against training seconds: a line a variant, its seeds' mean."""
+    figure = Figure(figsize=(2 * PANEL_WIDTH, HEIGHT * len(panels)), layout="constrained")
+    rows = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
+    for (by_epoch, by_time), panel in zip(rows, panels, strict=True):
+        measured = "val_error" if panel.runs[0].epochs[0].val_error is not None else "train_error"
+        for style, rows_of in styled_variants(panel):
+            mean = mean_curve(rows_of, measured)
+            by_epoch.plot(mean["epoch"], mean[measured], **style)
+            by_time.plot(mean["total_train_seconds"], mean[measured], **style)
+        name = {"val_error": "validation", "train_error": "training"}[measured]
+        by_epoch.set_ylabel(f"{name} error (%)")
+        by_epoch.set_xlabel("epochs trained")
+        by_time.set_xlabel("training time (s)")
+        by_epoch.set_title(title(panel), fontsize=9, loc="left")
+        by_time.legend(
+            title=f"mean of {seeds_note(panel)}",
+            title_fontsize=8,
+            fontsize=8,
+            loc="upper left",
+            bbox_to_anchor=(1, 1),
+        )
+    return figure
+
+
+def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:
+    """Mean over runs of one variant, by step, with the epochs trained as a fraction."""
+    frames = []
+    for run in runs:
+        frame = pd.DataFrame([vars(epoch) for epoch in run.epochs])
+        frame["epoch"] = frame["step"] / run.record["steps_per_epoch"]
+        frames.append(frame[["epoch", "total_train_seconds", measured]])
+    return pd.concat(frames).groupby(level=0).mean()
+
+
+def styled_variants(panel: Panel) -> list[tuple[dict[str, Any], list[RunResult]]]:
+    """Line style and runs of each variant, in the order of the experiment."""
+    by_variant: dict[str, list[RunResult]] = {}
+    for run, variant in zip(panel.runs, panel.table["variant"], strict=True):
+        by_variant.setdefault(variant, []).append(run)
+    seen: dict[str, int] = {}
+    styled = []
+    for _, row in panel.summary.iterrows():
+        colour, label = variant_style(row)
+        line = LINES[seen.get(colour, 0) % len(LINES)]
+        seen[colour] = seen.get(colour, 0) + 1
+        style = {"color": colour, "linestyle": line, "label": label, "linewidth": 1.5}
+        styled.append((style, by_variant[row["variant"]]))
+    return styled
+
+
+def variant_style(row: pd.Series) -> tuple[str, str]:
+    """Colour and label of a variant."""
+    if row["method"] == "baseline":
+        whole = row["epoch_share"] == 1
+        label = "baseline" if whole else f"baseline, {row['epoch_share']:.0%} of the steps"
+        return BASELINE if whole else SHORTER, label
+    colour, _ = STRATEGIES[row["scaling"], row["scale_lr"]]
+    return colour, f"{strategy_name(row['scaling'], row['scale_lr'])}, t0 = {row['t0']:g}"
+
+
+def strategy_name(scaling: str, scale_lr: bool) -> str:
+    return f"FreezeOut {scaling}, {'scaled' if scale_lr else 'unscaled'} rates"
+
+
+def title(panel: Panel) -> str:
+    """Network, data, sizes, epochs, seeds and device, in three lines."""
+    record = panel.runs[0].record
+    run, used = record["run"], record["run"]["data_used"]
+    asked = run["data"]["dataset"][0]
+    wanted = "" if Path(asked).stem == used["name"] else f" (for want of {asked})"
+    return (
+        f"{run['model']['title']} on {used['name']}{wanted}, "
+        f"augmentation: {run['data']['augment']}\n"
+        f"{used['train_images']:,} training images, {run['train']['epochs']} epochs, "
+        f"{used['test_images']:,} test images, {seeds_note(panel)}\n{device_note(panel)}"
+    )
+
+
+def device_note(panel: Panel) -> str:
+    devices = {
+        environment["gpu"] or f"{environment['processor']}, {environment['threads']} threads"
+        for environment in (run.record["environment"] for run in panel.runs)
+    }
+    return " and ".join(sorted(devices))
+
+
+def seeds_note(panel: Panel) -> str:
+    seeds = sorted(set(panel.table["seed"].tolist()))
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    return f"seeds {', '.join(str(seed) for seed in seeds)}"
+
+
+def interval_note(summary: pd.DataFrame) -> str:
+    """What the bars are and how many runs stand behind a point."""
+    counts = sorted(set(summary["n"].tolist()))
+    n = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    return f"n = {n}" + (", bars: 95 % intervals" if counts[-1] > 1 else ", so no interval")
+
+
+KINDS: dict[str, Callable[[Sequence[Panel]], Figure]] = {
+    "speedup-error": speedup_error,
+    "curves": curves,
+}

@@ -1,0 +1,185 @@
+"""The files of a run, written and read: `epochs.csv`, `run.json`; and `experiment.json`.
+
+Standard library alone. Every file is replaced as a whole, so that a reader never sees half of one.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fobench.errors import UserError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of epochs.csv.
+
+    Errors are in percent. `train_*` are means over the epoch's (augmented) images while they were
+    trained on; `frozen_units` and `cached_units` as at the epoch's end; validation after each
+    epoch, test after the last; None where there is none. `peak_memory_bytes` is the device's, or
+    on the CPU the process's.
+    """
+
+    epoch: int
+    step: int
+    frozen_units: int
+    cached_units: int
+    train_loss: float
+    train_error: float
+    val_loss: float | None
+    val_error: float | None
+    test_loss: float | None
+    test_error: float | None
+    train_seconds: float
+    total_train_seconds: float
+    train_cpu_seconds: float
+    eval_seconds: float
+    images_per_second: float
+    cache_bytes: int
+    peak_memory_bytes: int
+
+
+COLUMNS = tuple(field.name for field in fields(Epoch))
+WHOLE = frozenset(field.name for field in fields(Epoch) if field.type is int)
+# What varies when the same run is repeated on the same machine.
+VOLATILE = frozenset(
+    {
+        "train_seconds",
+        "total_train_seconds",
+        "train_cpu_seconds",
+        "eval_seconds",
+        "images_per_second",
+        "peak_memory_bytes",
+    }
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run as its folder tells it."""
+
+    id: str
+    record: dict[str, Any]
+    epochs: list[Epoch]
+
+    @property
+    def finished(self) -> bool:
+        return self.record["status"] == "finished"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file as a whole, and not before the new content is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for epoch in epochs:
+        writer.writerow("" if cell is None else cell for cell in asdict(epoch).values())
+    write_text(folder / "epochs.csv", text.getvalue())
+
+
+def read_epochs(folder: Path) -> list[Epoch]:
+    """Raises UserError for a file that is missing, cut short or not of this format."""
+    path = folder / "epochs.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [Epoch(**{name: read_cell(name, row[name]) for name in COLUMNS}) for row in rows]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error!r})") from error
+
+
+def read_cell(name: str, text: str) -> int | float | None:
+    if text == "":
+        return None
+    return int(text) if name in WHOLE else float(text)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write run.json."""
+    write_json(folder / "run.json", {"format": FORMAT, **record})
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Raises UserError for a run.json that is missing, damaged or of another format."""
+    record = read_json(folder / "run.json")
+    if record.get("format") != FORMAT:
+        raise UserError(
+            f"{folder / 'run.json'} has format {record.get('format')!r}, this fobench reads "
+            f"{FORMAT}: use the fobench that wrote it, or move the folder away"
+        )
+    if not isinstance(record.get("status"), str):
+        raise UserError(f"{folder / 'run.json'} has no status: delete the folder to run it anew")
+    return record
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): delete it to have it made anew"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no table: delete it to have it made anew")
+    return content
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has ended well. Raises UserError where its record cannot be read."""
+    return (folder / "run.json").exists() and read_record(folder)["status"] == "finished"
+
+
+def write_experiment(folder: Path, name: str, run_ids: Sequence[str]) -> None:
+    """Say which runs belong to an experiment."""
+    write_json(folder / "experiment.json", {"format": FORMAT, "name": name, "runs": list(run_ids)})
+
+
+def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
+    """The finished runs of an experiment, and notes on what was left out and why.
+
+    Raises UserError if the folder holds no experiment.
+    """
+    if not (folder / "experiment.json").exists():
+        raise UserError(
+            f"{folder} holds no experiment.json: give a folder that `fobench run` wrote, "
+            "such as results/NAME"
+        )
+    belonging = read_json(folder / "experiment.json").get("runs", [])
+    notes, found = [], []
+    for run_id in belonging:
+        try:
+            record = read_record(folder / run_id)
+            if record["status"] == "finished":
+                found.append(RunResult(run_id, record, read_epochs(folder / run_id)))
+            else:
+                notes.append(f"{run_id} is left out: {record['status']}")
+        except UserError as error:
+            missing = not (folder / run_id).exists()
+            notes.append(f"{run_id} is left out: {'not run yet' if missing else error}")
+    strays = {each.parent.name for each in folder.glob("*/run.json")} - set(belonging)
+    notes += [f"{stray} is left out: it is not of this experiment" for stray in sorted(strays)]
+    return found, notes

@@ -1,0 +1,174 @@
+"""A run: one training, wholly described; the runs of an experiment and their ids. No torch."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+from fobench import schedule
+from fobench.config import (
+    BaselineOptions,
+    DataOptions,
+    Experiment,
+    MethodOptions,
+    TrainOptions,
+)
+from fobench.datasets import DataSet
+from fobench.errors import UserError
+from fobench.models.families import ModelOptions
+from fobench.options import differing
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """Which data set a run uses, and how much of it."""
+
+    name: str
+    fingerprint: str
+    classes: int
+    image_shape: tuple[int, int, int]
+    train_images: int
+    validation_images: int
+    test_images: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: data × network × training options × method × seed × repeat."""
+
+    data: DataOptions
+    data_used: DataUsed
+    family: str
+    model: ModelOptions
+    train: TrainOptions
+    method_name: str
+    method: MethodOptions
+    seed: int
+    repeat: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return schedule.steps_per_epoch(self.data_used.train_images, self.train.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        return schedule.total_steps(
+            self.data_used.train_images,
+            self.train.batch_size,
+            self.train.epochs,
+            self.method.epoch_share,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun; the last may be partial."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
+    @property
+    def its_baseline(self) -> "Run":
+        """The run that this one is compared with."""
+        return replace(self, method_name="baseline", method=BaselineOptions())
+
+    @property
+    def id(self) -> str:
+        """A readable name, unique by the hash of all that makes the run what it is.
+
+        The hash leaves out options at their defaults, so that an option added later does not
+        orphan earlier results.
+        """
+        data = differing(self.data)
+        del data["dataset"]  # which sets were asked for; what counts is the one used
+        identity = {
+            "data": [self.data_used.name, self.data_used.fingerprint, data],
+            "model": [self.family, differing(self.model)],
+            "train": differing(self.train),
+            "method": [self.method_name, differing(self.method)],
+            "seed": self.seed,
+            "repeat": self.repeat,
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+        dataset = re.sub(r"[^A-Za-z0-9.-]+", "-", self.data_used.name)[:40]
+        repeat = f"-repeat{self.repeat}" if self.repeat else ""
+        return (
+            f"{self.model.slug()}_{dataset}_{self.method.slug()}_seed{self.seed}{repeat}-{digest}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as it stands in run.json."""
+        return {
+            "data": asdict(self.data),
+            "data_used": asdict(self.data_used),
+            "model": {"name": self.family, "title": self.model.title(), **asdict(self.model)},
+            "train": asdict(self.train),
+            "method": {"name": self.method_name, **asdict(self.method)},
+            "seed": self.seed,
+            "repeat": self.repeat,
+        }
+
+
+def images_needed(data: DataOptions) -> int | None:
+    """How many training images a config asks for, those held out included; None for all."""
+    return None if data.train_size is None else data.train_size + data.validation
+
+
+def use(data: DataOptions, dataset: DataSet) -> DataUsed:
+    """How much of the data set a config uses.
+
+    Raises UserError if it asks for more images than there are.
+    """
+    there, tests = len(dataset.train_images), len(dataset.test_images)
+    train_images = there - data.validation if data.train_size is None else data.train_size
+    test_images = tests if data.test_size is None else data.test_size
+    problems = []
+    if train_images < 2 or train_images + data.validation > there:
+        problems.append(
+            f"[data] asks for {train_images} training images and {data.validation} held out, "
+            f"but {dataset.name} has {there}: lower train_size or validation"
+        )
+    if test_images > tests:
+        problems.append(
+            f"[data] test_size = {test_images}, but {dataset.name} has {tests} test images"
+        )
+    if problems:
+        raise UserError(problems)
+    return DataUsed(
+        name=dataset.name,
+        fingerprint=dataset.fingerprint,
+        classes=len(dataset.classes),
+        image_shape=tuple(int(size) for size in dataset.image_shape),
+        train_images=train_images,
+        validation_images=data.validation,
+        test_images=test_images,
+    )
+
+
+def expand(experiment: Experiment, dataset: DataSet) -> list[Run]:
+    """The runs of an experiment, all methods of a seed together, so that drift hits all alike.
+
+    Raises UserError if the experiment and the data set do not fit.
+    """
+    used = use(experiment.data, dataset)
+    runs = [
+        Run(experiment.data, used, *experiment.model, experiment.train, *method, seed, repeat)
+        for seed, repeat, method in product(
+            experiment.seeds, range(experiment.repeats), experiment.methods
+        )
+    ]
+    problems = []
+    batch_size = experiment.train.batch_size
+    if used.train_images % batch_size == 1:
+        problems.append(
+            f"[train] batch_size = {batch_size} leaves a last batch of one of the "
+            f"{used.train_images} training images, which BatchNorm cannot take: "
+            f"set data.train_size = {used.train_images - 1} or another batch_size"
+        )
+    shares = {run.method.epoch_share for run in runs if run.total_steps < 1}
+    problems += [
+        f"[[method]] epoch_share = {share} leaves no training step: raise it"
+        for share in sorted(shares)
+    ]
+    if problems:
+        raise UserError(problems)
+    return runs

@@ -1,0 +1,68 @@
+"""When units freeze and which learning rate they have until then: pure functions, no torch.
+
+Source: Brock, Lim, Ritchie, Weston, "FreezeOut: Accelerate Training by Progressively Freezing
+Layers", 2017, arXiv 1706.04983, section 2.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+
+SCALINGS: dict[str, Callable[[float], float]] = {
+    "linear": lambda x: x,
+    "squared": lambda x: x**2,
+    "cubic": lambda x: x**3,
+}
+
+# A product this close above a whole number of steps is that number, missed by float rounding.
+ROUNDING = 1e-9
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Steps in an epoch of `images` images; the short last batch counts."""
+    return math.ceil(images / batch_size)
+
+
+def total_steps(images: int, batch_size: int, epochs: int, epoch_share: float = 1.0) -> int:
+    """Steps in a run: the share of all its epochs' steps, rounded half up (0 for a tiny share)."""
+    steps = Decimal(str(epoch_share)) * epochs * steps_per_epoch(images, batch_size)
+    return int(steps.to_integral_value(ROUND_HALF_UP))
+
+
+def freeze_times(num_units: int, t0: float, scaling: str) -> list[float]:
+    """The share of the run after which each unit freezes, `t_i = s(t0 + (1 - t0)·i/(L - 1))`.
+
+    `t0` in (0, 1] is the first unit's time before the scaling `s`; the last unit, the head, has
+    time 1 and never freezes. The times never decrease.
+
+    Raises ValueError for no unit, an unknown scaling or a t0 out of range.
+    """
+    if num_units < 1:
+        raise ValueError(f"num_units must be at least 1, not {num_units}")
+    if scaling not in SCALINGS:
+        raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}, not {scaling!r}")
+    if not 0 < t0 <= 1:
+        raise ValueError(f"t0 must be above 0 and at most 1, not {t0}")
+    scale, head = SCALINGS[scaling], num_units - 1
+    times = [scale(min(1.0, t0 + (1 - t0) * unit / head)) for unit in range(head)]
+    if times and times[0] == 0:
+        raise ValueError(f"t0 = {t0} is too small: its {scaling} scaling is 0 in floating point")
+    return [*times, 1.0]
+
+
+def freeze_steps(times: Sequence[float], total_steps: int) -> list[int]:
+    """The first step, counted from 0, at which each unit is frozen: `ceil(t_i·T)`.
+
+    A unit whose value is `total_steps` trains to the end.
+    """
+    return [max(1, math.ceil(time * total_steps - ROUNDING)) for time in times]
+
+
+def learning_rate(initial: float, freeze_time: float, progress: float) -> float:
+    """The annealed rate `½·initial·(1 + cos(π·progress/freeze_time))`, and 0 from then on.
+
+    `progress` is step / total steps, in [0, 1]. The formula printed in the paper lacks the ½.
+    """
+    if progress >= freeze_time:
+        return 0.0
+    return 0.5 * initial * (1 + math.cos(math.pi * progress / freeze_time))

@@ -1,0 +1,182 @@
+"""The training loop: one run in, a row an epoch out.
+
+Everything that a method causes stands inside the timed span: drawing the order and the
+augmentation, the batches, the forward and backward pass, the optimizer, the freezing. Evaluation
+is timed apart. Nothing in a step waits for the device.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Optimizer
+
+from fobench import device as devices
+from fobench import methods, models
+from fobench.clock import timed
+from fobench.config import TrainOptions
+from fobench.data import Data, Split
+from fobench.methods import Method
+from fobench.results import Epoch
+from fobench.run import Run
+from fobench.seeds import generator, seed_globally
+from fobench.warmup import warm_up
+
+
+class DivergedError(Exception):
+    """The training loss is no longer a finite number."""
+
+
+class Progress(Protocol):
+    """Who wants to see the training as it goes."""
+
+    def step(self, images: int, frozen: int) -> None: ...
+
+
+def train(run: Run, data: Data, device: torch.device, progress: Progress) -> Iterator[Epoch]:
+    """Train one run, yielding the row of each epoch when it ends.
+
+    Raises DivergedError at the end of the epoch in which the loss ceased to be finite.
+    """
+    devices.set_determinism(run.train.deterministic)
+    network = build_network(run).to(device, memory_format=torch.channels_last)
+    optimizer, method = methods.start(run, network, lambda groups: sgd(groups, run.train))
+    warm_up(network, optimizer, data.train, run.train.batch_size)
+    devices.reset_peak_memory(device)
+
+    step, total_train_seconds = 0, 0.0
+    for epoch in range(run.epochs):
+        steps = min(run.steps_per_epoch, run.total_steps - step)
+        last = step + steps == run.total_steps
+        with timed(device) as training:
+            totals = train_epoch(
+                run, epoch, steps, data.train, network, optimizer, method, progress
+            )
+        step += steps
+        total_train_seconds += training.seconds
+        train_loss, train_error = totals.means()
+        if not math.isfinite(train_loss):
+            raise DivergedError(f"the training loss of epoch {epoch + 1} is {train_loss}")
+        with timed(device) as evaluation:
+            val_loss, val_error = evaluate(network, data.validation, run.train.batch_size)
+            test_loss, test_error = (
+                evaluate(network, data.test, run.train.batch_size) if last else (None, None)
+            )
+        yield Epoch(
+            epoch=epoch + 1,
+            step=step,
+            frozen_units=method.frozen,
+            cached_units=0,
+            train_loss=train_loss,
+            train_error=train_error,
+            val_loss=val_loss,
+            val_error=val_error,
+            test_loss=test_loss,
+            test_error=test_error,
+            train_seconds=training.seconds,
+            total_train_seconds=total_train_seconds,
+            train_cpu_seconds=training.cpu_seconds,
+            eval_seconds=evaluation.seconds,
+            images_per_second=totals.images / training.seconds,
+            cache_bytes=0,
+            peak_memory_bytes=devices.peak_memory(device),
+        )
+
+
+def build_network(run: Run) -> nn.Sequential:
+    """The run's network with the initial weights of its seed, the same on every device."""
+    seed_globally(run.seed, 0, "weights")
+    channels = run.data_used.image_shape[2]
+    return models.build(run.family, run.data_used.classes, channels, **vars(run.model))
+
+
+def sgd(groups: Iterable[Any], options: TrainOptions) -> Optimizer:
+    return SGD(
+        groups,
+        lr=options.lr,
+        momentum=options.momentum,
+        nesterov=options.nesterov,
+        weight_decay=options.weight_decay,
+    )
+
+
+@dataclass
+class Totals:
+    """Sums over images, kept on the device until the end."""
+
+    loss: torch.Tensor
+    wrong: torch.Tensor
+    images: int = 0
+
+    @classmethod
+    def zero(cls, device: torch.device) -> "Totals":
+        return cls(*torch.zeros(2, dtype=torch.float64, device=device))
+
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Count a batch with its mean loss []."""
+        self.loss += loss.detach() * len(labels)
+        self.wrong += (logits.detach().argmax(dim=1) != labels).sum()
+        self.images += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        """Mean loss, and error in percent."""
+        return float(self.loss) / self.images, 100 * float(self.wrong) / self.images
+
+
+def train_epoch(
+    run: Run,
+    epoch: int,
+    steps: int,
+    split: Split,
+    network: nn.Sequential,
+    optimizer: Optimizer,
+    method: Method,
+    progress: Progress,
+) -> Totals:
+    """The first `steps` training steps of an epoch."""
+    units = list(network)
+    device = split.labels.device
+    order = torch.randperm(len(split), generator=generator(run.seed, epoch, "order")).to(device)
+    view = split.draw_view(run.seed, epoch)
+    totals = Totals.zero(device)
+    seed_globally(run.seed, epoch, "dropout")
+    network.train()
+    for indices in order.split(run.train.batch_size)[:steps]:
+        method.step()
+        images, labels = split.batch(indices, view)
+        with torch.no_grad():
+            inputs = forward(units[: method.frozen], images)
+        logits = forward(units[method.frozen :], inputs)
+        loss = cross_entropy(logits, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        totals.add(loss, logits, labels)
+        progress.step(len(indices), method.frozen)
+    return totals
+
+
+def forward(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    for unit in units:
+        x = unit(x)
+    return x
+
+
+@torch.no_grad()
+def evaluate(
+    network: nn.Sequential, split: Split, batch_size: int
+) -> tuple[float | None, float | None]:
+    """Mean loss, and error in percent, on unaugmented images; None where there are no images."""
+    if not len(split):
+        return None, None
+    network.eval()
+    totals = Totals.zero(split.labels.device)
+    for indices in torch.arange(len(split), device=split.labels.device).split(batch_size):
+        images, labels = split.batch(indices)
+        logits = network(images)
+        totals.add(cross_entropy(logits, labels), logits, labels)
+    return totals.means()

@@ -107,6 +107,8 @@ def read_epochs(folder: Path) -> list[Epoch]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
+        if not rows:
+            raise ValueError("it holds no row")
         return [Epoch(**{name: read_cell(name, row[name]) for name in COLUMNS}) for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error!r})") from error
@@ -116,6 +118,15 @@ def read_cell(name: str, text: str) -> int | float | None:
     if text == "":
         return None
     return int(text) if name in WHOLE else float(text)
+
+
+def require_whole(folder: Path, epochs: Sequence[Epoch], total_steps: int) -> None:
+    """Raises UserError if rows are missing at the end of a finished run."""
+    if epochs[-1].step != total_steps:
+        raise UserError(
+            f"{folder / 'epochs.csv'} ends at step {epochs[-1].step} of {total_steps}: "
+            "delete the folder to run it anew"
+        )
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -174,7 +185,9 @@ def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
         try:
             record = read_record(folder / run_id)
             if record["status"] == "finished":
-                found.append(RunResult(run_id, record, read_epochs(folder / run_id)))
+                epochs = read_epochs(folder / run_id)
+                require_whole(folder / run_id, epochs, record["total_steps"])
+                found.append(RunResult(run_id, record, epochs))
             else:
                 notes.append(f"{run_id} is left out: {record['status']}")
         except UserError as error:

@@ -4,7 +4,8 @@ Each image carries two kinds of glyph out of five, a few copies of each, at rand
 colours on noise; which two kinds they are is the class (5 choose 2 = 10). A network must learn the
 glyphs as local features and then which of them occur together, so that layers frozen before they
 have learned cost accuracy. One image in seven shows one of its two kinds alone, which leaves four
-classes to guess from: no network can get below 100 · 1/7 · 3/4 = 10.7 % error.
+classes to guess from: no network can get below 100 · 1/7 · 3/4 = 10.7 % error. Glyphs are faint in
+some images and plain in others, so that the error falls gradually.
 
 All arithmetic is on integers and all random numbers come from numpy's legacy generator, whose
 stream is frozen by numpy's own policy: every machine makes the same bytes.
@@ -18,16 +19,17 @@ IMAGE_SIZE = 32
 CHUNK = 500  # images a random stream, so that image i does not depend on how many are made
 COPIES = 3  # of each of the two kinds
 DISTRACTORS = 1
+STRENGTH = (16, 90)  # how far, in pixel values, an image's glyphs stand out
 ONE_IN = 7  # images that show one of their two kinds alone
 
 GLYPHS = """
-..###.. #.....# ###.... ...#... #######
-.#...#. .#...#. #..#... ..#.#.. ...#...
-#.....# ..#.#.. ###.... .#...#. ...#...
-#.....# ...#... #..#... #.....# #######
-#.....# ..#.#.. #...#.. .#...#. ...#...
-.#...#. .#...#. #....#. ..#.#.. ...#...
-..###.. #.....# #.....# ...#... #######
+..###.. #.....# ...#... ####### #..#..#
+.#...#. .#...#. ..#.#.. ....... #..#..#
+#.....# ..#.#.. ..#.#.. ....... #..#..#
+#.....# ...#... .#...#. ####### #..#..#
+#.....# ..#.#.. .#...#. ....... #..#..#
+.#...#. .#...#. #.....# ....... #..#..#
+..###.. #.....# ####### ####### #..#..#
 """
 
 SPLITS = {"train": 0, "test": 1}
@@ -59,10 +61,11 @@ def generate_chunk(split: int, index: int) -> tuple[np.ndarray, np.ndarray]:
     kinds = PAIRS[labels]
     alone = random.randint(0, ONE_IN, CHUNK) == 0
     kinds[alone] = kinds[alone, random.randint(0, 2, alone.sum())][:, None]
+    strength = random.randint(*STRENGTH, (CHUNK, 1))
     for copy in range(2 * COPIES):
-        draw(canvas, MASKS[kinds[:, copy % 2]], random)
+        draw(canvas, MASKS[kinds[:, copy % 2]], strength, random)
     for _ in range(DISTRACTORS):
-        draw(canvas, scrambled(random), random)
+        draw(canvas, scrambled(random), strength, random)
     return np.clip(canvas, 0, 255).astype(np.uint8), labels.astype(np.int64)
 
 
@@ -80,12 +83,13 @@ def scrambled(random: np.random.RandomState) -> np.ndarray:
     return np.take_along_axis(masks, order[:, :, None], axis=1)
 
 
-def draw(canvas: np.ndarray, masks: np.ndarray, random: np.random.RandomState) -> None:
-    """Add a glyph to each image, at a random place, in a random colour."""
+def draw(
+    canvas: np.ndarray, masks: np.ndarray, strength: np.ndarray, random: np.random.RandomState
+) -> None:
+    """Add a glyph [7, 7] to each image, at a random place, in a random colour."""
     count, height, width = masks.shape
     top = random.randint(0, IMAGE_SIZE - height + 1, (count, 1, 1))
     left = random.randint(0, IMAGE_SIZE - width + 1, (count, 1, 1))
-    strength = random.randint(35, 110, (count, 1))
     sign = 2 * random.randint(0, 2, (count, 3)) - 1
     rows = top + np.arange(height)[None, :, None]
     columns = left + np.arange(width)[None, None, :]

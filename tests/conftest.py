@@ -1,0 +1,82 @@
+"""What the tests share: a tiny experiment, and the command line run in this process."""
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+TINY = """
+[experiment]
+name = "tiny"
+
+[data]
+dataset = "synthetic"
+train_size = 45
+validation = 10
+test_size = 20
+
+[model]
+name = "densenet"
+depth = 10
+growth_rate = 4
+
+[train]
+epochs = 3
+batch_size = 10
+
+[[method]]
+name = "baseline"
+epoch_share = [1.0, 0.5]
+
+[[method]]
+name = "freezeout"
+scaling = "linear"
+t0 = [0.3, 1.0]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_data_root(monkeypatch, tmp_path_factory):
+    """Tests see no prepared data but what they make."""
+    monkeypatch.setenv("FOBENCH_DATA", str(tmp_path_factory.mktemp("data-root")))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """An experiment that trains in seconds: 5 steps an epoch, the last batch short."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def fobench(tmp_path: Path):
+    """Run a command in this process, in an empty folder."""
+
+    def invoke(*words: str | Path) -> Result:
+        from fobench.cli import main
+
+        before = Path.cwd()
+        os.chdir(tmp_path)
+        try:
+            return CliRunner().invoke(main, [str(word) for word in words])
+        finally:
+            os.chdir(before)
+
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def tiny_results(tmp_path_factory) -> Path:
+    """The tiny experiment, trained once: the folder of its results."""
+    from fobench.cli import main
+
+    folder = tmp_path_factory.mktemp("tiny-results")
+    config = folder / "tiny.toml"
+    config.write_text(TINY)
+    ran = CliRunner().invoke(
+        main, ["run", str(config), "--results", str(folder), "--device", "cpu"]
+    )
+    assert ran.exit_code == 0, ran.output
+    return folder / "tiny"

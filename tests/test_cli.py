@@ -1,0 +1,175 @@
+"""The commands as a user meets them."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOBENCH = str(Path(sys.executable).with_name("fobench"))
+
+
+def imported_by(*words: str) -> set[str]:
+    """The top-level modules that a command imports in a process of its own."""
+    code = (
+        "import sys; from fobench.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as left: assert not left.code, left.code\n"
+        "print('MODULES', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stdout.rpartition("MODULES")[2].split())
+
+
+def test_help_answers_within_half_a_second():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        ran = subprocess.run([FOBENCH, "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+    assert all(command in ran.stdout for command in ("run", "plot", "data"))
+
+
+def test_help_dry_run_and_plot_import_no_torch(tiny, tiny_results, tmp_path):
+    light = imported_by("--help")
+    assert not light & {"torch", "numpy", "pandas", "matplotlib"}
+    planned = imported_by("run", str(tiny), "--dry-run", "--results", str(tmp_path))
+    assert not planned & {"torch", "pandas", "matplotlib"}
+    drawn = imported_by("plot", str(tiny_results), "-o", str(tmp_path / "figure.png"))
+    assert "matplotlib" in drawn
+    assert "torch" not in drawn
+
+
+def test_dry_run_lists_the_runs_and_writes_nothing(fobench, tiny, tmp_path):
+    ran = fobench("run", tiny, "--dry-run")
+    assert ran.exit_code == 0
+    assert "tiny on synthetic: 4 runs" in ran.output
+    assert ran.output.count("to do") == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
+
+
+def test_run_trains_what_is_not_finished(fobench, tiny, tmp_path):
+    """Finished runs are left alone, an unfinished one starts again, --force repeats all."""
+    words = ("run", tiny, "--set", "train.epochs=1", "--device", "cpu")
+    assert fobench(*words).exit_code == 0
+    folder = tmp_path / "results" / "tiny"
+    records = sorted(folder.glob("*/run.json"))
+    assert len(records) == 4
+    cut_off = json.loads(records[0].read_text()) | {"status": "running"}
+    records[0].write_text(json.dumps(cut_off))
+    written = {record: record.stat().st_mtime_ns for record in records}
+    assert fobench(*words).exit_code == 0
+    changed = [record for record in records if record.stat().st_mtime_ns != written[record]]
+    assert changed == records[:1]
+    assert json.loads(records[0].read_text())["status"] == "finished"
+    assert fobench(*words, "--force", "--only", "baseline_").exit_code == 0
+    changed = [record for record in records if record.stat().st_mtime_ns != written[record]]
+    assert len(changed) == 2 or changed == records[:1]
+
+
+def test_only_chooses_runs(fobench, tiny):
+    ran = fobench("run", tiny, "--dry-run", "--only", "freezeout*t0.30")
+    assert ran.output.count("to do") == 1
+    missed = fobench("run", tiny, "--dry-run", "--only", "snapshot")
+    assert missed.exit_code == 2
+    assert "--only snapshot matches none of the 4 runs" in missed.output
+
+
+def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(fobench, tiny, tmp_path):
+    ran = fobench("run", tiny, "--set", "train.lr=1e30", "--set", "train.epochs=1")
+    assert ran.exit_code == 1
+    records = [
+        json.loads(path.read_text()) for path in (tmp_path / "results/tiny").glob("*/run.json")
+    ]
+    assert [record["status"] for record in records] == ["diverged"] * 4
+    assert "training loss of epoch 1" in records[0]["reason"]
+    missed = fobench("plot", "results/tiny")
+    assert missed.exit_code == 2
+    assert "no finished run" in missed.output
+
+
+def test_a_failure_of_ours_is_recorded_and_not_swallowed(fobench, tiny, tmp_path, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("fobench.train.train_epoch", broken)
+    ran = fobench("run", tiny)
+    assert isinstance(ran.exception, ZeroDivisionError)
+    (path,) = (tmp_path / "results/tiny").glob("*/run.json")
+    record = json.loads(path.read_text())
+    assert (record["status"], record["reason"]) == ("failed", "ZeroDivisionError: ours")
+
+
+def test_the_set_taken_is_told_where_it_was_not_the_first(fobench, tiny, caplog):
+    caplog.set_level("INFO")
+    words = ("run", tiny, "--set", 'data.dataset=["cifar10", "synthetic"]')
+    assert "tiny on synthetic (for want of cifar10)" in fobench(*words, "--dry-run").output
+    assert fobench(*words, "--only", "baseline_", "--set", "train.epochs=1").exit_code == 0
+    assert "synthetic (for want of cifar10)" in caplog.text
+    assert "epoch 1/1: loss" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "no.toml"), "no.toml: cannot be read"),
+        (("run", "tiny.toml", "--set", "train.epochs=0"), "[train] epochs = 0"),
+        (("run", "tiny.toml", "--set", "data.dataset=cifar10"), "cifar10.npz not found"),
+        (("run", "tiny.toml", "--set", "data.train_size=41"), "BatchNorm cannot take"),
+        (("run", "tiny.toml", "--results", "/proc/none"), "cannot be written"),
+        (("plot", "nowhere"), "holds no experiment.json"),
+        (("data", "mnist"), "cannot be prepared: there are cifar10, cifar100"),
+    ],
+)
+def test_a_mistake_is_a_message_and_status_2(fobench, tiny, words, told):
+    ran = fobench(*words)
+    assert ran.exit_code == 2
+    assert ran.output.startswith("Error: ")
+    assert told in ran.output
+    assert "Traceback" not in ran.output
+
+
+def test_a_cuda_device_that_is_not_there_is_named(fobench, tiny, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    ran = fobench("run", tiny, "--device", "cuda")
+    assert ran.exit_code == 2
+    assert "no CUDA device" in ran.output
+
+
+def test_plot_writes_the_figure_it_names(fobench, tiny_results, tmp_path):
+    ran = fobench("plot", tiny_results, "-o", "deep/figure.svg", "--kind", "curves")
+    assert ran.exit_code == 0, ran.output
+    assert ran.output.strip() == "deep/figure.svg"
+    assert (tmp_path / "deep/figure.svg").exists()
+    wrong = fobench("plot", tiny_results, "-o", "figure.bmp")
+    assert wrong.exit_code == 2
+    assert ".png, .svg, .pdf" in wrong.output
+
+
+def test_estimate_reckons_the_runs_to_do(fobench, tiny, tmp_path):
+    ran = fobench("run", tiny, "--estimate")
+    assert ran.exit_code == 0, ran.output
+    assert "tiny: 4 runs to do, about 0.0" in ran.output
+    assert "MB of results" in ran.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_data_lists_what_is_prepared(fobench, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4)
+    np.savez(root / "mine.npz", train_images=images, train_labels=labels, test_images=images,
+             test_labels=labels)  # fmt: skip
+    (root / "broken.npz").write_bytes(b"PK")
+    ran = fobench("data", "--data-root", root)
+    assert ran.exit_code == 0
+    assert "mine: 4 training and 4 test images, 8x8x3, 4 classes" in ran.output
+    assert "broken: damaged" in ran.output
+    assert "not prepared: cifar10, cifar100" in ran.output

@@ -1,0 +1,149 @@
+"""Configs: read into runs, or refused with every mistake named."""
+
+import pytest
+
+from fobench.config import METHODS, load, load_all
+from fobench.datasets import open_synthetic
+from fobench.errors import UserError
+from fobench.models.families import FAMILIES
+from fobench.run import expand
+
+
+def problems_of(path, overrides=()) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        load(path, overrides)
+    return caught.value.problems
+
+
+def edit(path, old: str, new: str):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_a_config_becomes_frozen_options(tiny):
+    experiment = load(tiny)
+    family, model = experiment.model
+    assert (experiment.name, family, model.depth, model.reduction) == ("tiny", "densenet", 10, 0.5)
+    assert experiment.data.dataset == ("synthetic",)
+    assert experiment.train.lr == 0.1
+    with pytest.raises(AttributeError):
+        experiment.train.lr = 0.2
+
+
+def test_lists_in_a_method_are_axes_of_a_grid(tiny):
+    edit(tiny, "t0 = [0.3, 1.0]", "t0 = [0.3, 0.6]\nscale_lr = [true, false]")
+    points = [(o.scale_lr, o.t0) for name, o in load(tiny).methods if name == "freezeout"]
+    assert sorted(points) == [(False, 0.3), (False, 0.6), (True, 0.3), (True, 0.6)]
+
+
+def test_a_method_named_twice_is_run_once(tiny):
+    tiny.write_text(tiny.read_text() + '[[method]]\nname = "baseline"\n')
+    assert [name for name, _ in load(tiny).methods].count("baseline") == 2
+
+
+def test_methods_alternate_within_a_seed(tiny):
+    experiment = load(tiny, ["experiment.seeds=[0, 1]", "experiment.repeats=2"])
+    runs = expand(experiment, open_synthetic(55, 20))
+    assert [(run.seed, run.repeat) for run in runs[::4]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert len({run.id for run in runs}) == len(runs) == 16
+
+
+def test_all_mistakes_are_named_at_once(tiny):
+    edit(tiny, "epochs = 3", "epohcs = 3\nlr = nan\nmomentum = true")
+    edit(tiny, "depth = 10", "depth = 11")
+    edit(tiny, 'scaling = "linear"', 'scaling = "quartic"')
+    edit(tiny, "t0 = [0.3, 1.0]", "t0 = [0.3, 2]")
+    edit(tiny, 'name = "tiny"', 'name = "../tiny"')
+    text = "\n".join(problems_of(tiny))
+    for told in (
+        "[train] epohcs is not known: did you mean epochs?",
+        "[train] epochs is missing",
+        "[train] lr = nan: give a number above 0",
+        "[train] momentum = true: give a number of at least 0 and at most 1",
+        "[model] depth = 11: give 6·n + 4, such as 10 or 16",
+        "[[method]] 2: scaling = 'quartic': give 'linear' or 'squared' or 'cubic'",
+        "[[method]] 2: t0 = 2: give a number above 0 and at most 1",
+        "[experiment] name = '../tiny'",
+    ):
+        assert told in text
+    assert all(problem.startswith(str(tiny)) for problem in problems_of(tiny))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[train]", "[trian]", "table trian is not known: did you mean train?"),
+        ("[train]", "[train", "not valid TOML"),
+        ('name = "densenet"', 'name = "desnet"', "[model] name desnet is not known"),
+        ('name = "freezeout"', "", "[[method]] 2: name is missing"),
+        ('name = "freezeout"', "name = 3", "[[method]] 2: name = 3: give one of"),
+        ("t0 = [0.3, 1.0]", "t0 = []", "[[method]] 2: t0 = []"),
+        ("[model]", "[[model]]", "give a table [model]"),
+        ("[[method]]", "[method]", "not valid TOML"),
+        ("validation = 10", "validation = -1", "give a whole number of at least 0"),
+        ("validation = 10", "validation = 1.5", "validation = 1.5: give a whole number"),
+        ("validation = 10", "validation = 99999999999999999999", "give a whole number"),
+        ('dataset = "synthetic"', "dataset = [3]", "dataset = [3]: give a string or a list"),
+        ("epochs = 3", "epochs = 3\nmomentum = 0", "Nesterov momentum needs more than 0"),
+        ('name = "tiny"', 'name = "tiny"\nseeds = [1, 1]', "give each seed once"),
+    ],
+)
+def test_a_mistake_is_named(tiny, old, new, told):
+    assert told in "\n".join(problems_of(edit(tiny, old, new)))
+
+
+def test_missing_tables_are_named(tmp_path):
+    path = tmp_path / "empty.toml"
+    path.write_text("")
+    text = "\n".join(problems_of(path))
+    for told in ("[experiment] is missing", "[data] is missing", "[[method]]"):
+        assert told in text
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    assert "cannot be read" in problems_of(tmp_path / "no.toml")[0]
+
+
+def test_options_can_be_overridden(tiny):
+    experiment = load(tiny, ["train.epochs=7", "data.dataset=cifar10", "experiment.seeds=[4, 5]"])
+    assert experiment.train.epochs == 7
+    assert experiment.data.dataset == ("cifar10",)
+    assert experiment.seeds == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("epochs=3", "give table.key=value"),
+        ("train.epochs", "give table.key=value"),
+        ("train.epoch=3", "did you mean epochs?"),
+        ("train.epochs=many", "epochs = 'many': give a whole number"),
+        ("method.t0=0.5", "choose among them with --only"),
+    ],
+)
+def test_a_wrong_override_is_named(tiny, text, told):
+    assert told in "\n".join(problems_of(tiny, [text]))
+
+
+def test_two_experiments_of_one_name_are_refused(tiny):
+    with pytest.raises(UserError, match="2 of the configs are named tiny"):
+        load_all([tiny, tiny])
+
+
+@pytest.mark.parametrize("path", ["quick", "cpu", "paper"])
+def test_the_configs_of_the_project_are_valid(path):
+    from pathlib import Path
+
+    configs = sorted((Path(__file__).parents[1] / "configs" / path).glob("*.toml"))
+    experiments = load_all(configs)
+    assert [each.name for each in experiments] == [f"{path}-{config.stem}" for config in configs]
+
+
+def test_every_option_table_has_its_implementation():
+    """The options are declared apart from torch; the names must agree."""
+    from fobench import methods, models
+
+    assert set(METHODS) == set(methods.KINDS)
+    assert set(FAMILIES) == set(models.FAMILIES)

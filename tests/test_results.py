@@ -1,0 +1,125 @@
+"""The files of a run: written whole, read back as written, refused when damaged."""
+
+import json
+
+import pytest
+
+from fobench import results
+from fobench.errors import UserError
+from fobench.results import COLUMNS, VOLATILE, Epoch
+
+ROW = Epoch(
+    epoch=1, step=94, frozen_units=2, cached_units=0, train_loss=1 / 3, train_error=50.0,
+    val_loss=None, val_error=None, test_loss=0.1, test_error=38.61, train_seconds=1.5,
+    total_train_seconds=3.0, train_cpu_seconds=2.9, eval_seconds=0.25, images_per_second=4000.0,
+    cache_bytes=0, peak_memory_bytes=123,
+)  # fmt: skip
+
+
+def test_rows_are_read_back_as_written(tmp_path):
+    results.write_epochs(tmp_path, [ROW, ROW])
+    assert results.read_epochs(tmp_path) == [ROW, ROW]
+
+
+def test_the_columns_are_those_of_the_format(tmp_path):
+    results.write_epochs(tmp_path, [ROW])
+    header, row = (tmp_path / "epochs.csv").read_text().splitlines()
+    assert header == (
+        "epoch,step,frozen_units,cached_units,train_loss,train_error,val_loss,val_error,test_loss,"
+        "test_error,train_seconds,total_train_seconds,train_cpu_seconds,eval_seconds,"
+        "images_per_second,cache_bytes,peak_memory_bytes"
+    )
+    assert row.startswith("1,94,2,0,0.3333333333333333,50.0,,,0.1,38.61,")
+    assert set(COLUMNS) >= VOLATILE
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    results.write_epochs(tmp_path, [ROW])
+
+    def full_disk(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        results.write_epochs(tmp_path, [ROW, ROW])
+    assert results.read_epochs(tmp_path) == [ROW]
+    assert [path.name for path in tmp_path.iterdir()] == ["epochs.csv"]
+
+
+@pytest.mark.parametrize("text", ["", "epoch,step\n1,2\n", None])
+def test_damaged_rows_are_refused(tmp_path, text):
+    results.write_epochs(tmp_path, [ROW])
+    path = tmp_path / "epochs.csv"
+    path.write_text(path.read_text()[:-30] + "\n" if text is None else text)
+    with pytest.raises(UserError, match=r"epochs\.csv"):
+        results.read_epochs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"format": 1, "status": "fin', "cannot be read"),
+        ("[]", "holds no table"),
+        ('{"format": 99, "status": "finished"}', "has format 99"),
+        ('{"format": 1}', "has no status"),
+    ],
+)
+def test_a_damaged_record_is_refused(tmp_path, text, told):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(UserError, match=told):
+        results.is_finished(tmp_path)
+
+
+def test_records_hold_no_number_that_json_cannot(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.write_record(tmp_path, {"status": "finished", "loss": float("nan")})
+
+
+def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
+    for run_id in "abcdf":
+        status = "diverged" if run_id == "b" else "finished"
+        results.write_record(tmp_path / run_id, {"status": status, "total_steps": 94})
+        results.write_epochs(tmp_path / run_id, [ROW])
+    (tmp_path / "d" / "run.json").write_text("{")
+    results.write_record(tmp_path / "f", {"status": "finished", "total_steps": 188})
+    results.write_experiment(tmp_path, "mine", ["a", "b", "d", "e", "f"])
+    found, notes = results.read_experiment(tmp_path)
+    assert [run.id for run in found] == ["a"]
+    text = "\n".join(notes)
+    assert "b is left out: diverged" in text
+    assert "c is left out: it is not of this experiment" in text
+    assert "d is left out: " in text
+    assert "e is left out: not run yet" in text
+    assert "f is left out: " in text
+    assert "ends at step 94 of 188" in text
+
+
+def test_a_folder_without_an_experiment_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"holds no experiment\.json"):
+        results.read_experiment(tmp_path)
+
+
+def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
+    found, notes = results.read_experiment(tiny_results)
+    assert notes == []
+    assert len(found) == 4
+    frozen = next(run for run in found if "t0.30" in run.id)
+    record = frozen.record
+    assert record["status"] == "finished"
+    assert record["resumed"] is False
+    assert record["baseline"] in {run.id for run in found}
+    assert record["run"]["data_used"]["name"] == "synthetic"
+    assert record["run"]["method"] == {
+        "name": "freezeout", "scaling": "linear", "scale_lr": True, "t0": 0.3, "epoch_share": 1.0,
+    }  # fmt: skip
+    assert set(record["units"][0]) == {
+        "name", "parameters", "flops", "activation_bytes", "freeze_step",
+    }  # fmt: skip
+    assert 0 < record["predictions"]["flops_saved_percent"] < 100
+    environment = record["environment"]
+    assert environment["device"] == "cpu"
+    assert environment["threads"] >= 1
+    assert environment["versions"]["torch"]
+    assert record["started"] <= record["ended"]
+    assert json.loads((tiny_results / "experiment.json").read_text())["name"] == "tiny"
+    assert len(frozen.epochs) == 3

@@ -1,0 +1,201 @@
+"""The training loop: paired, repeatable, and the same as doing it by hand."""
+
+import copy
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from fobench import data, methods
+from fobench.config import BaselineOptions, FreezeOutOptions, load
+from fobench.datasets import open_synthetic
+from fobench.results import VOLATILE, Epoch
+from fobench.run import Run, expand
+from fobench.seeds import generator, seed_globally
+from fobench.train import DivergedError, build_network, evaluate, sgd, train
+from fobench.warmup import warm_up
+
+CPU = torch.device("cpu")
+DATASET = open_synthetic(55, 20)
+
+
+class Watch:
+    """Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+
+    def step(self, images: int, frozen: int) -> None:
+        self.steps.append((images, frozen))
+
+
+@pytest.fixture
+def run(tiny) -> Run:
+    """The baseline of the tiny experiment: 3 epochs of 5 steps, the last batch of 5 images."""
+    return expand(load(tiny), DATASET)[0]
+
+
+def with_method(run: Run, **options) -> Run:
+    return replace(run, method_name="freezeout", method=FreezeOutOptions(**options))
+
+
+def load_data(run: Run) -> data.Data:
+    return data.load(DATASET, run.data_used, run.data.augment, CPU)
+
+
+def train_all(run: Run, watch: Watch | None = None) -> list[Epoch]:
+    return list(train(run, load_data(run), CPU, watch or Watch()))
+
+
+def repeatable(rows: list[Epoch]) -> list[dict]:
+    return [
+        {name: cell for name, cell in asdict(row).items() if name not in VOLATILE} for row in rows
+    ]
+
+
+@pytest.mark.parametrize("method", [BaselineOptions(), FreezeOutOptions(scaling="linear", t0=0.3)])
+def test_two_runs_of_one_seed_are_equal_but_for_the_volatile_columns(run, method):
+    name = "baseline" if isinstance(method, BaselineOptions) else "freezeout"
+    run = replace(run, method_name=name, method=method)
+    first = repeatable(train_all(run))
+    torch.rand(7)  # what was drawn before must not matter
+    assert repeatable(train_all(run)) == first
+    assert repeatable(train_all(replace(run, seed=1))) != first
+
+
+def test_t0_of_one_equals_the_baseline_bit_for_bit(run):
+    never = with_method(run, scaling="cubic", t0=1.0)
+    assert repeatable(train_all(never)) == repeatable(train_all(run))
+
+
+def test_methods_of_a_seed_agree_until_their_rates_part(run):
+    """Paired seeds: the same weights, order and augmentation, so that the first step's loss is
+    the same; FreezeOut without scaled rates starts at the baseline's."""
+    one_step = replace(run.train, epochs=1, batch_size=45)
+    rows = [
+        train_all(replace(each, train=one_step))
+        for each in (run, with_method(run, t0=0.3, scale_lr=False), with_method(run, t0=0.5))
+    ]
+    assert rows[0][0].train_loss == rows[1][0].train_loss == rows[2][0].train_loss
+
+
+def test_frozen_units_are_counted_and_freeze_within_an_epoch(run):
+    watch = Watch()
+    frozen_run = with_method(run, scaling="linear", t0=0.3)
+    rows = train_all(frozen_run, watch)
+    steps = methods.freeze_steps(frozen_run, 7)
+    expected = [sum(step <= now for step in steps) for now in range(15)]
+    assert [frozen for _, frozen in watch.steps] == expected
+    assert [row.frozen_units for row in rows] == [expected[4], expected[9], expected[14]]
+    assert len(set(expected[5:10])) > 1
+    assert [images for images, _ in watch.steps] == [10, 10, 10, 10, 5] * 3
+
+
+def test_a_shorter_baseline_ends_annealed_in_a_partial_epoch(run):
+    watch = Watch()
+    rows = train_all(replace(run, method=BaselineOptions(epoch_share=0.5)), watch)
+    assert [(row.epoch, row.step) for row in rows] == [(1, 5), (2, 8)]
+    assert len(watch.steps) == 8
+
+
+def test_validation_after_each_epoch_and_test_after_the_last_only(run):
+    rows = train_all(run)
+    assert all(row.val_error is not None for row in rows)
+    assert [row.test_error is not None for row in rows] == [False, False, True]
+    held_out = replace(run.data, validation=0)
+    unvalidated = replace(run, data=held_out, data_used=replace(run.data_used, validation_images=0))
+    assert all(row.val_error is None for row in train_all(unvalidated))
+
+
+def test_the_first_epoch_by_hand(run):
+    """The whole loop rebuilt with none of its parts but the data, the weights and the seeds."""
+    read = load_data(run)
+    network = build_network(run).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
+    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=15)
+    view = read.train.draw_view(0, 0)
+    loss_sum = wrong = 0
+    order = torch.randperm(45, generator=generator(0, 0, "order"))
+    for start in range(0, 45, 10):
+        images, labels = read.train.batch(order[start : start + 10], view)
+        logits = network(images)
+        loss = cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        annealing.step()
+        loss_sum += loss.item() * len(labels)
+        wrong += int((logits.argmax(1) != labels).sum())
+    row = train_all(run)[0]
+    assert row.train_loss == pytest.approx(loss_sum / 45, rel=1e-5)
+    assert row.train_error == pytest.approx(100 * wrong / 45)
+    network.eval()
+    with torch.no_grad():
+        images, labels = read.validation.batch(torch.arange(10))
+        val_error = 100 * float((network(images).argmax(1) != labels).float().mean())
+    assert row.val_error == pytest.approx(val_error)
+
+
+def test_loss_that_is_not_finite_ends_the_run(run):
+    with pytest.raises(DivergedError, match="epoch 1"):
+        train_all(replace(run, train=replace(run.train, lr=1e30)))
+
+
+def test_warm_up_leaves_everything_as_it_was(run):
+    read = load_data(run)
+    network = build_network(run)
+    optimizer = sgd(network.parameters(), run.train)
+    cross_entropy(network(read.train.batch(torch.arange(9))[0]), torch.zeros(9).long()).backward()
+    optimizer.step()
+    before = copy.deepcopy((network.state_dict(), optimizer.state_dict(), torch.get_rng_state()))
+    gradients = [parameter.grad.clone() for parameter in network.parameters()]
+    warm_up(network, optimizer, read.train, batch_size=10)
+    after = (network.state_dict(), optimizer.state_dict(), torch.get_rng_state())
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        assert torch.equal(parameter.grad, gradient)
+
+
+def test_evaluation_counts_a_short_last_batch_by_its_images(run):
+    read = load_data(run)
+    network = build_network(run).to(memory_format=torch.channels_last)
+    loss, error = evaluate(network, read.test, batch_size=7)
+    network.eval()
+    with torch.no_grad():
+        images, labels = read.test.batch(torch.arange(20))
+        logits = network(images)
+    assert loss == pytest.approx(float(cross_entropy(logits, labels)), rel=1e-5)
+    assert error == pytest.approx(100 * float((logits.argmax(1) != labels).float().mean()))
+
+
+def test_rows_hold_together(run):
+    rows = train_all(run)
+    seconds = 0.0
+    for row in rows:
+        seconds += row.train_seconds
+        assert row.total_train_seconds == pytest.approx(seconds)
+        assert row.images_per_second == pytest.approx(45 / row.train_seconds)
+        assert row.train_cpu_seconds > 0
+        assert row.peak_memory_bytes > 10_000_000
+
+
+def test_seeds_derive_from_seed_epoch_and_purpose():
+    drawn = set()
+    for seed, epoch, purpose in ((0, 0, "order"), (1, 0, "order"), (0, 1, "order"), (0, 0, "x")):
+        seed_globally(seed, epoch, purpose)
+        drawn.add(torch.rand(1).item())
+        assert generator(seed, epoch, purpose).initial_seed() == torch.initial_seed()
+    assert len(drawn) == 4
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_deterministic_run_on_cuda_repeats_bit_for_bit(run):
+    run = replace(run, train=replace(run.train, deterministic=True))
+    device = torch.device("cuda")
+    read = data.load(DATASET, run.data_used, run.data.augment, device)
+    first, second = (list(train(run, read, device, Watch())) for _ in range(2))
+    assert repeatable(first) == repeatable(second)

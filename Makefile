@@ -10,10 +10,13 @@ REPRODUCED := results/reproduced
 
 # quick: generated images, minutes. cpu: CIFAR-10, reduced. paper: the paper's scale, for a GPU.
 PROFILE ?= $(shell $(BIN)/python -c 'import torch; print("paper" if torch.cuda.is_available() else "quick")')
+CONFIGS = $(wildcard configs/$(PROFILE)/*.toml)
+EXPERIMENTS = $(patsubst configs/$(PROFILE)/%.toml,$(REPRODUCED)/$(PROFILE)-%,$(CONFIGS))
 
-.PHONY: reproduce test test-all lint format clean
+.PHONY: reproduce figures prepare-quick prepare-cpu prepare-paper test test-all lint format clean
 
 $(INSTALLED): setup.cfg pyproject.toml
+	@echo "Installing into $(VENV): torch is large, this takes minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
@@ -22,8 +25,29 @@ $(TEST_INSTALLED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
+# PROFILE is settled in the recipe, once: to ask torch for a GPU takes seconds, and an installation.
 reproduce: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" ./reproduce.sh $(PROFILE) $(REPRODUCED)
+	@profile=$(PROFILE); [ -d configs/$$profile ] || { \
+	  echo "PROFILE=$$profile: give quick, cpu or paper" >&2; exit 2; }; \
+	$(MAKE) --no-print-directory prepare-$$profile figures PROFILE=$$profile
+
+# A run that diverged leaves its figures drawn, and make with an error.
+figures:
+	@$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED); status=$$?; \
+	[ $$status -le 1 ] || exit $$status; \
+	echo "Figures:"; \
+	for experiment in $(EXPERIMENTS); do for kind in speedup-error curves; do \
+	  $(BIN)/fobench plot $$experiment --kind $$kind -o $$experiment/$$kind.png || exit; \
+	done; done; exit $$status
+
+prepare-quick:
+
+prepare-cpu:
+	$(BIN)/fobench data cifar10
+
+prepare-paper:
+	$(BIN)/fobench data cifar100
+	$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED) --estimate
 
 test: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -m 'not slow'

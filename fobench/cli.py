@@ -90,29 +90,27 @@ def run(
         experiments = config.load_all(configs, overrides)
         plans = sweep.plan_all(experiments, results, datasets.data_root(data_root), only)
         if dry_run:
-            print_plans(plans)
+            print_plans(plans, force)
         elif estimate:
-            print_estimates(plans, device)
+            print_estimates(plans, device, force)
         elif not sweep.carry_out(plans, device, force):
             sys.exit(1)
 
 
-def print_plans(plans: "list[Plan]") -> None:
-    from fobench.sweep import data_note
-
+def print_plans(plans: "list[Plan]", force: bool) -> None:
     for plan in plans:
-        click.echo(f"{plan.experiment.name} on {data_note(plan)}: {len(plan.chosen)} runs")
+        click.echo(f"{plan.title}: {len(plan.chosen)} runs")
         for each in plan.chosen:
-            state = "finished" if plan.is_finished(each) else "to do"
-            click.echo(f"  {state:8}  {each.total_steps:7,} steps  {each.id}")
+            status = "to do" if force else plan.status(each)
+            click.echo(f"  {status:8}  {each.total_steps:7,} steps  {each.id}")
 
 
-def print_estimates(plans: "list[Plan]", device: str) -> None:
+def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
     from fobench.device import choose
     from fobench.estimate import estimate
 
     here = choose(device)
-    estimates = {plan.experiment.name: estimate(plan, here) for plan in plans}
+    estimates = {plan.experiment.name: estimate(plan, here, force) for plan in plans}
     for name, each in estimates.items():
         click.echo(
             f"{name}: {each.runs} runs to do, about {each.seconds / 3600:.2f} hours "

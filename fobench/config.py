@@ -9,10 +9,36 @@ from typing import Any
 
 from fobench.errors import UserError
 from fobench.models.families import FAMILIES, ModelOptions
-from fobench.options import option, read, read_grid, show, unknown_key
+from fobench.options import option, read, read_grid, rule, show, unknown_key
 from fobench.schedule import SCALINGS
 
+MOST_IMAGES = 10_000_000
+# With rates and freeze times within these, lr / t_i is a number that float32 has.
+MOST_RATE = 1e6
+LEAST_FREEZE_TIME = 1e-9
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@rule("name")
+def name_is_a_folder(name: str) -> str | None:
+    if NAME.fullmatch(name):
+        return None
+    return (
+        f"name = {show(name)}: give letters, digits, '.', '_' and '-' alone, a letter or digit "
+        "first; it names a folder of results"
+    )
+
+
+@rule("seeds")
+def seeds_differ(seeds: tuple[int, ...]) -> str | None:
+    return None if len(set(seeds)) == len(seeds) else f"seeds = {list(seeds)}: give each seed once"
+
+
+@rule("momentum", "nesterov")
+def nesterov_has_momentum(momentum: float, nesterov: bool) -> str | None:
+    if momentum > 0 or not nesterov:
+        return None
+    return "momentum = 0.0: Nesterov momentum needs more than 0, or set nesterov = false"
 
 
 @dataclass(frozen=True)
@@ -23,14 +49,12 @@ class ExperimentOptions:
     seeds: tuple[int, ...] = option((0,), at_least=0, at_most=2**31 - 1)
     repeats: int = option(1, at_least=1, at_most=1000)
 
-    def problems(self) -> Iterable[str]:
-        if not NAME.fullmatch(self.name):
-            yield (
-                f"name = {show(self.name)}: give letters, digits, '.', '_' and '-' alone, "
-                "a letter or digit first; it names a folder of results"
-            )
-        if len(set(self.seeds)) < len(self.seeds):
-            yield f"seeds = {list(self.seeds)}: give each seed once"
+    rules = (name_is_a_folder, seeds_differ)
+
+
+@rule("dataset")
+def sets_have_names(dataset: tuple[str, ...]) -> str | None:
+    return None if all(dataset) else 'dataset = "": give the name or the path of a data set'
 
 
 @dataclass(frozen=True)
@@ -39,9 +63,11 @@ class DataOptions:
 
     dataset: tuple[str, ...] = option()
     augment: str = option("random", one_of=("random", "none"))
-    validation: int = option(0, at_least=0)
-    train_size: int | None = option(None, at_least=2)
-    test_size: int | None = option(None, at_least=1)
+    validation: int = option(0, at_least=0, at_most=MOST_IMAGES)
+    train_size: int | None = option(None, at_least=2, at_most=MOST_IMAGES)
+    test_size: int | None = option(None, at_least=1, at_most=MOST_IMAGES)
+
+    rules = (sets_have_names,)
 
 
 @dataclass(frozen=True)
@@ -50,15 +76,13 @@ class TrainOptions:
 
     epochs: int = option(at_least=1, at_most=1_000_000)
     batch_size: int = option(at_least=2, at_most=1_000_000)
-    lr: float = option(0.1, above=0)
+    lr: float = option(0.1, above=0, at_most=MOST_RATE)
     momentum: float = option(0.9, at_least=0, at_most=1)
     nesterov: bool = option(True)
-    weight_decay: float = option(1e-4, at_least=0)
+    weight_decay: float = option(1e-4, at_least=0, at_most=MOST_RATE)
     deterministic: bool = option(False)
 
-    def problems(self) -> Iterable[str]:
-        if self.nesterov and self.momentum == 0:
-            yield "momentum = 0.0: Nesterov momentum needs more than 0, or set nesterov = false"
+    rules = (nesterov_has_momentum,)
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,13 @@ class BaselineOptions:
         return f"baseline{share_slug(self.epoch_share)}"
 
 
+@rule("t0", "scaling")
+def first_unit_trains(t0: float, scaling: str) -> str | None:
+    if SCALINGS[scaling](t0) >= LEAST_FREEZE_TIME:
+        return None
+    return f"t0 = {t0}: the first unit would freeze at once; raise it"
+
+
 @dataclass(frozen=True)
 class FreezeOutOptions:
     """[[method]] name = "freezeout": see `fobench.freezeout.FreezeOut`."""
@@ -79,6 +110,8 @@ class FreezeOutOptions:
     scale_lr: bool = option(True)
     t0: float = option(0.8, above=0, at_most=1)
     epoch_share: float = option(1.0, above=0, at_most=1)
+
+    rules = (first_unit_trains,)
 
     def slug(self) -> str:
         scaled = "scaled" if self.scale_lr else "unscaled"
@@ -174,7 +207,7 @@ def parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not valid TOML: {error}") from error
 
 
@@ -196,7 +229,7 @@ def override(tables: dict[str, Any], overrides: Iterable[str]) -> list[str]:
 def toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

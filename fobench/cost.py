@@ -13,72 +13,104 @@ from torch.utils.flop_counter import FlopCounterMode
 from fobench import methods, models
 from fobench.run import Run
 
-BACKWARD = 2  # a backward pass costs the gradients of inputs and of weights, a forward pass each
+BATCH = 2  # BatchNorm takes no batch of one
 
 
 @dataclass(frozen=True)
 class UnitCost:
-    """A unit's size and work: FLOPs of one image's forward pass (two a multiply-add), and the
-    bytes of what it hands on for one image, in float32."""
+    """A unit's size, and its work for one image in FLOPs, two a multiply-add.
+
+    `backward_flops` are those of a backward pass that hands a gradient on to the unit before;
+    `first_backward_flops` those of one that ends here. `activation_bytes` is what the unit hands
+    on, in float32.
+    """
 
     name: str
     parameters: int
     flops: int
+    backward_flops: int
+    first_backward_flops: int
     activation_bytes: int
 
 
 def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitCost]:
     """The cost of each unit for images of [H, W, C]; computed on shapes alone."""
     height, width, channels = image_shape
-    units = copy.deepcopy(network).to("meta").eval()
-    x = torch.empty(1, channels, height, width, device="meta")
+    units = copy.deepcopy(network).to("meta").train()
+    x = torch.empty(BATCH, channels, height, width, device="meta")
     costs = []
     for name, unit in units.named_children():
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            x = unit(x)
-        parameters = sum(parameter.numel() for parameter in unit.parameters())
-        flops = counter.get_total_flops()
-        costs.append(UnitCost(name, parameters, flops, x.numel() * x.element_size()))
+        forward, first_backward = count_flops(unit, x)
+        _, backward = count_flops(unit, x.requires_grad_())
+        x = unit(x).detach()
+        costs.append(
+            UnitCost(
+                name=name,
+                parameters=sum(parameter.numel() for parameter in unit.parameters()),
+                flops=forward // BATCH,
+                backward_flops=backward // BATCH,
+                first_backward_flops=first_backward // BATCH,
+                activation_bytes=x[0].numel() * x.element_size(),
+            )
+        )
     return costs
 
 
-def step_flops(flops: Sequence[float], frozen: int) -> float:
+def count_flops(unit: nn.Module, x: torch.Tensor) -> tuple[int, int]:
+    """FLOPs of a unit's forward and of its backward pass."""
+    with FlopCounterMode(display=False) as forward:
+        y = unit(x)
+    if not y.requires_grad:
+        return forward.get_total_flops(), 0
+    with FlopCounterMode(display=False) as backward:
+        y.backward(torch.empty_like(y))
+    return forward.get_total_flops(), backward.get_total_flops()
+
+
+def step_flops(costs: Sequence[UnitCost], frozen: int) -> int:
     """FLOPs of one image's training step with the first `frozen` units frozen.
 
-    All units run forward. The active ones run backward, the first of them for the gradient of its
-    weights alone.
+    All units run forward, the active ones backward; the first of them hands no gradient on.
     """
-    return sum(flops) + BACKWARD * sum(flops[frozen + 1 :]) + flops[frozen]
+    forward = sum(cost.flops for cost in costs)
+    backward = sum(cost.backward_flops for cost in costs[frozen + 1 :])
+    return forward + backward + costs[frozen].first_backward_flops
 
 
-def run_flops(flops: Sequence[float], freeze_steps: Sequence[int], total_steps: int) -> float:
+def run_flops(costs: Sequence[UnitCost], freeze_steps: Sequence[int], total_steps: int) -> int:
     """FLOPs of a whole training of one image a step, by where each step's backward pass ends."""
     changes = sorted({0, total_steps, *(step for step in freeze_steps if step < total_steps)})
     return sum(
-        (end - start) * step_flops(flops, sum(step <= start for step in freeze_steps))
+        (end - start) * step_flops(costs, sum(step <= start for step in freeze_steps))
         for start, end in pairwise(changes)
     )
 
 
-def saved_flops(run: Run, flops: Sequence[float]) -> float:
+def saved_flops(run: Run, costs: Sequence[UnitCost]) -> float:
     """The share of its baseline's FLOPs that a run saves, in percent (negative if it adds)."""
-    freeze_steps = methods.freeze_steps(run, len(flops))
-    baseline = run.its_baseline
-    whole = run_flops(flops, methods.freeze_steps(baseline, len(flops)), baseline.total_steps)
-    return 100 * (1 - run_flops(flops, freeze_steps, run.total_steps) / whole)
+    spent, whole = (
+        run_flops(costs, methods.freeze_steps(each, len(costs)), each.total_steps)
+        for each in (run, run.its_baseline)
+    )
+    return 100 * (1 - spent / whole)
+
+
+def costs_of(run: Run) -> list[UnitCost]:
+    """The unit costs of a run's network."""
+    used = run.data_used
+    with torch.device("meta"):
+        network = models.build(run.family, used.classes, used.image_shape[2], **vars(run.model))
+    return unit_costs(network, used.image_shape)
 
 
 def describe(run: Run) -> dict[str, Any]:
     """The unit table and the predicted saving, as they stand in run.json."""
-    with torch.device("meta"):
-        used = run.data_used
-        network = models.build(run.family, used.classes, used.image_shape[2], **vars(run.model))
-    costs = unit_costs(network, used.image_shape)
+    costs = costs_of(run)
     freeze_steps = methods.freeze_steps(run, len(costs))
     return {
         "units": [
             {**asdict(cost), "freeze_step": step if step < run.total_steps else None}
             for cost, step in zip(costs, freeze_steps, strict=True)
         ],
-        "predictions": {"flops_saved_percent": saved_flops(run, [cost.flops for cost in costs])},
+        "predictions": {"flops_saved_percent": saved_flops(run, costs)},
     }

@@ -6,8 +6,6 @@ test_images, test_labels and classes: `<data root>/<name>.npz`, or any path.
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ from fobench import synthetic
 from fobench.errors import UserError
 
 SYNTHETIC = "synthetic"
-SYNTHETIC_TRAIN, SYNTHETIC_TEST = 10_000, 2_000
+SYNTHETIC_TRAIN, SYNTHETIC_TEST, SYNTHETIC_MOST = 10_000, 2_000, 500_000
+MOST_CLASSES = 65_536
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,20 @@ def data_root(given: str | Path | None = None) -> Path:
 def locate(name: str, root: Path) -> Path:
     """The file of a set given by name or by path (with a folder in it, or ending in .npz)."""
     if name.endswith(".npz") or "/" in name or os.sep in name:
-        return Path(name).expanduser()
+        return Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown user
     return root / f"{name}.npz"
+
+
+def name_used(used: str, asked: Sequence[str]) -> str:
+    """The name of the set used and, if it was not the first asked for, that it was not."""
+    return used if used in (asked[0], Path(asked[0]).stem) else f"{used} (for want of {asked[0]})"
+
+
+def is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UserError(f"{path} cannot be looked at: {error.strerror}") from error
 
 
 def open_first(
@@ -64,9 +75,12 @@ def open_first(
     tried = []
     for name in names:
         if name == SYNTHETIC:
-            return open_synthetic(train_size or SYNTHETIC_TRAIN, test_size or SYNTHETIC_TEST)
+            sizes = train_size or SYNTHETIC_TRAIN, test_size or SYNTHETIC_TEST
+            if max(sizes) > SYNTHETIC_MOST:
+                raise UserError(f"{SYNTHETIC} has {SYNTHETIC_MOST:,} images at most: ask for fewer")
+            return open_synthetic(*sizes)
         path = locate(name, root)
-        if path.exists():
+        if is_there(path):
             return open_npz(path)
         tried.append(str(path))
     raise UserError(
@@ -81,6 +95,7 @@ def open_synthetic(train_size: int, test_size: int) -> DataSet:
     return assemble(SYNTHETIC, *train, *test, classes=synthetic.CLASSES)
 
 
+SPLITS = ("train", "test")
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -89,39 +104,40 @@ def open_npz(path: Path) -> DataSet:
 
     Raises UserError naming the file and what is wrong with it.
     """
+    arrays = read_arrays(path)
+    missing = [key for key in ARRAYS if key not in arrays]
+    if missing:
+        raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
+    problems = []
+    for each in SPLITS:
+        images, labels = arrays[f"{each}_images"], flat(arrays[f"{each}_labels"])
+        arrays[f"{each}_labels"] = labels
+        problems += image_problems(f"{each}_images", images)
+        problems += label_problems(f"{each}_labels", labels, images)
+    problems = problems or class_problems(arrays)
+    if problems:
+        raise UserError(f"{path}: {problem}" for problem in problems)
+    train_images, test_images = (with_channels(arrays[f"{each}_images"]) for each in SPLITS)
+    train_labels, test_labels = (arrays[f"{each}_labels"].astype(np.int64) for each in SPLITS)
+    classes = arrays.get("classes", np.arange(1 + max(train_labels.max(), test_labels.max())))
+    return assemble(
+        path.stem,
+        *(train_images, train_labels, test_images, test_labels),
+        classes=[str(each) for each in classes],
+    )
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz that a prepared set may hold."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            missing = [key for key in ARRAYS if key not in file]
-            if missing:
-                raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
-            arrays = [file[key] for key in ARRAYS]
-            classes = file.get("classes")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+            # np.asarray: a member of the archive that is no array is read as bytes.
+            return {key: np.asarray(file[key]) for key in (*ARRAYS, "classes") if key in file}
+    # A damaged file can make zipfile, zlib and numpy's reader fail in any way they know.
+    except Exception as error:
         raise UserError(
             f"{path} is not a readable prepared data set ({error}): delete it and prepare it anew"
         ) from error
-    train_images, train_labels, test_images, test_labels = arrays
-    train_labels, test_labels = flat(train_labels), flat(test_labels)
-    if classes is None:
-        classes = np.arange(1 + max(train_labels.max(initial=0), test_labels.max(initial=0)))
-    problems = [
-        *image_problems("train_images", train_images),
-        *image_problems("test_images", test_images),
-        *label_problems("train_labels", train_labels, len(train_images), len(classes)),
-        *label_problems("test_labels", test_labels, len(test_images), len(classes)),
-    ]
-    if not problems and train_images.shape[1:] != test_images.shape[1:]:
-        problems.append(f"train images {train_images.shape[1:]} and test images differ in shape")
-    if problems:
-        raise UserError(f"{path}: {problem}" for problem in problems)
-    return assemble(
-        path.stem,
-        with_channels(train_images),
-        train_labels.astype(np.int64),
-        with_channels(test_images),
-        test_labels.astype(np.int64),
-        classes=[str(each) for each in classes],
-    )
 
 
 def flat(labels: np.ndarray) -> np.ndarray:
@@ -139,17 +155,32 @@ def image_problems(key: str, images: np.ndarray) -> list[str]:
         return [f"{key} are {images.dtype}: uint8 is wanted"]
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         return [f"{key} have the shape {images.shape}: [N, H, W, 1 or 3] is wanted"]
-    return [] if len(images) else [f"{key} holds no image"]
+    return [] if images.size else [f"{key} holds no image: {images.shape}"]
 
 
-def label_problems(key: str, labels: np.ndarray, images: int, classes: int) -> list[str]:
+def label_problems(key: str, labels: np.ndarray, images: np.ndarray) -> list[str]:
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         return [f"{key} are {labels.dtype} {labels.shape}: whole numbers [N] are wanted"]
-    if len(labels) != images:
-        return [f"{key} has {len(labels)} entries for {images} images"]
-    if images and not 0 <= labels.min() <= labels.max() < classes:
-        return [f"{key} run from {labels.min()} to {labels.max()}, but there are {classes} classes"]
+    if labels.shape != images.shape[:1]:
+        return [f"{key} {labels.shape} do not fit images {images.shape}"]
     return []
+
+
+def class_problems(arrays: dict[str, np.ndarray]) -> list[str]:
+    """What does not fit between images, labels and classes that are sound on their own."""
+    problems = []
+    shapes = [arrays[f"{each}_images"].shape[1:] for each in SPLITS]
+    if shapes[0] != shapes[1]:
+        problems.append(f"images differ in shape: {shapes[0]} to train, {shapes[1]} to test")
+    classes = arrays.get("classes")
+    if classes is not None and classes.ndim != 1:
+        return [*problems, f"classes has the shape {classes.shape}: a name a class is wanted"]
+    count = MOST_CLASSES if classes is None else len(classes)
+    for each in SPLITS:
+        low, high = arrays[f"{each}_labels"].min(), arrays[f"{each}_labels"].max()
+        if not 0 <= low <= high < count:
+            problems.append(f"{each}_labels run from {low} to {high}: 0 to {count - 1} are wanted")
+    return problems
 
 
 def assemble(

@@ -10,8 +10,6 @@ import torch
 
 from fobench.errors import UserError
 
-CHOICES = ("auto", "cpu", "cuda")
-
 
 def choose(name: str) -> torch.device:
     """The device of that name; "auto" takes the GPU where there is one.

@@ -1,5 +1,6 @@
 """On what machine, with what versions and at which commit a run was made."""
 
+import hashlib
 import logging
 import os
 import platform
@@ -20,6 +21,7 @@ PACKAGES = ("torch", "torchvision", "numpy")
 def describe(device: torch.device) -> dict[str, Any]:
     """The environment as it stands in run.json."""
     return {
+        "host": host(),
         "device": device.type,
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -32,6 +34,15 @@ def describe(device: torch.device) -> dict[str, Any]:
         "versions": {"fobench": fobench.__version__} | {name: version(name) for name in PACKAGES},
         **commit(),
     }
+
+
+def host() -> str:
+    """Tells one machine from another of the same kind, without naming it."""
+    try:
+        identity = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        identity = ""
+    return hashlib.sha256((identity or platform.node()).encode()).hexdigest()[:8]
 
 
 def processor() -> str:
@@ -49,6 +60,8 @@ def commit() -> dict[str, Any]:
     """The commit of this checkout, and whether its code was changed since; None if installed."""
     package = Path(fobench.__file__).parent
     try:
+        # Fails where the package is installed inside some other repository.
+        git(package, "ls-files", "--error-unmatch", "__init__.py")
         revision = git(package, "rev-parse", "HEAD")
         # Results are written while a sweep runs; only changed code makes a run irreproducible.
         return {"commit": revision, "dirty": bool(git(package, "status", "--porcelain", "--", "."))}

@@ -1,6 +1,5 @@
 """How long the runs of a plan will take, and how much disk, from a few measured steps."""
 
-import json
 from dataclasses import dataclass
 
 import torch
@@ -9,12 +8,14 @@ from torch.nn.functional import cross_entropy
 from fobench import cost, methods
 from fobench.clock import timed
 from fobench.data import Split
+from fobench.device import set_determinism
 from fobench.run import Run
 from fobench.sweep import Plan
 from fobench.train import build_network, evaluate, sgd
 
 STEPS = 5
 BYTES_PER_EPOCH = 250  # a row of epochs.csv, roundly
+BYTES_PER_UNIT = 200  # an entry of the unit table, roundly
 BYTES_OF_RECORD = 3000  # run.json beside its unit table, roundly
 
 
@@ -27,31 +28,29 @@ class Estimate:
     disk_bytes: int
 
 
-def estimate(plan: Plan, device: torch.device) -> Estimate:
+def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
     """Measure a few steps of the plan's network and reckon its unfinished runs from them.
 
     A run's seconds are those of its steps with nothing frozen, times its share of their FLOPs.
     """
-    due = [run for run in plan.chosen if not plan.is_finished(run)]
+    due = plan.due(force)
     if not due:
         return Estimate(0, 0.0, 0)
     step_seconds, image_seconds = measure(due[0], device)
+    costs = cost.costs_of(due[0])
     seconds, disk_bytes = 0.0, 0
     for run in due:
-        described = cost.describe(run)
-        flops = [unit["flops"] for unit in described["units"]]
-        freeze_steps = methods.freeze_steps(run, len(flops))
-        share = cost.run_flops(flops, freeze_steps, run.total_steps) / (
-            run.total_steps * cost.step_flops(flops, 0)
-        )
+        spent = cost.run_flops(costs, methods.freeze_steps(run, len(costs)), run.total_steps)
+        share = spent / (run.total_steps * cost.step_flops(costs, 0))
         evaluated = run.data_used.validation_images * run.epochs + run.data_used.test_images
         seconds += run.total_steps * step_seconds * share + evaluated * image_seconds
-        disk_bytes += BYTES_OF_RECORD + len(json.dumps(described)) + BYTES_PER_EPOCH * run.epochs
+        disk_bytes += BYTES_OF_RECORD + BYTES_PER_UNIT * len(costs) + BYTES_PER_EPOCH * run.epochs
     return Estimate(len(due), seconds, disk_bytes)
 
 
 def measure(run: Run, device: torch.device) -> tuple[float, float]:
     """Seconds of a training step with nothing frozen, and of evaluating an image, on noise."""
+    set_determinism(run.train.deterministic)
     network = build_network(run).to(device, memory_format=torch.channels_last)
     optimizer = sgd(network.parameters(), run.train)
     batch_size = min(run.train.batch_size, run.data_used.train_images)

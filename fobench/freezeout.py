@@ -96,17 +96,20 @@ class FreezeOut:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken. Load the network and the optimizer first.
 
-        Raises ValueError if `state` belongs to another schedule.
+        Raises ValueError if `state` belongs to another schedule, or would thaw a unit.
         """
         if list(state["freeze_steps"]) != self.freeze_steps:
             raise ValueError(
                 "this state belongs to another schedule: units, total_steps, t0 and scaling "
                 "must be those of the run that saved it"
             )
+        # What was frozen at the last step taken; the first step never freezes a unit.
+        frozen = bisect_right(self.freeze_steps, state["steps"] - 1)
+        if frozen < self.frozen:
+            raise ValueError("a frozen unit does not thaw: load the state into a new FreezeOut")
         self._initial_rates = list(state["initial_rates"])
         self._steps = state["steps"]
-        # What was frozen at the last step taken; the first step never freezes a unit.
-        self._freeze(bisect_right(self.freeze_steps, self._steps - 1))
+        self._freeze(frozen)
         self._stay_frozen()
 
     def _freeze(self, count: int) -> None:

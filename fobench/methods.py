@@ -36,14 +36,15 @@ class CosineAnnealing:
     frozen = 0
 
     def __init__(self, optimizer: Optimizer, total_steps: int) -> None:
-        self._groups = optimizer.param_groups
-        self._initial_rates = [float(group["lr"]) for group in self._groups]
+        self._optimizer = optimizer
+        self._initial_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._total_steps = total_steps
         self._steps = 0
 
     def step(self) -> None:
         progress = self._steps / self._total_steps
-        for group, initial in zip(self._groups, self._initial_rates, strict=True):
+        groups = self._optimizer.param_groups
+        for group, initial in zip(groups, self._initial_rates, strict=True):
             group["lr"] = schedule.learning_rate(initial, 1.0, progress)
         self._steps += 1
 

@@ -1,4 +1,4 @@
-"""Options declared as frozen dataclasses, and read from tables of a config with all mistakes named.
+"""Options declared as frozen dataclasses, and read from a config's tables with all mistakes named.
 
     @dataclass(frozen=True)
     class TrainOptions:
@@ -10,7 +10,7 @@ The same declaration gives the type, the limits, the default and, by it, what a 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from itertools import product
@@ -27,6 +27,7 @@ class Limits:
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
+    below: float | None = None
     one_of: tuple[str, ...] | None = None
 
     def allow(self, value: Any) -> bool:
@@ -38,12 +39,18 @@ class Limits:
             (self.at_least is None or value >= self.at_least)
             and (self.at_most is None or value <= self.at_most)
             and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
         )
 
     def __str__(self) -> str:
         if self.one_of is not None:
             return " or ".join(repr(choice) for choice in self.one_of)
-        bounds = {"of at least": self.at_least, "above": self.above, "at most": self.at_most}
+        bounds = {
+            "of at least": self.at_least,
+            "above": self.above,
+            "at most": self.at_most,
+            "below": self.below,
+        }
         return " and ".join(
             f"{word} {bound}" for word, bound in bounds.items() if bound is not None
         )
@@ -54,6 +61,23 @@ def option(default: Any = MISSING, **limits: Any) -> Any:
     return field(default=default, metadata={"limits": Limits(**limits)})
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What options must keep to beyond their own limits, alone or together.
+
+    `check` takes their values and tells the problem, beginning with a key; or None.
+    """
+
+    keys: tuple[str, ...]
+    check: Callable[..., str | None]
+
+
+def rule(*keys: str) -> Callable[[Callable[..., str | None]], Rule]:
+    """Make a function of the values of `keys` a rule; a class holds its own in `rules`."""
+    return lambda check: Rule(keys, check)
+
+
+MOST_POINTS = 10_000
 TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
@@ -69,20 +93,21 @@ def read(cls: type[T], table: Mapping[str, Any], where: str) -> tuple[T | None, 
     problems = [unknown_key(key, declared, where) for key in table if key not in declared]
     values = {}
     for name, each in declared.items():
-        if name not in table:
-            if each.default is MISSING:
-                problems.append(f"{where} {name} is missing: give {allowed(each, types[name])}")
-            continue
-        values[name], good = convert(table[name], types[name], each)
-        if not good:
-            given = show(table[name])
-            problems.append(f"{where} {name} = {given}: give {allowed(each, types[name])}")
-    if problems:
-        return None, problems
-    made = cls(**values)
-    check = getattr(made, "problems", list)
-    problems = [f"{where} {problem}" for problem in check()]
-    return (None if problems else made), problems
+        if name in table:
+            value, good = convert(table[name], types[name], each)
+            given = f"{name} = {show(table[name])}"
+        else:
+            value, good = each.default, each.default is not MISSING
+            given = f"{name} is missing"
+        if good:
+            values[name] = value
+        else:
+            problems.append(f"{where} {given}: give {allowed(each, types[name])}")
+    for rule in getattr(cls, "rules", ()):
+        if values.keys() >= set(rule.keys):
+            problem = rule.check(*(values[key] for key in rule.keys))
+            problems += [f"{where} {problem}"] if problem else []
+    return (None if problems else cls(**values)), problems
 
 
 def read_grid(cls: type[T], table: Mapping[str, Any], where: str) -> tuple[list[T], list[str]]:
@@ -93,18 +118,20 @@ def read_grid(cls: type[T], table: Mapping[str, Any], where: str) -> tuple[list[
         for key, value in table.items()
         if isinstance(value, list) and not (key in types and is_list(types[key]))
     }
-    empty = [
+    problems = [
         f"{where} {key} = []: give a value or a list of values" for key in axes if not axes[key]
     ]
-    if empty:
-        return [], empty
+    axes = {key: values for key, values in axes.items() if values}
+    points = math.prod(len(values) for values in axes.values())
+    if points > MOST_POINTS:
+        return [], [*problems, f"{where} its lists span {points} runs: give {MOST_POINTS} at most"]
+    single = {key: value for key, value in table.items() if value != []}
     made: list[T] = []
-    problems: list[str] = []
     for point in product(*axes.values()):
-        one, wrong = read(cls, {**table, **dict(zip(axes, point, strict=True))}, where)
+        one, wrong = read(cls, {**single, **dict(zip(axes, point, strict=True))}, where)
         made += [one] if one is not None else []
         problems += [problem for problem in wrong if problem not in problems]
-    return made, problems
+    return ([] if problems else made), problems
 
 
 def differing(options: Any) -> dict[str, Any]:
@@ -162,7 +189,10 @@ def allowed(declared: Field, kind: Any) -> str:
 
 def show(value: Any, longest: int = 80) -> str:
     """A value as the user wrote it, or nearly so."""
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    try:
+        text = str(value).lower() if isinstance(value, bool) else repr(value)
+    except ValueError:  # Python does not print whole numbers of over 4,300 digits
+        text = "a number of thousands of digits"
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

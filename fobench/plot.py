@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fobench import stats
+from fobench.datasets import name_used
 from fobench.errors import UserError
-from fobench.results import RunResult, read_experiment
+from fobench.results import RunResult, read_experiment, write_bytes
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BASELINE = "black"
@@ -28,13 +30,13 @@ STRATEGIES: dict[tuple[str, bool], tuple[str, str]] = {
 }
 LINES = ("-", "--", ":", "-.")
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
+MOST_COLUMNS = 3
 
 
 @dataclass(frozen=True)
 class Panel:
     """An experiment read for a figure: its runs, a table of them, and a row a variant."""
 
-    name: str
     runs: list[RunResult]
     table: pd.DataFrame
     summary: pd.DataFrame
@@ -52,39 +54,50 @@ def read_panels(folders: Sequence[Path]) -> tuple[list[Panel], list[str]]:
         if not runs:
             raise UserError([f"{folder} has no finished run to draw", *notes])
         table = stats.table(runs)
-        panels.append(Panel(folder.name, runs, table, stats.summary(table)))
+        panel = Panel(runs, table, stats.summary(table))
+        panels.append(panel)
+        notes += [
+            f"{folder}: no time saved for {variant_style(row)[1]}: its baseline is missing or ran "
+            "on another machine"
+            for _, row in panel.summary[panel.summary["pairs"] == 0].iterrows()
+        ]
     return panels, notes
 
 
 def draw(panels: Sequence[Panel], kind: str, path: Path) -> None:
-    """Draw the figure of that kind. Raises UserError for a file of an unknown kind."""
-    if path.suffix.lower() not in SUFFIXES:
+    """Draw the figure of that kind.
+
+    Raises UserError for a file of an unknown kind, or one that cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise UserError(f"{path}: give a file that ends in {', '.join(SUFFIXES)}")
     figure = KINDS[kind](panels)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Without dates and random ids the same results give the same file.
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
+    drawn = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "fobench"}):
-        figure.savefig(path, dpi=160, metadata=metadata)
+        figure.savefig(drawn, format=suffix[1:], dpi=160, metadata=metadata)
+    try:
+        write_bytes(path, drawn.getvalue())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def speedup_error(panels: Sequence[Panel]) -> Figure:
     """Time saved against test error: a line a strategy, a point a t0; the shorter baselines."""
-    figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for ax, panel in zip(axes, panels, strict=True):
-        summary = panel.summary.dropna(subset=["saved", "error"])
+    columns = min(len(panels), MOST_COLUMNS)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(PANEL_WIDTH * columns, HEIGHT * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for unused in axes[len(panels) :]:
+        unused.set_axis_off()
+    for ax, panel in zip(axes, panels, strict=False):
+        summary = panel.summary[panel.summary["pairs"] > 0]
+        if summary.empty:
+            raise UserError("no run has its baseline from the same machine: run that first")
         draw_baselines(ax, summary[summary["method"] == "baseline"])
-        for strategy, (colour, marker) in STRATEGIES.items():
-            points = summary[
-                (summary["method"] == "freezeout")
-                & (summary["scaling"] == strategy[0])
-                & (summary["scale_lr"] == strategy[1])
-            ].sort_values("t0")
-            style = {"color": colour, "marker": marker, "label": strategy_name(*strategy)}
-            if len(points):
-                line_with_intervals(ax, points, **style)
-                annotate(ax, points, [f"{t0:g}" for t0 in points["t0"]], colour)
+        draw_strategies(ax, summary[summary["method"] == "freezeout"])
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.set_xlabel("training time saved (% of the baseline's)")
         ax.set_ylabel("test error after the last epoch (%)")
@@ -106,6 +119,16 @@ def draw_baselines(ax: Axes, baselines: pd.DataFrame) -> None:
     whole = ordered[ordered["epoch_share"] == 1]
     style = {"color": BASELINE, "marker": "*", "markersize": 12, "linestyle": "none"}
     line_with_intervals(ax, whole, label="baseline", **style)
+
+
+def draw_strategies(ax: Axes, summary: pd.DataFrame) -> None:
+    """A line a strategy, a point a t0."""
+    for strategy, points in summary.groupby(["scaling", "scale_lr", "epoch_share"], sort=False):
+        points = points.sort_values("t0")
+        colour, marker = STRATEGIES[strategy[:2]]
+        label = strategy_name(points.iloc[0])
+        line_with_intervals(ax, points, color=colour, marker=marker, label=label)
+        annotate(ax, points, [f"{t0:g}" for t0 in points["t0"]], colour)
 
 
 def line_with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
@@ -132,16 +155,18 @@ def curves(panels: Sequence[Panel]) -> Figure:
     for (by_epoch, by_time), panel in zip(rows, panels, strict=True):
         measured = "val_error" if panel.runs[0].epochs[0].val_error is not None else "train_error"
         for style, rows_of in styled_variants(panel):
-            mean = mean_curve(rows_of, measured)
-            by_epoch.plot(mean["epoch"], mean[measured], **style)
-            by_time.plot(mean["total_train_seconds"], mean[measured], **style)
+            curve = mean_curve(rows_of, measured)
+            for ax, x in ((by_epoch, "epoch"), (by_time, "total_train_seconds")):
+                ax.plot(curve[x], curve["mean"], **style)
+                band = (curve["low"].astype(float), curve["high"].astype(float))
+                ax.fill_between(curve[x], *band, color=style["color"], alpha=0.12, linewidth=0)
         name = {"val_error": "validation", "train_error": "training"}[measured]
         by_epoch.set_ylabel(f"{name} error (%)")
         by_epoch.set_xlabel("epochs trained")
         by_time.set_xlabel("training time (s)")
         by_epoch.set_title(title(panel), fontsize=9, loc="left")
         by_time.legend(
-            title=f"mean of {seeds_note(panel)}",
+            title="mean of n seeds; bands: 95 % intervals",
             title_fontsize=8,
             fontsize=8,
             loc="upper left",
@@ -151,13 +176,21 @@ def curves(panels: Sequence[Panel]) -> Figure:
 
 
 def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:
-    """Mean over runs of one variant, by step, with the epochs trained as a fraction."""
-    frames = []
-    for run in runs:
-        frame = pd.DataFrame([vars(epoch) for epoch in run.epochs])
-        frame["epoch"] = frame["step"] / run.record["steps_per_epoch"]
-        frames.append(frame[["epoch", "total_train_seconds", measured]])
-    return pd.concat(frames).groupby(level=0).mean()
+    """A row an epoch: the mean over the runs of a variant with its interval, and where it stands.
+
+    `epoch` is in epochs trained, a fraction where the last was cut short.
+    """
+    rows = []
+    for epochs in zip(*(run.epochs for run in runs), strict=True):
+        seconds = [epoch.total_train_seconds for epoch in epochs]
+        rows.append(
+            {
+                "epoch": epochs[0].step / runs[0].record["steps_per_epoch"],
+                "total_train_seconds": sum(seconds) / len(seconds),
+                **vars(stats.mean_interval([getattr(epoch, measured) for epoch in epochs])),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def styled_variants(panel: Panel) -> list[tuple[dict[str, Any], list[RunResult]]]:
@@ -171,7 +204,8 @@ def styled_variants(panel: Panel) -> list[tuple[dict[str, Any], list[RunResult]]
         colour, label = variant_style(row)
         line = LINES[seen.get(colour, 0) % len(LINES)]
         seen[colour] = seen.get(colour, 0) + 1
-        style = {"color": colour, "linestyle": line, "label": label, "linewidth": 1.5}
+        style = {"color": colour, "linestyle": line, "linewidth": 1.5}
+        style["label"] = f"{label} (n = {row['n']})"
         styled.append((style, by_variant[row["variant"]]))
     return styled
 
@@ -179,25 +213,26 @@ def styled_variants(panel: Panel) -> list[tuple[dict[str, Any], list[RunResult]]
 def variant_style(row: pd.Series) -> tuple[str, str]:
     """Colour and label of a variant."""
     if row["method"] == "baseline":
-        whole = row["epoch_share"] == 1
-        label = "baseline" if whole else f"baseline, {row['epoch_share']:.0%} of the steps"
-        return BASELINE if whole else SHORTER, label
+        return BASELINE if row["epoch_share"] == 1 else SHORTER, f"baseline{share_note(row)}"
     colour, _ = STRATEGIES[row["scaling"], row["scale_lr"]]
-    return colour, f"{strategy_name(row['scaling'], row['scale_lr'])}, t0 = {row['t0']:g}"
+    return colour, f"{strategy_name(row)}, t0 = {row['t0']:g}"
 
 
-def strategy_name(scaling: str, scale_lr: bool) -> str:
-    return f"FreezeOut {scaling}, {'scaled' if scale_lr else 'unscaled'} rates"
+def strategy_name(row: pd.Series) -> str:
+    rates = "scaled" if row["scale_lr"] else "unscaled"
+    return f"FreezeOut {row['scaling']}, {rates} rates{share_note(row)}"
+
+
+def share_note(row: pd.Series) -> str:
+    return "" if row["epoch_share"] == 1 else f", {row['epoch_share']:.0%} of the steps"
 
 
 def title(panel: Panel) -> str:
     """Network, data, sizes, epochs, seeds and device, in three lines."""
     record = panel.runs[0].record
     run, used = record["run"], record["run"]["data_used"]
-    asked = run["data"]["dataset"][0]
-    wanted = "" if Path(asked).stem == used["name"] else f" (for want of {asked})"
     return (
-        f"{run['model']['title']} on {used['name']}{wanted}, "
+        f"{run['model']['title']} on {name_used(used['name'], run['data']['dataset'])}, "
         f"augmentation: {run['data']['augment']}\n"
         f"{used['train_images']:,} training images, {run['train']['epochs']} epochs, "
         f"{used['test_images']:,} test images, {seeds_note(panel)}\n{device_note(panel)}"
@@ -221,7 +256,7 @@ def seeds_note(panel: Panel) -> str:
 
 def interval_note(summary: pd.DataFrame) -> str:
     """What the bars are and how many runs stand behind a point."""
-    counts = sorted(set(summary["n"].tolist()))
+    counts = sorted(set(summary["pairs"].tolist()))
     n = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     return f"n = {n}" + (", bars: 95 % intervals" if counts[-1] > 1 else ", so no interval")
 

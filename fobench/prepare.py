@@ -1,6 +1,7 @@
 """Data sets fetched through torchvision, checked by its checksums, and prepared once."""
 
 import tempfile
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def prepare(name: str, root: Path) -> Path:
             written = Path(scratch) / target.name
             np.savez(written, **download(name, Path(scratch)))
             written.replace(target)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise UserError(
             f"{name} could not be prepared ({error}). Without a network, put {target} there: an "
             ".npz with train_images uint8 [N, H, W, C], train_labels int64 [N], test_images, "

@@ -15,6 +15,8 @@ from typing import Any
 from fobench.errors import UserError
 
 FORMAT = 1
+# What every reader of run.json may count on.
+RECORDED = ("status", "id", "baseline", "run", "total_steps", "steps_per_epoch", "environment")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Epoch:
 
 COLUMNS = tuple(field.name for field in fields(Epoch))
 WHOLE = frozenset(field.name for field in fields(Epoch) if field.type is int)
+MAY_BE_EMPTY = frozenset({"val_loss", "val_error", "test_loss", "test_error"})
 # What varies when the same run is repeated on the same machine.
 VOLATILE = frozenset(
     {
@@ -74,13 +77,13 @@ class RunResult:
         return self.record["status"] == "finished"
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file as a whole, and not before the new content is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -89,7 +92,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> None:
@@ -98,7 +101,7 @@ def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> None:
     writer.writerow(COLUMNS)
     for epoch in epochs:
         writer.writerow("" if cell is None else cell for cell in asdict(epoch).values())
-    write_text(folder / "epochs.csv", text.getvalue())
+    write_bytes(folder / "epochs.csv", text.getvalue().encode())
 
 
 def read_epochs(folder: Path) -> list[Epoch]:
@@ -115,7 +118,7 @@ def read_epochs(folder: Path) -> list[Epoch]:
 
 
 def read_cell(name: str, text: str) -> int | float | None:
-    if text == "":
+    if text == "" and name in MAY_BE_EMPTY:
         return None
     return int(text) if name in WHOLE else float(text)
 
@@ -142,8 +145,11 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{folder / 'run.json'} has format {record.get('format')!r}, this fobench reads "
             f"{FORMAT}: use the fobench that wrote it, or move the folder away"
         )
-    if not isinstance(record.get("status"), str):
-        raise UserError(f"{folder / 'run.json'} has no status: delete the folder to run it anew")
+    missing = [key for key in RECORDED if key not in record]
+    if missing:
+        raise UserError(
+            f"{folder / 'run.json'} lacks {', '.join(missing)}: delete the folder to run it anew"
+        )
     return record
 
 
@@ -159,14 +165,26 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether a run has ended well. Raises UserError where its record cannot be read."""
-    return (folder / "run.json").exists() and read_record(folder)["status"] == "finished"
+def status(folder: Path) -> str | None:
+    """A run's status; None without a record. Raises UserError for one that cannot be read."""
+    return read_record(folder)["status"] if (folder / "run.json").exists() else None
 
 
 def write_experiment(folder: Path, name: str, run_ids: Sequence[str]) -> None:
     """Say which runs belong to an experiment."""
     write_json(folder / "experiment.json", {"format": FORMAT, "name": name, "runs": list(run_ids)})
+
+
+def runs_listed(folder: Path) -> list[str]:
+    """The ids of the runs that belong to an experiment; none where it was never run."""
+    path = folder / "experiment.json"
+    if not path.exists():
+        return []
+    content = read_json(path)
+    runs = content.get("runs")
+    if content.get("format") != FORMAT or not isinstance(runs, list):
+        raise UserError(f"{path} is not of format {FORMAT}: delete it, a run writes it anew")
+    return [str(run_id) for run_id in runs]
 
 
 def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
@@ -179,7 +197,7 @@ def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
             f"{folder} holds no experiment.json: give a folder that `fobench run` wrote, "
             "such as results/NAME"
         )
-    belonging = read_json(folder / "experiment.json").get("runs", [])
+    belonging = runs_listed(folder)
     notes, found = [], []
     for run_id in belonging:
         try:

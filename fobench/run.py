@@ -78,10 +78,10 @@ class Run:
         The hash leaves out options at their defaults, so that an option added later does not
         orphan earlier results.
         """
-        data = differing(self.data)
+        used, data = self.data_used, differing(self.data)
         del data["dataset"]  # which sets were asked for; what counts is the one used
         identity = {
-            "data": [self.data_used.name, self.data_used.fingerprint, data],
+            "data": [used.name, used.fingerprint, used.classes, data],
             "model": [self.family, differing(self.model)],
             "train": differing(self.train),
             "method": [self.method_name, differing(self.method)],
@@ -89,7 +89,7 @@ class Run:
             "repeat": self.repeat,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-        dataset = re.sub(r"[^A-Za-z0-9.-]+", "-", self.data_used.name)[:40]
+        dataset = re.sub(r"[^A-Za-z0-9.-]+", "-", used.name)[:40]
         repeat = f"-repeat{self.repeat}" if self.repeat else ""
         return (
             f"{self.model.slug()}_{dataset}_{self.method.slug()}_seed{self.seed}{repeat}-{digest}"
@@ -114,34 +114,52 @@ def images_needed(data: DataOptions) -> int | None:
 
 
 def use(data: DataOptions, dataset: DataSet) -> DataUsed:
-    """How much of the data set a config uses.
-
-    Raises UserError if it asks for more images than there are.
-    """
-    there, tests = len(dataset.train_images), len(dataset.test_images)
-    train_images = there - data.validation if data.train_size is None else data.train_size
-    test_images = tests if data.test_size is None else data.test_size
-    problems = []
-    if train_images < 2 or train_images + data.validation > there:
-        problems.append(
-            f"[data] asks for {train_images} training images and {data.validation} held out, "
-            f"but {dataset.name} has {there}: lower train_size or validation"
-        )
-    if test_images > tests:
-        problems.append(
-            f"[data] test_size = {test_images}, but {dataset.name} has {tests} test images"
-        )
-    if problems:
-        raise UserError(problems)
+    """How much of the data set a config uses; `misfits` tells whether there is as much."""
+    held_out = data.validation
+    there = len(dataset.train_images)
     return DataUsed(
         name=dataset.name,
         fingerprint=dataset.fingerprint,
         classes=len(dataset.classes),
         image_shape=tuple(int(size) for size in dataset.image_shape),
-        train_images=train_images,
-        validation_images=data.validation,
-        test_images=test_images,
+        train_images=there - held_out if data.train_size is None else data.train_size,
+        validation_images=held_out,
+        test_images=len(dataset.test_images) if data.test_size is None else data.test_size,
     )
+
+
+def misfits(experiment: Experiment, dataset: DataSet) -> list[str]:
+    """All in which an experiment does not fit the data set."""
+    used, batch_size = use(experiment.data, dataset), experiment.train.batch_size
+    there, tests = len(dataset.train_images), len(dataset.test_images)
+    problems = []
+    if used.train_images < 2 or used.train_images + used.validation_images > there:
+        problems.append(
+            f"[data] asks for {used.train_images} training images and {used.validation_images} "
+            f"held out, but {used.name} has {there}: change train_size or validation"
+        )
+    if used.test_images > tests:
+        problems.append(
+            f"[data] test_size = {used.test_images}, but {used.name} has {tests} test images"
+        )
+    if used.train_images % batch_size == 1:
+        problems.append(
+            f"[train] batch_size = {batch_size} leaves a last batch of one of the "
+            f"{used.train_images} training images, which BatchNorm cannot take: "
+            f"set data.train_size = {used.train_images - 1} or another batch_size"
+        )
+    model = experiment.model[1]
+    if min(used.image_shape[:2]) < model.smallest_image:
+        height, width = used.image_shape[:2]
+        problems.append(
+            f"[model] {model.title()} takes images of at least {model.smallest_image} pixels a "
+            f"side, {used.name} has {height}x{width}: choose another network or larger images"
+        )
+    epochs = experiment.train.epochs
+    for share in sorted({method.epoch_share for _, method in experiment.methods}):
+        if schedule.total_steps(max(1, used.train_images), batch_size, epochs, share) < 1:
+            problems.append(f"[[method]] epoch_share = {share} leaves no training step: raise it")
+    return problems
 
 
 def expand(experiment: Experiment, dataset: DataSet) -> list[Run]:
@@ -149,26 +167,13 @@ def expand(experiment: Experiment, dataset: DataSet) -> list[Run]:
 
     Raises UserError if the experiment and the data set do not fit.
     """
+    problems = misfits(experiment, dataset)
+    if problems:
+        raise UserError(problems)
     used = use(experiment.data, dataset)
-    runs = [
+    return [
         Run(experiment.data, used, *experiment.model, experiment.train, *method, seed, repeat)
         for seed, repeat, method in product(
             experiment.seeds, range(experiment.repeats), experiment.methods
         )
     ]
-    problems = []
-    batch_size = experiment.train.batch_size
-    if used.train_images % batch_size == 1:
-        problems.append(
-            f"[train] batch_size = {batch_size} leaves a last batch of one of the "
-            f"{used.train_images} training images, which BatchNorm cannot take: "
-            f"set data.train_size = {used.train_images - 1} or another batch_size"
-        )
-    shares = {run.method.epoch_share for run in runs if run.total_steps < 1}
-    problems += [
-        f"[[method]] epoch_share = {share} leaves no training step: raise it"
-        for share in sorted(shares)
-    ]
-    if problems:
-        raise UserError(problems)
-    return runs

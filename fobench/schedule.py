@@ -14,8 +14,8 @@ SCALINGS: dict[str, Callable[[float], float]] = {
     "cubic": lambda x: x**3,
 }
 
-# A product this close above a whole number of steps is that number, missed by float rounding.
-ROUNDING = 1e-9
+# A product this close above a whole number of steps, relatively, is that number: float rounding.
+ROUNDING = 1e-12
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -55,7 +55,7 @@ def freeze_steps(times: Sequence[float], total_steps: int) -> list[int]:
 
     A unit whose value is `total_steps` trains to the end.
     """
-    return [max(1, math.ceil(time * total_steps - ROUNDING)) for time in times]
+    return [max(1, math.ceil(time * total_steps * (1 - ROUNDING))) for time in times]
 
 
 def learning_rate(initial: float, freeze_time: float, progress: float) -> float:

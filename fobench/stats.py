@@ -50,10 +50,10 @@ def time_saved(log_ratios: Sequence[float]) -> Interval:
 
 
 def machine(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What must agree for two runs' times to be compared."""
-    return tuple(
-        record["environment"].get(key) for key in ("device", "gpu", "processor", "cores", "threads")
-    )
+    """What must agree for two runs' times to be compared: the machine, and torch on it."""
+    environment = record["environment"]
+    keys = ("host", "device", "gpu", "processor", "cores", "threads")
+    return (*(environment[key] for key in keys), environment["versions"]["torch"])
 
 
 def variant(record: dict[str, Any]) -> str:
@@ -97,16 +97,21 @@ def table_row(run: RunResult, baseline: RunResult | None) -> dict[str, Any]:
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a variant, in the order of first appearance: n, time saved and test error."""
+    """A row a variant, in the order of first appearance: time saved and test error.
+
+    `n` is the number of seeds, `pairs` that of seeds whose time has its baseline's beside it.
+    """
     rows = []
     for _, group in runs.groupby("variant", sort=False):
-        saved = time_saved(group["log_ratio"].dropna().tolist())
-        error = mean_interval(group["test_error"].tolist())
+        # Repeats of a seed show the noise of the clock; they are no further sample of the method.
+        seeds = group.groupby("seed")[["log_ratio", "test_error"]].mean()
+        saved = time_saved(seeds["log_ratio"].dropna().tolist())
+        error = mean_interval(seeds["test_error"].tolist())
         first = group.iloc[0]
         kept = ("variant", "method", "scaling", "scale_lr", "t0", "epoch_share")
         rows.append(
             {name: first[name] for name in kept}
-            | {"seeds": sorted(set(group["seed"].tolist())), "n": error.n, "pairs": saved.n}
+            | {"n": error.n, "pairs": saved.n}
             | {"saved": saved.mean, "saved_low": saved.low, "saved_high": saved.high}
             | {"error": error.mean, "error_low": error.low, "error_high": error.high}
         )

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from fobench import datasets, results
 from fobench.config import Experiment
-from fobench.datasets import DataSet
+from fobench.datasets import DataSet, name_used
 from fobench.errors import UserError
 from fobench.run import Run, expand, images_needed
 
 log = logging.getLogger(__name__)
+
+# A run that diverged would diverge again.
+ENDED = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,27 @@ class Plan:
     chosen: tuple[Run, ...]
     folder: Path
 
+    @property
+    def title(self) -> str:
+        """The experiment and the data set that it uses."""
+        used = name_used(self.dataset.name, self.experiment.data.dataset)
+        return f"{self.experiment.name} on {used}"
+
     def folder_of(self, run: Run) -> Path:
         return self.folder / run.id
 
-    def is_finished(self, run: Run) -> bool:
-        return results.is_finished(self.folder_of(run))
+    def status(self, run: Run) -> str:
+        """As its record tells it; "to do" where there is none."""
+        return results.status(self.folder_of(run)) or "to do"
+
+    def due(self, force: bool = False) -> list[Run]:
+        """The chosen runs that have not ended, or all of them."""
+        return [run for run in self.chosen if force or self.status(run) not in ENDED]
+
+    @property
+    def lacks_baseline(self) -> bool:
+        """Whether some run's time saved cannot be told, for want of the run to compare it with."""
+        return not {run.its_baseline.id for run in self.runs} <= {run.id for run in self.runs}
 
 
 def plan_all(
@@ -79,9 +98,9 @@ def require_writable(folder: Path) -> None:
 
 
 def carry_out(plans: Sequence[Plan], device_name: str, force: bool = False) -> bool:
-    """Train what is chosen and not finished, one run after another; whether all went well.
+    """Train what is chosen and has not ended, one run after another; whether all finished.
 
-    With `force`, finished runs are trained anew.
+    With `force`, runs that have ended are trained anew.
     """
     from fobench import data, device, environment
     from fobench.execute import execute
@@ -91,27 +110,31 @@ def carry_out(plans: Sequence[Plan], device_name: str, force: bool = False) -> b
     for plan in plans:
         require_writable(plan.folder)
     environment.log_machine(here)
-    all_well = True
     for plan in plans:
+        due = plan.due(force)
+        announce(plan, due)
         results.write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
-        due = [run for run in plan.chosen if force or not plan.is_finished(run)]
-        log.info(
-            "%s on %s: %d of %d runs to do",
-            *(plan.experiment.name, data_note(plan), len(due), len(plan.chosen)),
-        )
         if not due:
             continue
         loaded = data.load(plan.dataset, plan.runs[0].data_used, plan.experiment.data.augment, here)
         for number, run in enumerate(due, start=1):
             log.info("%d/%d %s", number, len(due), run.id)
-            status = execute(run, plan.folder_of(run), loaded, here, Progress())
-            all_well &= status == "finished"
-    return all_well
+            execute(run, plan.folder_of(run), loaded, here, Progress())
+    return all(plan.status(run) == "finished" for plan in plans for run in plan.chosen)
 
 
-def data_note(plan: Plan) -> str:
-    """The data set used and, if it was not the first asked for, that it was not."""
-    first = plan.experiment.data.dataset[0]
-    if plan.dataset.name in (first, Path(first).stem):
-        return plan.dataset.name
-    return f"{plan.dataset.name} (for want of {first})"
+def announce(plan: Plan, due: Sequence[Run]) -> None:
+    """Say what will be done, and what the user may not expect."""
+    log.info("%s: %d of %d runs to do", plan.title, len(due), len(plan.chosen))
+    if plan.lacks_baseline:
+        log.warning(
+            "%s has no baseline of the whole epochs: time saved cannot be told without one",
+            plan.experiment.name,
+        )
+    strays = set(results.runs_listed(plan.folder)) - {run.id for run in plan.runs}
+    if strays:
+        log.warning(
+            "%d runs of an earlier config or data set stay in %s, but no longer belong to the "
+            "experiment; to keep both, set another experiment.name",
+            *(len(strays), plan.folder),
+        )

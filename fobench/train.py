@@ -28,7 +28,7 @@ from fobench.warmup import warm_up
 
 
 class DivergedError(Exception):
-    """The training loss is no longer a finite number."""
+    """A loss is no longer a finite number."""
 
 
 class Progress(Protocol):
@@ -40,7 +40,7 @@ class Progress(Protocol):
 def train(run: Run, data: Data, device: torch.device, progress: Progress) -> Iterator[Epoch]:
     """Train one run, yielding the row of each epoch when it ends.
 
-    Raises DivergedError at the end of the epoch in which the loss ceased to be finite.
+    Raises DivergedError at the end of the epoch in which a loss ceased to be finite.
     """
     devices.set_determinism(run.train.deterministic)
     network = build_network(run).to(device, memory_format=torch.channels_last)
@@ -59,13 +59,14 @@ def train(run: Run, data: Data, device: torch.device, progress: Progress) -> Ite
         step += steps
         total_train_seconds += training.seconds
         train_loss, train_error = totals.means()
-        if not math.isfinite(train_loss):
-            raise DivergedError(f"the training loss of epoch {epoch + 1} is {train_loss}")
+        require_finite(train_loss, f"the training loss of epoch {epoch + 1}")
         with timed(device) as evaluation:
             val_loss, val_error = evaluate(network, data.validation, run.train.batch_size)
             test_loss, test_error = (
                 evaluate(network, data.test, run.train.batch_size) if last else (None, None)
             )
+        require_finite(val_loss, f"the validation loss after epoch {epoch + 1}")
+        require_finite(test_loss, "the test loss")
         yield Epoch(
             epoch=epoch + 1,
             step=step,
@@ -85,6 +86,11 @@ def train(run: Run, data: Data, device: torch.device, progress: Progress) -> Ite
             cache_bytes=0,
             peak_memory_bytes=devices.peak_memory(device),
         )
+
+
+def require_finite(loss: float | None, what: str) -> None:
+    if loss is not None and not math.isfinite(loss):
+        raise DivergedError(f"{what} is {loss}")
 
 
 def build_network(run: Run) -> nn.Sequential:

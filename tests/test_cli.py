@@ -55,6 +55,10 @@ def test_dry_run_lists_the_runs_and_writes_nothing(fobench, tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
 
 
+def times_of(paths: list[Path]) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
 def test_run_trains_what_is_not_finished(fobench, tiny, tmp_path):
     """Finished runs are left alone, an unfinished one starts again, --force repeats all."""
     words = ("run", tiny, "--set", "train.epochs=1", "--device", "cpu")
@@ -64,14 +68,15 @@ def test_run_trains_what_is_not_finished(fobench, tiny, tmp_path):
     assert len(records) == 4
     cut_off = json.loads(records[0].read_text()) | {"status": "running"}
     records[0].write_text(json.dumps(cut_off))
-    written = {record: record.stat().st_mtime_ns for record in records}
+    written = times_of(records)
     assert fobench(*words).exit_code == 0
     changed = [record for record in records if record.stat().st_mtime_ns != written[record]]
     assert changed == records[:1]
     assert json.loads(records[0].read_text())["status"] == "finished"
-    assert fobench(*words, "--force", "--only", "baseline_").exit_code == 0
+    written = times_of(records)
+    assert fobench(*words, "--force", "--only", "_baseline_").exit_code == 0
     changed = [record for record in records if record.stat().st_mtime_ns != written[record]]
-    assert len(changed) == 2 or changed == records[:1]
+    assert [record.parent.name.split("_")[2] for record in changed] == ["baseline"]
 
 
 def test_only_chooses_runs(fobench, tiny):
@@ -83,7 +88,7 @@ def test_only_chooses_runs(fobench, tiny):
 
 
 def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(fobench, tiny, tmp_path):
-    ran = fobench("run", tiny, "--set", "train.lr=1e30", "--set", "train.epochs=1")
+    ran = fobench("run", tiny, "--set", "train.lr=1e6", "--set", "train.epochs=1")
     assert ran.exit_code == 1
     records = [
         json.loads(path.read_text()) for path in (tmp_path / "results/tiny").glob("*/run.json")
@@ -93,6 +98,10 @@ def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(fobench, tiny, tm
     missed = fobench("plot", "results/tiny")
     assert missed.exit_code == 2
     assert "no finished run" in missed.output
+    written = times_of(list((tmp_path / "results/tiny").glob("*/run.json")))
+    again = fobench("run", tiny, "--set", "train.lr=1e6", "--set", "train.epochs=1")
+    assert again.exit_code == 1
+    assert written == times_of(list(written)), "what diverged would diverge again"
 
 
 def test_a_failure_of_ours_is_recorded_and_not_swallowed(fobench, tiny, tmp_path, monkeypatch):
@@ -141,6 +150,28 @@ def test_a_cuda_device_that_is_not_there_is_named(fobench, tiny, monkeypatch):
     ran = fobench("run", tiny, "--device", "cuda")
     assert ran.exit_code == 2
     assert "no CUDA device" in ran.output
+
+
+def test_runs_without_their_baseline_are_told(fobench, tiny, caplog):
+    """The curves are drawn all the same; there is no time saved to draw."""
+    tiny.write_text(tiny.read_text().replace("[1.0, 0.5]", "0.5"))
+    ran = fobench("run", tiny, "--set", "train.epochs=1", "--only", "t0.30")
+    assert ran.exit_code == 0
+    assert "has no baseline" in caplog.text
+    drawn = fobench("plot", "results/tiny", "--kind", "curves")
+    assert drawn.exit_code == 0
+    assert "no time saved for FreezeOut linear, scaled rates, t0 = 0.3" in drawn.output
+    missed = fobench("plot", "results/tiny")
+    assert missed.exit_code == 2
+    assert "no run has its baseline" in missed.output
+
+
+def test_runs_that_no_longer_belong_are_told(fobench, tiny, caplog):
+    words = ("run", tiny, "--only", "_baseline_", "--set")
+    assert fobench(*words, "train.epochs=1").exit_code == 0
+    assert "no longer belong" not in caplog.text
+    assert fobench(*words, "train.epochs=2").exit_code == 0
+    assert "4 runs of an earlier config or data set stay" in caplog.text
 
 
 def test_plot_writes_the_figure_it_names(fobench, tiny_results, tmp_path):

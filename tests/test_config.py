@@ -88,10 +88,24 @@ def test_all_mistakes_are_named_at_once(tiny):
         ('dataset = "synthetic"', "dataset = [3]", "dataset = [3]: give a string or a list"),
         ("epochs = 3", "epochs = 3\nmomentum = 0", "Nesterov momentum needs more than 0"),
         ('name = "tiny"', 'name = "tiny"\nseeds = [1, 1]', "give each seed once"),
+        ('scaling = "linear"\nt0 = [0.3, 1.0]', "t0 = 1e-200", "t0 = 1e-200: the first unit would"),
+        ("epochs = 3", "epochs = 3\nlr = 1e39", "lr = 1e+39: give a number above 0 and at most"),
+        ("epochs = 3", f"epochs = 1{'0' * 5000}", "not valid TOML"),
+        ("epochs = 3", f"epochs = 0x1{'0' * 5000}", "a number of thousands of digits"),
+        ("train_size = 45", "train_size = 1_000_000_000_000", "and at most 10000000"),
+        ("t0 = [0.3, 1.0]", f"t0 = {[0.5] * 200}\nepoch_share = {[0.5] * 200}", "span 40000"),
     ],
 )
 def test_a_mistake_is_named(tiny, old, new, told):
     assert told in "\n".join(problems_of(edit(tiny, old, new)))
+
+
+def test_a_bad_option_does_not_hide_the_others(tiny):
+    edit(tiny, "depth = 10\ngrowth_rate = 4", "depth = 11\ngrowth_rate = 0")
+    edit(tiny, "epochs = 3", "epochs = 0\nmomentum = 0")
+    text = "\n".join(problems_of(tiny))
+    for told in ("depth = 11", "growth_rate = 0", "epochs = 0", "momentum = 0.0"):
+        assert told in text
 
 
 def test_missing_tables_are_named(tmp_path):

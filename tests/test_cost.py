@@ -31,17 +31,35 @@ def test_unit_costs_are_those_counted_by_hand():
     )
 
 
+def test_backward_flops_are_those_counted_by_hand():
+    """Each convolution's backward pass has a gradient of weights and one of inputs, each as much
+    work as forward; only a unit that begins with its convolution saves that of the inputs."""
+    for family, options, bare in (
+        ("densenet", {"depth": 10, "growth_rate": 4}, {"conv"}),
+        ("vgg", {"width": 0.05}, {f"conv{stage}_{n}" for stage in range(1, 6) for n in (1, 2, 3)}),
+        ("wideresnet", {"depth": 10, "width": 1}, {"conv"}),
+    ):
+        for each in cost.unit_costs(models.build(family, 10, **options), (32, 32, 3)):
+            first = 1 if each.name in bare or (family, each.name) == ("vgg", "head") else 2
+            if (family, each.name) != ("vgg", "head"):
+                assert each.first_backward_flops == first * each.flops, (family, each.name)
+            assert each.backward_flops == 2 * each.flops, (family, each.name)
+
+
+def unit(flops: int, backward: int, first: int) -> cost.UnitCost:
+    return cost.UnitCost("unit", 0, flops, backward, first, 0)
+
+
 def test_step_flops_leave_out_what_is_frozen():
-    flops = [1, 10, 100]
-    # Forward all; backward twice each unit, but the first active one has no input to answer for.
-    assert cost.step_flops(flops, 0) == 111 + 1 + 20 + 200
-    assert cost.step_flops(flops, 1) == 111 + 10 + 200
-    assert cost.step_flops(flops, 2) == 111 + 100
+    costs = [unit(1, 2, 1), unit(10, 20, 15), unit(100, 200, 180)]
+    assert cost.step_flops(costs, 0) == 111 + 1 + 20 + 200
+    assert cost.step_flops(costs, 1) == 111 + 15 + 200
+    assert cost.step_flops(costs, 2) == 111 + 180
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(1, 30))
 def test_run_flops_sum_over_the_steps(steps, total):
-    flops = [3.0**unit for unit in range(len(steps) + 1)]
+    flops = [unit(3**power, 2 * 3**power, 3**power) for power in range(len(steps) + 1)]
     freeze_steps = [*sorted(steps), total]
     freeze_steps = [min(step, total) for step in freeze_steps]
     one_by_one = sum(
@@ -52,7 +70,7 @@ def test_run_flops_sum_over_the_steps(steps, total):
 
 def test_saving_of_known_runs(tiny):
     run = expand(load(tiny), open_synthetic(55, 20))[0]
-    flops = [1.0] * 7
+    flops = [unit(1, 2, 1)] * 7
     assert cost.saved_flops(run, flops) == 0
     never = replace(run, method_name="freezeout", method=FreezeOutOptions(t0=1.0))
     assert cost.saved_flops(never, flops) == 0

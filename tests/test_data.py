@@ -1,13 +1,18 @@
 """Data sets: generated, read from files, put on the device, cropped and flipped."""
 
+import zipfile
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fobench import data, datasets, synthetic
-from fobench.config import DataOptions
+from fobench.config import DataOptions, load
 from fobench.errors import UserError
-from fobench.run import use
+from fobench.run import expand, use
 
 CPU = torch.device("cpu")
 
@@ -91,11 +96,16 @@ def test_the_fingerprint_tells_content_not_files(tmp_path):
         ({"test_labels": None}, "lacks the arrays test_labels"),
         ({"train_images": arrays()["train_images"].astype(np.float32)}, "uint8 is wanted"),
         ({"train_images": np.zeros((12, 8, 8, 4), np.uint8)}, r"1 or 3\] is wanted"),
-        ({"train_images": np.zeros((12, 9, 9, 3), np.uint8)}, "differ in shape"),
+        ({"train_images": np.zeros((12, 9, 9, 3), np.uint8)}, "images differ in shape"),
         ({"train_images": np.zeros((0, 8, 8, 3), np.uint8)}, "holds no image"),
-        ({"train_labels": np.arange(12)}, "but there are 4 classes"),
-        ({"train_labels": np.zeros(11, np.int64)}, "11 entries for 12 images"),
+        ({"train_images": np.uint8(3)}, r"the shape \(\)"),
+        ({"train_labels": np.arange(12)}, "run from 0 to 11: 0 to 3 are wanted"),
+        ({"test_labels": -np.ones(6, np.int64)}, "run from -1 to -1"),
+        ({"train_labels": np.full(12, 10**12), "classes": None}, "0 to 65535 are wanted"),
+        ({"train_labels": np.zeros(11, np.int64)}, r"\(11,\) do not fit images \(12, 8, 8, 3\)"),
         ({"train_labels": np.zeros(12)}, "whole numbers"),
+        ({"train_labels": np.array(["cat"] * 12), "classes": None}, "whole numbers"),
+        ({"classes": np.array(10)}, r"classes has the shape \(\)"),
         ({"classes": np.array([{}], dtype=object)}, "not a readable prepared data set"),
     ],
 )
@@ -104,6 +114,18 @@ def test_a_malformed_file_is_refused(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as caught:
         datasets.open_npz(path)
     assert str(path) in str(caught.value)
+
+
+def test_an_archive_of_other_things_is_refused(tmp_path):
+    path = tmp_path / "other.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for key in datasets.ARRAYS:
+            archive.writestr(f"{key}.npy", b"no array")
+    with pytest.raises(UserError, match="train_images are"):
+        datasets.open_npz(path)
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    with pytest.raises(UserError, match="not a readable prepared data set"):
+        datasets.open_npz(tmp_path / "one.npy")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
@@ -115,6 +137,23 @@ def test_a_file_cut_short_is_refused(tmp_path, share):
         datasets.open_npz(path)
 
 
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_file_with_damaged_bytes_is_read_right_or_refused(tmp_path_factory, damages):
+    """Never a traceback, and never other images than were written."""
+    folder = tmp_path_factory.mktemp("damaged")
+    path = written(folder / "damaged.npz")
+    sound = datasets.open_npz(path).fingerprint
+    content = bytearray(path.read_bytes())
+    for place, value in damages:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    try:
+        assert datasets.open_npz(path).fingerprint == sound
+    except UserError as error:
+        assert str(path) in str(error)
+
+
 def test_the_first_set_that_can_be_had_is_taken(tmp_path):
     names = ("cifar10", "synthetic")
     assert datasets.open_first(names, tmp_path, 20, 10).name == "synthetic"
@@ -123,6 +162,8 @@ def test_the_first_set_that_can_be_had_is_taken(tmp_path):
     assert datasets.open_first([str(tmp_path / "cifar10.npz")], tmp_path).name == "cifar10"
     with pytest.raises(UserError, match="fobench data"):
         datasets.open_first(("cifar100",), tmp_path)
+    with pytest.raises(UserError, match="cannot be looked at"):
+        datasets.open_first(("x" * 5000,), tmp_path)
 
 
 def test_held_out_images_are_the_last_and_not_trained_on():
@@ -144,9 +185,10 @@ def test_held_out_images_are_the_last_and_not_trained_on():
         ({"test_size": 21}, "has 20 test images"),
     ],
 )
-def test_more_images_than_there_are_is_an_error(options, message):
+def test_more_images_than_there_are_is_an_error(tiny, options, message):
+    experiment = replace(load(tiny), data=DataOptions(dataset=("synthetic",), **options))
     with pytest.raises(UserError, match=message):
-        use(DataOptions(dataset=("synthetic",), **options), datasets.open_synthetic(50, 20))
+        expand(experiment, datasets.open_synthetic(50, 20))
 
 
 def test_training_pixels_are_normalised_per_channel():

@@ -12,12 +12,11 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 from fobench import models
 from fobench.freezeout import FreezeOut
 
-STEPS = 12
+STEPS = 20
 
 
 def small_network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return models.build("densenet", 10, depth=10, growth_rate=4)
+    return built("densenet", depth=10, growth_rate=4)
 
 
 def network_with_dropout() -> nn.Sequential:
@@ -31,7 +30,17 @@ def network_with_dropout() -> nn.Sequential:
     )
 
 
-NETWORKS = {"densenet": small_network, "own": network_with_dropout}
+def built(name: str, **options) -> nn.Sequential:
+    torch.manual_seed(0)
+    return models.build(name, 10, **options)
+
+
+NETWORKS = {
+    "densenet": small_network,
+    "wideresnet": lambda: built("wideresnet", depth=10, width=1, dropout=0.3),
+    "vgg": lambda: built("vgg", width=0.05),
+    "own": network_with_dropout,
+}
 OPTIMIZERS = {
     "sgd": lambda groups: SGD(groups, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-2),
     "adam": lambda groups: Adam(groups, lr=0.01, weight_decay=1e-2),
@@ -156,18 +165,25 @@ def test_gradients_of_active_units_equal_those_of_a_full_backward_pass():
                 assert torch.equal(parameter.grad, full_parameter.grad)
 
 
-def backward_convolutions(network: nn.Sequential) -> int:
+KERNELS = {
+    nn.Conv2d: "aten::convolution_backward",
+    nn.BatchNorm2d: "aten::native_batch_norm_backward",
+    nn.ReLU: "aten::threshold_backward",
+}
+
+
+def backward_kernels(network: nn.Sequential) -> dict[type, int]:
+    """How often the backward kernel of each kind of layer runs."""
     images, labels = batch(0)
     loss = cross_entropy(network(images), labels)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         loss.backward()
-    return sum(
-        event.count for event in profile.key_averages() if event.key == "aten::convolution_backward"
-    )
+    counts = {event.key: event.count for event in profile.key_averages()}
+    return {layer: counts.get(kernel, 0) for layer, kernel in KERNELS.items()}
 
 
 def test_no_backward_kernel_of_a_frozen_unit_runs():
-    """Convolution backward kernels, counted by the profiler, are those of the active units, from
+    """Backward kernels, counted by the profiler, are as many as the active units have layers, from
     the very step in which a unit freezes."""
     network = small_network()
     optimizer = SGD(groups_of(network), lr=0.1)
@@ -178,8 +194,8 @@ def test_no_backward_kernel_of_a_frozen_unit_runs():
         if freezeout.frozen not in seen:
             seen.add(freezeout.frozen)
             active = network[freezeout.frozen :]
-            convolutions = sum(isinstance(module, nn.Conv2d) for module in active.modules())
-            assert backward_convolutions(network) == convolutions
+            layers = [type(module) for module in active.modules()]
+            assert backward_kernels(network) == {layer: layers.count(layer) for layer in KERNELS}
     assert seen == set(range(len(network)))
 
 
@@ -215,6 +231,16 @@ def test_a_run_saved_and_loaded_goes_on_bit_for_bit(make, stop):
         train_step(network, optimizer, step)
         train_step(resumed, resumed_optimizer, step)
     assert same(state_of(network), state_of(resumed))
+
+
+def test_a_state_that_would_thaw_a_unit_is_refused():
+    network = small_network()
+    freezeout = FreezeOut(network, SGD(groups_of(network), lr=0.1), STEPS, t0=0.2)
+    early = freezeout.state_dict()
+    for _ in range(STEPS):
+        freezeout.step()
+    with pytest.raises(ValueError, match="does not thaw"):
+        freezeout.load_state_dict(early)
 
 
 def test_a_state_of_another_schedule_is_refused():

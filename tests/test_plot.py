@@ -1,8 +1,11 @@
 """Figures hold what the results say, in each format."""
 
+from pathlib import Path
+
 import pytest
 
-from fobench import plot
+from fobench import cli, plot
+from fobench.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -66,5 +69,19 @@ def test_each_format_is_written_and_repeats(panels, kind, suffix, tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_two_experiments_stand_side_by_side(panels):
-    assert len(plot.speedup_error([*panels, *panels]).axes) == 2
+def test_several_experiments_stand_side_by_side(panels):
+    two = plot.speedup_error(panels * 2)
+    assert len({ax.get_position().y0 for ax in two.axes}) == 1
+    four = plot.speedup_error(panels * 4)
+    assert sum(ax.axison for ax in four.axes) == 4
+
+
+def test_the_commands_offer_every_kind():
+    """The kinds are written out in cli.py, which must not wait for matplotlib."""
+    (kind,) = (option for option in cli.plot.params if option.name == "kind")
+    assert list(kind.type.choices) == list(plot.KINDS)
+
+
+def test_a_figure_that_cannot_be_written_is_named(panels):
+    with pytest.raises(UserError, match="cannot be written"):
+        plot.draw(panels, "curves", Path("/proc/none/figure.png"))

@@ -16,6 +16,14 @@ ROW = Epoch(
 )  # fmt: skip
 
 
+EMPTY_CELL = ",".join(COLUMNS) + "\n1,94" + "," * (len(COLUMNS) - 2) + "\n"
+
+
+def record(**changes) -> dict:
+    """A run.json with all that readers count on."""
+    return dict.fromkeys(results.RECORDED) | {"status": "finished", "total_steps": 94} | changes
+
+
 def test_rows_are_read_back_as_written(tmp_path):
     results.write_epochs(tmp_path, [ROW, ROW])
     assert results.read_epochs(tmp_path) == [ROW, ROW]
@@ -46,7 +54,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["epochs.csv"]
 
 
-@pytest.mark.parametrize("text", ["", "epoch,step\n1,2\n", None])
+@pytest.mark.parametrize("text", ["", "epoch,step\n1,2\n", None, EMPTY_CELL])
 def test_damaged_rows_are_refused(tmp_path, text):
     results.write_epochs(tmp_path, [ROW])
     path = tmp_path / "epochs.csv"
@@ -61,27 +69,27 @@ def test_damaged_rows_are_refused(tmp_path, text):
         ('{"format": 1, "status": "fin', "cannot be read"),
         ("[]", "holds no table"),
         ('{"format": 99, "status": "finished"}', "has format 99"),
-        ('{"format": 1}', "has no status"),
+        ('{"format": 1, "status": "finished"}', "lacks id, baseline, run"),
     ],
 )
 def test_a_damaged_record_is_refused(tmp_path, text, told):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(UserError, match=told):
-        results.is_finished(tmp_path)
+        results.status(tmp_path)
 
 
 def test_records_hold_no_number_that_json_cannot(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        results.write_record(tmp_path, {"status": "finished", "loss": float("nan")})
+        results.write_record(tmp_path, record(loss=float("nan")))
 
 
 def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
     for run_id in "abcdf":
         status = "diverged" if run_id == "b" else "finished"
-        results.write_record(tmp_path / run_id, {"status": status, "total_steps": 94})
+        results.write_record(tmp_path / run_id, record(status=status))
         results.write_epochs(tmp_path / run_id, [ROW])
     (tmp_path / "d" / "run.json").write_text("{")
-    results.write_record(tmp_path / "f", {"status": "finished", "total_steps": 188})
+    results.write_record(tmp_path / "f", record(total_steps=188))
     results.write_experiment(tmp_path, "mine", ["a", "b", "d", "e", "f"])
     found, notes = results.read_experiment(tmp_path)
     assert [run.id for run in found] == ["a"]
@@ -99,6 +107,13 @@ def test_a_folder_without_an_experiment_is_named(tmp_path):
         results.read_experiment(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["[]", '{"format": 1, "runs": null}', '{"runs": []}', "{"])
+def test_a_damaged_list_of_runs_is_named(tmp_path, text):
+    (tmp_path / "experiment.json").write_text(text)
+    with pytest.raises(UserError, match=r"experiment\.json"):
+        results.read_experiment(tmp_path)
+
+
 def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
     found, notes = results.read_experiment(tiny_results)
     assert notes == []
@@ -113,7 +128,8 @@ def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
         "name": "freezeout", "scaling": "linear", "scale_lr": True, "t0": 0.3, "epoch_share": 1.0,
     }  # fmt: skip
     assert set(record["units"][0]) == {
-        "name", "parameters", "flops", "activation_bytes", "freeze_step",
+        "name", "parameters", "flops", "backward_flops", "first_backward_flops",
+        "activation_bytes", "freeze_step",
     }  # fmt: skip
     assert 0 < record["predictions"]["flops_saved_percent"] < 100
     environment = record["environment"]

@@ -27,6 +27,7 @@ def test_the_id_covers_all_that_makes_a_run(run):
         replace(run, data=replace(run.data, validation=9)),
         replace(run, data=replace(run.data, augment="none")),
         replace(run, data_used=replace(run.data_used, fingerprint="other")),
+        replace(run, data_used=replace(run.data_used, classes=12)),
         replace(run, model=replace(run.model, reduction=0.6)),
         replace(run, train=replace(run.train, lr=0.2)),
         replace(run, train=replace(run.train, epochs=4)),
@@ -46,7 +47,7 @@ def test_the_id_does_not_depend_on_which_sets_were_asked_for(run):
 def test_the_id_does_not_depend_on_options_at_their_defaults(run):
     """Pinned: if this changes, all results that people have are orphaned."""
     pinned = replace(run, data_used=replace(run.data_used, fingerprint="0"))
-    assert pinned.id == "densenet-10-4_synthetic_freezeout-linear-scaled-t0.30_seed0-c4453de2"
+    assert pinned.id == "densenet-10-4_synthetic_freezeout-linear-scaled-t0.30_seed0-cbcd5b15"
 
 
 def test_a_name_that_is_no_file_name_gives_one(run):
@@ -72,6 +73,23 @@ def test_a_last_batch_of_one_image_is_refused(tiny):
     experiment = load(tiny, ["data.train_size=41"])
     with pytest.raises(UserError, match=r"BatchNorm cannot take: set data\.train_size = 40"):
         expand(experiment, open_synthetic(55, 20))
+
+
+def test_all_that_does_not_fit_the_data_is_named_at_once(tiny):
+    with pytest.raises(UserError) as caught:
+        expand(load(tiny, ["data.train_size=101", "data.test_size=99"]), open_synthetic(55, 20))
+    text = "\n".join(caught.value.problems)
+    for told in ("asks for 101", "test_size = 99", "last batch of one"):
+        assert told in text
+
+
+def test_images_too_small_for_the_network_are_refused(tiny):
+    dataset = open_synthetic(55, 20)
+    small = replace(
+        dataset, train_images=dataset.train_images[:, :3], test_images=dataset.test_images[:, :3]
+    )
+    with pytest.raises(UserError, match="at least 4 pixels a side, synthetic has 3x32"):
+        expand(load(tiny), small)
 
 
 def test_a_share_without_a_step_is_refused(tiny):

@@ -37,21 +37,26 @@ def test_time_saved_is_that_of_the_geometric_mean():
     assert stats.time_saved([math.log(0.8)] * 2).mean == pytest.approx(20)
 
 
-def result(name: str, seed: int, seconds: float, error: float, **environment) -> RunResult:
+def result(
+    name: str, seed: int, seconds: float, error: float, repeat: int = 0, **environment
+) -> RunResult:
     method = {"name": "baseline", "epoch_share": 1.0}
     if name != "baseline":
         method = {"name": name, "scaling": "cubic", "scale_lr": True, "t0": 0.8, "epoch_share": 1.0}
-    machine = {"device": "cpu", "gpu": None, "processor": "P", "cores": 2, "threads": 2}
+    machine = {
+        "host": "h", "device": "cpu", "gpu": None, "processor": "P", "cores": 2, "threads": 2,
+        "versions": {"torch": "2"},
+    }  # fmt: skip
     record = {
-        "baseline": f"baseline-{seed}",
+        "baseline": f"baseline-{seed}-{repeat}",
         "run": {
             "data": {"augment": "none"}, "data_used": {}, "model": {}, "train": {},
-            "method": method, "seed": seed, "repeat": 0,
+            "method": method, "seed": seed, "repeat": repeat,
         },
         "environment": machine | environment,
     }  # fmt: skip
     row = Epoch(**{**vars(ROW), "total_train_seconds": seconds, "test_error": error})
-    return RunResult(f"{name}-{seed}", record, [row])
+    return RunResult(f"{name}-{seed}-{repeat}", record, [row])
 
 
 def test_runs_are_paired_with_the_baseline_of_their_seed():
@@ -64,13 +69,22 @@ def test_runs_are_paired_with_the_baseline_of_their_seed():
     assert baseline["saved"] == 0
     assert freezeout["saved"] == pytest.approx(100 * (1 - math.sqrt(0.8 * 0.7)))
     assert (freezeout["error"], freezeout["n"], freezeout["pairs"]) == (32, 2, 2)
-    assert freezeout["seeds"] == [0, 1]
 
 
-def test_times_of_two_machines_are_not_paired():
+def test_repeats_of_a_seed_are_averaged_and_add_no_sample():
+    """Else two repeats, whose errors are equal, would halve the interval of the error."""
+    once = [result("baseline", seed, 100, 30 + seed) for seed in (0, 1)]
+    twice = once + [result("baseline", seed, 100, 30 + seed, repeat=1) for seed in (0, 1)]
+    (one,), (two,) = (stats.summary(stats.table(runs)).to_dict("records") for runs in (once, twice))
+    assert one["n"] == two["n"] == 2
+    assert (one["error_low"], one["error_high"]) == (two["error_low"], two["error_high"])
+
+
+@pytest.mark.parametrize("other", [{"threads": 8}, {"host": "g"}, {"versions": {"torch": "3"}}])
+def test_times_of_two_machines_are_not_paired(other):
     runs = [
         result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31),
-        result("baseline", 1, 100, 30, threads=8), result("freezeout", 1, 10, 31),
+        result("baseline", 1, 100, 30, **other), result("freezeout", 1, 10, 31),
     ]  # fmt: skip
     freezeout = stats.summary(stats.table(runs)).to_dict("records")[-1]
     assert freezeout["pairs"] == 1

@@ -10,6 +10,12 @@ from torch.nn.functional import cross_entropy
 from fobench import data, methods
 from fobench.config import BaselineOptions, FreezeOutOptions, load
 from fobench.datasets import open_synthetic
+from fobench.models.families import (
+    FAMILIES,
+    DenseNetOptions,
+    VGGOptions,
+    WideResNetOptions,
+)
 from fobench.results import VOLATILE, Epoch
 from fobench.run import Run, expand
 from fobench.seeds import generator, seed_globally
@@ -69,15 +75,27 @@ def test_t0_of_one_equals_the_baseline_bit_for_bit(run):
     assert repeatable(train_all(never)) == repeatable(train_all(run))
 
 
-def test_methods_of_a_seed_agree_until_their_rates_part(run):
-    """Paired seeds: the same weights, order and augmentation, so that the first step's loss is
-    the same; FreezeOut without scaled rates starts at the baseline's."""
-    one_step = replace(run.train, epochs=1, batch_size=45)
-    rows = [
-        train_all(replace(each, train=one_step))
-        for each in (run, with_method(run, t0=0.3, scale_lr=False), with_method(run, t0=0.5))
-    ]
-    assert rows[0][0].train_loss == rows[1][0].train_loss == rows[2][0].train_loss
+def test_methods_of_a_seed_see_the_same_weights_images_and_augmentation(run, monkeypatch):
+    seen: list[torch.Tensor] = []
+    read_batch = data.Split.batch
+
+    def watched(split, indices, view=None):
+        images, labels = read_batch(split, indices, view)
+        seen.append(images)
+        return images, labels
+
+    monkeypatch.setattr("fobench.train.warm_up", lambda *_: None)
+    monkeypatch.setattr(data.Split, "batch", watched)
+    batches = []
+    for each in (run, with_method(run, t0=0.3), replace(run, seed=1)):
+        seen.clear()
+        train_all(each)
+        batches.append(torch.cat(seen))
+    assert torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[0], batches[2])
+    first, other = build_network(run), build_network(with_method(run, t0=0.3))
+    for one, two in zip(first.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
 
 
 def test_frozen_units_are_counted_and_freeze_within_an_epoch(run):
@@ -90,6 +108,49 @@ def test_frozen_units_are_counted_and_freeze_within_an_epoch(run):
     assert [row.frozen_units for row in rows] == [expected[4], expected[9], expected[14]]
     assert len(set(expected[5:10])) > 1
     assert [images for images, _ in watch.steps] == [10, 10, 10, 10, 5] * 3
+
+
+FAMILY_OPTIONS = {
+    "densenet": DenseNetOptions(depth=10, growth_rate=4),
+    "wideresnet": WideResNetOptions(depth=10, width=1, dropout=0.2),
+    "vgg": VGGOptions(width=0.05),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_anneals_and_freezes(run, family, monkeypatch):
+    """The published code never advances VGG's step counter, so that its VGG does neither."""
+    rates: list[list[float]] = []
+    take_step = torch.optim.SGD.step
+
+    def watched(optimizer, *args):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        return take_step(optimizer, *args)
+
+    monkeypatch.setattr("fobench.train.warm_up", lambda *_: None)
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    run = replace(run, family=family, model=FAMILY_OPTIONS[family])
+    run = with_method(run, scaling="linear", t0=0.3, scale_lr=False)
+    rows = train_all(run)
+    units = len(rates[0])
+    assert rows[-1].frozen_units == sum(
+        step < run.total_steps for step in methods.freeze_steps(run, units)
+    )
+    assert rows[-1].frozen_units > 0
+    for unit, of_unit in enumerate(zip(*rates, strict=True)):
+        assert of_unit[0] == pytest.approx(0.1)
+        assert list(of_unit) == sorted(of_unit, reverse=True)
+        assert of_unit[-1] == 0 if unit < rows[-1].frozen_units else of_unit[-1] > 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_repeats_bit_for_bit(run, family):
+    """Dropout included, whose random numbers derive from the seed and the epoch."""
+    run = replace(run, family=family, model=FAMILY_OPTIONS[family])
+    run = with_method(run, scaling="linear", t0=0.3)
+    first = repeatable(train_all(run))
+    torch.rand(3)
+    assert repeatable(train_all(run)) == first
 
 
 def test_a_shorter_baseline_ends_annealed_in_a_partial_epoch(run):
@@ -141,7 +202,29 @@ def test_the_first_epoch_by_hand(run):
 
 def test_loss_that_is_not_finite_ends_the_run(run):
     with pytest.raises(DivergedError, match="epoch 1"):
-        train_all(replace(run, train=replace(run.train, lr=1e30)))
+        train_all(replace(run, train=replace(run.train, lr=1e6)))
+
+
+def test_a_loss_that_breaks_after_the_last_step_is_noticed(run, monkeypatch):
+    monkeypatch.setattr("fobench.train.evaluate", lambda *_: (float("inf"), 90.0))
+    with pytest.raises(DivergedError, match="validation loss after epoch 1 is inf"):
+        train_all(run)
+
+
+def test_a_baseline_saved_and_loaded_goes_on(run):
+    """Also into an optimizer that has loaded its own state, and so has new parameter groups."""
+    parameters = [torch.nn.Parameter(torch.ones(2))]
+    optimizer = sgd(parameters, run.train)
+    method = methods.CosineAnnealing(optimizer, 10)
+    resumed_optimizer = sgd(parameters, run.train)
+    resumed = methods.CosineAnnealing(resumed_optimizer, 10)
+    for _ in range(4):
+        method.step()
+    resumed_optimizer.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(method.state_dict())
+    method.step()
+    resumed.step()
+    assert resumed_optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"] < 0.1
 
 
 def test_warm_up_leaves_everything_as_it_was(run):

@@ -5,6 +5,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from fobench.models.layers import pooled_classifier
+
 BLOCKS = 3
 BOTTLENECK = 4  # the 1x1 convolution has this many times growth_rate channels
 
@@ -38,16 +40,6 @@ def transition(channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-def head(channels: int, num_classes: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(channels, num_classes),
-    )
-
-
 def build(
     num_classes: int,
     in_channels: int,
@@ -73,5 +65,5 @@ def build(
             kept = int(channels * reduction)
             units[f"transition{block}"] = transition(channels, kept)
             channels = kept
-    units["head"] = head(channels, num_classes)
+    units["head"] = pooled_classifier(channels, num_classes)
     return nn.Sequential(units)

@@ -1,0 +1,88 @@
+"""The README says what the committed files say, and its code runs."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from fobench import plot
+from fobench.models import families
+from fobench.models.families import FAMILIES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def code_of(section: str) -> list[str]:
+    """The Python of a section, block by block."""
+    text = README.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def execute(code: str, names: dict | None = None) -> dict:
+    names = names or {}
+    exec(compile(code, "README.md", "exec"), names)
+    return names
+
+
+def test_the_example_loop_runs_as_it_stands(capsys):
+    (code,) = code_of("FreezeOut in your own loop")
+    execute(code)
+    assert capsys.readouterr().out == "6 of 7 units are frozen\n"
+
+
+def test_a_network_added_as_told_trains(fobench, tiny, tmp_path, monkeypatch):
+    options, module = code_of("Adding a network")
+    declared = execute(options, {"__name__": "families", **vars(families)})["PlainOptions"]
+    monkeypatch.setitem(FAMILIES, "plain", declared)
+    plain = ModuleType("fobench.models.plain")
+    execute(module, vars(plain))
+    monkeypatch.setitem(sys.modules, plain.__name__, plain)
+    text = tiny.read_text().replace("densenet", "plain").replace("depth = 10", "width = 4")
+    tiny.write_text(text.replace("growth_rate = 4", ""))
+    ran = fobench("run", tiny, "--only", "t0.30", "--device", "cpu")
+    assert ran.exit_code == 0, ran.output
+    (path,) = (tmp_path / "results" / "tiny").glob("plain-4_*/run.json")
+    record = json.loads(path.read_text())
+    assert record["status"] == "finished"
+    assert [unit["freeze_step"] for unit in record["units"]] == [5, 10, None]
+    wrong = fobench("run", tiny, "--set", "model.width=0")
+    assert "[model] width = 0: give a whole number of at least 1 and at most 1000" in wrong.output
+
+
+def cell(row: pd.Series, column: str) -> str:
+    return f"{row[column]:.1f} ({row[f'{column}_low']:.1f} to {row[f'{column}_high']:.1f})"
+
+
+def results_table(folder: Path) -> str:
+    """The table of the README, from the files of an experiment."""
+    (panel,), _ = plot.read_panels([folder])
+    lines = ["| method | n | time saved, % | test error, % |", "|---|---|---|---|"]
+    for _, row in panel.summary.iterrows():
+        _, label = plot.variant_style(row)
+        saved = "0" if label == "baseline" else cell(row, "saved")
+        lines.append(f"| {label} | {row['n']} | {saved} | {cell(row, 'error')} |")
+    return "\n".join(lines)
+
+
+def test_the_results_table_is_that_of_the_committed_files():
+    shown = README.partition("<!-- results:start -->\n")[2].partition("\n<!-- results:end -->")[0]
+    assert shown == results_table(ROOT / "results" / "cpu-densenet")
+
+
+def test_the_step_overhead_is_that_of_the_committed_file():
+    measured = json.loads((ROOT / "benchmarks" / "step_overhead.json").read_text())["measured"]
+    percents = sorted(each["overhead_percent"] for each in measured)
+    shown = README.partition("<!-- overhead -->")[2].partition("<!-- end -->")[0]
+    assert shown == f"{percents[0]:.1f} to {percents[-1]:.1f}"
+    assert percents[-1] < 2
+
+
+def test_every_figure_of_the_readme_is_committed():
+    figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", README)
+    assert len(figures) >= 2
+    for figure in figures:
+        assert (ROOT / figure).is_file(), figure

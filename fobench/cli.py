@@ -71,7 +71,10 @@ def main() -> None:
 @click.option(
     "--estimate", is_flag=True, help="Measure a few steps, predict hours and disk, and stop."
 )
-@click.option("--force", is_flag=True, help="Train finished runs anew.")
+@click.option("--force", is_flag=True, help="Train runs anew that have ended.")
+@click.option(
+    "--no-wait", is_flag=True, help="Leave if another `fobench run` is timing on this machine."
+)
 def run(
     configs: tuple[Path, ...],
     overrides: tuple[str, ...],
@@ -82,19 +85,23 @@ def run(
     dry_run: bool,
     estimate: bool,
     force: bool,
+    no_wait: bool,
 ) -> None:
     """Train the runs of CONFIGS that are not finished yet, one after another."""
     from fobench import config, datasets, sweep
+    from fobench.lock import machine_lock
 
     with mistakes_as_messages():
         experiments = config.load_all(configs, overrides)
         plans = sweep.plan_all(experiments, results, datasets.data_root(data_root), only)
         if dry_run:
             print_plans(plans, force)
-        elif estimate:
-            print_estimates(plans, device, force)
-        elif not sweep.carry_out(plans, device, force):
-            sys.exit(1)
+            return
+        with machine_lock(wait=not no_wait):
+            if estimate:
+                print_estimates(plans, device, force)
+            elif not sweep.carry_out(plans, device, force):
+                sys.exit(1)
 
 
 def print_plans(plans: "list[Plan]", force: bool) -> None:

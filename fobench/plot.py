@@ -103,8 +103,20 @@ def speedup_error(panels: Sequence[Panel]) -> Figure:
         ax.set_ylabel("test error after the last epoch (%)")
         ax.set_title(title(panel), fontsize=9)
         ax.margins(0.12)
-        ax.legend(title=interval_note(summary), title_fontsize=8, fontsize=8)
+        explain(ax, summary)
     return figure
+
+
+def explain(ax: Axes, summary: pd.DataFrame) -> None:
+    """The legend: lines and shapes without their bars, and what bars and numbers mean."""
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(
+        [handle.lines[0] for handle in handles],
+        labels,
+        title=f"{interval_note(summary)}\nbeside points: t0, or share of the steps",
+        title_fontsize=8,
+        fontsize=8,
+    )
 
 
 def draw_baselines(ax: Axes, baselines: pd.DataFrame) -> None:

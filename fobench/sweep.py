@@ -64,7 +64,7 @@ def plan_all(
     plans, problems = [], []
     for experiment in experiments:
         try:
-            plans.append(plan(experiment, results_root, data_root, only))
+            plans.append(plan_one(experiment, results_root, data_root, only))
         except UserError as error:
             problems += [f"{experiment.name}: {problem}" for problem in error.problems]
     if problems:
@@ -75,7 +75,7 @@ def plan_all(
     return plans
 
 
-def plan(
+def plan_one(
     experiment: Experiment, results_root: Path, data_root: Path, only: str | None = None
 ) -> Plan:
     data = experiment.data

@@ -37,9 +37,11 @@ t0 = [0.3, 1.0]
 
 
 @pytest.fixture(autouse=True)
-def _no_data_root(monkeypatch, tmp_path_factory):
-    """Tests see no prepared data but what they make."""
-    monkeypatch.setenv("FOBENCH_DATA", str(tmp_path_factory.mktemp("data-root")))
+def _own_surroundings(monkeypatch, tmp_path_factory):
+    """Tests see no prepared data but what they make, and lock no machine."""
+    folder = tmp_path_factory.mktemp("surroundings")
+    monkeypatch.setenv("FOBENCH_DATA", str(folder))
+    monkeypatch.setenv("FOBENCH_LOCK", str(folder / "lock"))
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def tiny_results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-results")
     config = folder / "tiny.toml"
     config.write_text(TINY)
-    ran = CliRunner().invoke(
+    ran = CliRunner(env={"FOBENCH_LOCK": str(folder / "lock")}).invoke(
         main, ["run", str(config), "--results", str(folder), "--device", "cpu"]
     )
     assert ran.exit_code == 0, ran.output

@@ -6,8 +6,10 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fobench import data, methods
+from fobench import train as train_module
 from fobench.config import BaselineOptions, FreezeOutOptions, load
 from fobench.datasets import open_synthetic
 from fobench.models.families import (
@@ -274,9 +276,42 @@ def test_seeds_derive_from_seed_epoch_and_purpose():
     assert len(drawn) == 4
 
 
+class HostReads(TorchDispatchMode):
+    """Counts reads of a tensor's value by Python, for which a device has to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_training_step_waits_for_the_device(run, family, monkeypatch):
+    reads = HostReads()
+    train_whole_epoch = train_module.train_epoch
+
+    def watched(*args):
+        with reads:
+            return train_whole_epoch(*args)
+
+    monkeypatch.setattr(train_module, "train_epoch", watched)
+    run = replace(run, family=family, model=FAMILY_OPTIONS[family])
+    assert train_all(with_method(run, scaling="linear", t0=0.3))[-1].frozen_units > 0
+    assert reads.count == 0
+    with reads:
+        float(torch.ones(1))
+    assert reads.count == 1
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_deterministic_run_on_cuda_repeats_bit_for_bit(run):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_deterministic_run_on_cuda_repeats_bit_for_bit(run, family):
+    run = replace(run, family=family, model=FAMILY_OPTIONS[family])
+    run = with_method(run, scaling="linear", t0=0.3)
     run = replace(run, train=replace(run.train, deterministic=True))
     device = torch.device("cuda")
     read = data.load(DATASET, run.data_used, run.data.augment, device)

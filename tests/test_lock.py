@@ -1,0 +1,61 @@
+"""Two timed runs never share a machine."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from fobench.errors import UserError
+from fobench.lock import lock_path, machine_lock
+
+
+@pytest.fixture
+def held():
+    """The lock, as another process would hold it."""
+    with lock_path().open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        yield other
+
+
+def test_a_second_run_leaves_with_no_wait(fobench, tiny, tmp_path, held):
+    ran = fobench("run", tiny, "--no-wait")
+    assert ran.exit_code == 2
+    assert "another `fobench run` is timing on this machine" in ran.output
+    assert not (tmp_path / "results").exists()
+    assert fobench("run", tiny, "--dry-run").exit_code == 0, "a plan disturbs nobody"
+
+
+def test_a_second_run_waits(fobench, tiny, held, caplog):
+    caplog.set_level("INFO")
+    release = threading.Timer(0.5, lambda: fcntl.flock(held, fcntl.LOCK_UN))
+    release.start()
+    start = time.monotonic()
+    with machine_lock():
+        assert time.monotonic() - start > 0.4
+    assert "waiting for another" in caplog.text
+
+
+def test_the_lock_dies_with_its_holder():
+    code = (
+        "import time; from fobench.lock import machine_lock\n"
+        "with machine_lock(): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match="another"), machine_lock(wait=False):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with machine_lock(wait=False):
+        pass
+
+
+def test_a_lock_that_cannot_be_opened_is_named(monkeypatch):
+    monkeypatch.setenv("FOBENCH_LOCK", "/proc/none/lock")
+    with pytest.raises(UserError, match="set FOBENCH_LOCK"), machine_lock():
+        pass

@@ -105,10 +105,11 @@ def run(
 
 
 def print_plans(plans: "list[Plan]", force: bool) -> None:
-    for plan in plans:
-        click.echo(f"{plan.title}: {len(plan.chosen)} runs")
+    due_of = [plan.due(force) for plan in plans]
+    for plan, due in zip(plans, due_of, strict=True):
+        click.echo(f"{plan.title}: {len(due)} of {len(plan.chosen)} runs to do")
         for each in plan.chosen:
-            status = "to do" if force else plan.status(each)
+            status = "to do" if each in due else plan.status(each)
             click.echo(f"  {status:8}  {each.total_steps:7,} steps  {each.id}")
 
 
@@ -161,12 +162,12 @@ def plot(folders: tuple[Path, ...], kind: str, output: Path | None) -> None:
 def data(names: tuple[str, ...], data_root: Path | None) -> None:
     """Prepare the data sets NAME (cifar10, cifar100); without a name, list what is prepared."""
     from fobench import datasets
+    from fobench.prepare import prepare, require_known
 
     root = datasets.data_root(data_root)
     with mistakes_as_messages():
+        require_known(names)
         for name in names:
-            from fobench.prepare import prepare
-
             click.echo(prepare(name, root))
         if not names:
             print_prepared(root)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fobench.errors import UserError
 from fobench.models.families import FAMILIES, ModelOptions
-from fobench.options import option, read, read_grid, rule, show, unknown_key
+from fobench.options import MOST_POINTS, option, read, read_grid, rule, show, unknown_key
 from fobench.schedule import SCALINGS
 
 MOST_IMAGES = 10_000_000
@@ -31,7 +31,9 @@ def name_is_a_folder(name: str) -> str | None:
 
 @rule("seeds")
 def seeds_differ(seeds: tuple[int, ...]) -> str | None:
-    return None if len(set(seeds)) == len(seeds) else f"seeds = {list(seeds)}: give each seed once"
+    if len(set(seeds)) == len(seeds):
+        return None
+    return f"seeds = {show(list(seeds))}: give each seed once"
 
 
 @rule("momentum", "nesterov")
@@ -169,7 +171,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     tables = parse(path)
     problems = override(tables, overrides)
     problems += [
-        f"{unknown_key(key, dict.fromkeys(TABLES), 'table')}" for key in tables if key not in TABLES
+        unknown_key(key, dict.fromkeys(TABLES), "table") for key in tables if key not in TABLES
     ]
     options = {}
     for name, cls in (
@@ -191,6 +193,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     if problems:
         raise UserError(f"{path}: {problem}" for problem in problems)
     experiment = options["experiment"]
+    runs = len(methods) * experiment.repeats * len(experiment.seeds)
+    if runs > MOST_POINTS:
+        raise UserError(f"{path}: it spans {runs} runs: give {MOST_POINTS} at most")
     return Experiment(
         name=experiment.name,
         seeds=experiment.seeds,
@@ -204,7 +209,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 def parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -217,7 +222,9 @@ def override(tables: dict[str, Any], overrides: Iterable[str]) -> list[str]:
     for text in overrides:
         key, equals, value = text.partition("=")
         table, dot, name = key.strip().partition(".")
-        if not (equals and dot and name) or table not in TABLES:
+        if equals and dot and name and table not in TABLES:
+            problems.append(unknown_key(table, dict.fromkeys(TABLES), f"--set {text}: table"))
+        elif not (equals and dot and name):
             problems.append(f"--set {text}: give table.key=value, such as train.epochs=3")
         elif table == "method":
             problems.append(f"--set {text}: methods are a list; choose among them with --only")
@@ -228,9 +235,11 @@ def override(tables: dict[str, Any], overrides: Iterable[str]) -> list[str]:
 
 def toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
+    # No option is a date, but a name may look like one.
+    return value if isinstance(value, bool | int | float | str | list | dict) else text
 
 
 def plain_table(tables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[str]]:

@@ -1,7 +1,8 @@
 """Prepared data sets: found, read and checked; numpy only, so that a plan needs no torch.
 
 A prepared set is one `.npz` with train_images uint8 [N, H, W, C], train_labels int64 [N],
-test_images, test_labels and classes: `<data root>/<name>.npz`, or any path.
+test_images, test_labels and classes: `<data root>/<name>.npz`, or any path. A file of one's own may
+also hold grey images [N, H, W], labels [N, 1] of any whole type, and no classes, as MedMNIST's do.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import numpy as np
 
 from fobench import synthetic
 from fobench.errors import UserError
+from fobench.files import is_there
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_TRAIN, SYNTHETIC_TEST, SYNTHETIC_MOST = 10_000, 2_000, 500_000
@@ -40,26 +42,24 @@ class DataSet:
 
 def data_root(given: str | Path | None = None) -> Path:
     """Where prepared sets lie: as given, else $FOBENCH_DATA, else ~/.cache/fobench."""
-    return Path(given or os.environ.get("FOBENCH_DATA") or Path.home() / ".cache" / "fobench")
+    return expand_user(str(given or os.environ.get("FOBENCH_DATA") or "~/.cache/fobench"))
+
+
+def expand_user(path: str) -> Path:
+    """The path with ~ as the home, where there is one (Path.expanduser fails where not)."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def locate(name: str, root: Path) -> Path:
     """The file of a set given by name or by path (with a folder in it, or ending in .npz)."""
     if name.endswith(".npz") or "/" in name or os.sep in name:
-        return Path(os.path.expanduser(name))  # noqa: PTH111, which fails for an unknown user
+        return expand_user(name)
     return root / f"{name}.npz"
 
 
 def name_used(used: str, asked: Sequence[str]) -> str:
     """The name of the set used and, if it was not the first asked for, that it was not."""
     return used if used in (asked[0], Path(asked[0]).stem) else f"{used} (for want of {asked[0]})"
-
-
-def is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        raise UserError(f"{path} cannot be looked at: {error.strerror}") from error
 
 
 def open_first(
@@ -110,14 +110,14 @@ def open_npz(path: Path) -> DataSet:
         raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
     problems = []
     for each in SPLITS:
-        images, labels = arrays[f"{each}_images"], flat(arrays[f"{each}_labels"])
-        arrays[f"{each}_labels"] = labels
+        images = arrays[f"{each}_images"] = with_channels(arrays[f"{each}_images"])
+        labels = arrays[f"{each}_labels"] = flat(arrays[f"{each}_labels"])
         problems += image_problems(f"{each}_images", images)
         problems += label_problems(f"{each}_labels", labels, images)
     problems = problems or class_problems(arrays)
     if problems:
         raise UserError(f"{path}: {problem}" for problem in problems)
-    train_images, test_images = (with_channels(arrays[f"{each}_images"]) for each in SPLITS)
+    train_images, test_images = (arrays[f"{each}_images"] for each in SPLITS)
     train_labels, test_labels = (arrays[f"{each}_labels"].astype(np.int64) for each in SPLITS)
     classes = arrays.get("classes", np.arange(1 + max(train_labels.max(), test_labels.max())))
     return assemble(
@@ -133,10 +133,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             # np.asarray: a member of the archive that is no array is read as bytes.
             return {key: np.asarray(file[key]) for key in (*ARRAYS, "classes") if key in file}
+    except MemoryError as error:
+        raise UserError(f"{path} is too large for this machine's memory") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): give a readable .npz file"
+        ) from error
     # A damaged file can make zipfile, zlib and numpy's reader fail in any way they know.
     except Exception as error:
         raise UserError(
-            f"{path} is not a readable prepared data set ({error}): delete it and prepare it anew"
+            f"{path} is not a readable prepared data set ({error}): it may be cut short or hold "
+            "pickled objects; make it anew with numpy.savez from plain arrays, or `fobench data`"
         ) from error
 
 
@@ -147,14 +154,14 @@ def flat(labels: np.ndarray) -> np.ndarray:
 
 def with_channels(images: np.ndarray) -> np.ndarray:
     """Images [N, H, W, C] from grey [N, H, W] too."""
-    return np.ascontiguousarray(images if images.ndim == 4 else images[..., None])
+    return images[..., None] if images.ndim == 3 else images
 
 
 def image_problems(key: str, images: np.ndarray) -> list[str]:
     if images.dtype != np.uint8:
         return [f"{key} are {images.dtype}: uint8 is wanted"]
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        return [f"{key} have the shape {images.shape}: [N, H, W, 1 or 3] is wanted"]
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        return [f"{key} have the shape {images.shape}: [N, H, W] or [N, H, W, 1 or 3] is wanted"]
     return [] if images.size else [f"{key} holds no image: {images.shape}"]
 
 

@@ -22,8 +22,6 @@ def execute(run: Run, folder: Path, data: Data, device: torch.device, progress: 
 
     Whatever else stops the run is recorded as "failed" with its reason, and raised.
     """
-    if folder.exists():
-        shutil.rmtree(folder)
     record = {
         "status": "running",
         "reason": None,
@@ -38,6 +36,7 @@ def execute(run: Run, folder: Path, data: Data, device: torch.device, progress: 
         "started": now(),
         "ended": None,
     }
+    clear(folder)
     results.write_record(folder, record)
     rows: list[results.Epoch] = []
     try:
@@ -55,6 +54,12 @@ def execute(run: Run, folder: Path, data: Data, device: torch.device, progress: 
     else:
         end(folder, record, "finished")
     return record["status"]
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier training left; the record first, so that no half counts as a run."""
+    (folder / "run.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def end(folder: Path, record: dict[str, Any], status: str, reason: str | None = None) -> None:

@@ -18,6 +18,21 @@ def lock_path() -> Path:
     return Path(os.environ.get("FOBENCH_LOCK") or Path(tempfile.gettempdir()) / "fobench.lock")
 
 
+def open_to_lock(path: Path) -> int:
+    """Open the file, making it where there is none; to read is enough to lock."""
+    try:
+        try:
+            # Without O_CREAT first: Linux refuses it for another user's file in a shared folder.
+            return os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be opened ({error.strerror}): set FOBENCH_LOCK to a file that all "
+            "users of this machine can read"
+        ) from error
+
+
 @contextmanager
 def machine_lock(wait: bool = True) -> Iterator[None]:
     """Hold the machine for the block; the lock dies with its holder, however that ends.
@@ -26,11 +41,7 @@ def machine_lock(wait: bool = True) -> Iterator[None]:
     be opened.
     """
     path = lock_path()
-    try:
-        # Readable is enough to lock, so that another user's file will do.
-        holder = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise UserError(f"{path} cannot be opened ({error.strerror}): set FOBENCH_LOCK") from error
+    holder = open_to_lock(path)
     try:
         try:
             fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)

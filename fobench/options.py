@@ -10,6 +10,7 @@ The same declaration gives the type, the limits, the default and, by it, what a 
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
@@ -78,11 +79,12 @@ def rule(*keys: str) -> Callable[[Callable[..., str | None]], Rule]:
 
 
 MOST_POINTS = 10_000
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "a string",
+    str: "a string in quotes",
 }
 
 
@@ -116,7 +118,7 @@ def read_grid(cls: type[T], table: Mapping[str, Any], where: str) -> tuple[list[
     axes = {
         key: value
         for key, value in table.items()
-        if isinstance(value, list) and not (key in types and is_list(types[key]))
+        if isinstance(value, list) and key in types and not is_list(types[key])
     }
     problems = [
         f"{where} {key} = []: give a value or a list of values" for key in axes if not axes[key]
@@ -124,8 +126,9 @@ def read_grid(cls: type[T], table: Mapping[str, Any], where: str) -> tuple[list[
     axes = {key: values for key, values in axes.items() if values}
     points = math.prod(len(values) for values in axes.values())
     if points > MOST_POINTS:
-        return [], [*problems, f"{where} its lists span {points} runs: give {MOST_POINTS} at most"]
-    single = {key: value for key, value in table.items() if value != []}
+        problems.append(f"{where} its lists span {points} runs: give {MOST_POINTS} at most")
+        axes = {key: values[:1] for key, values in axes.items()}
+    single = {key: value for key, value in table.items() if value != [] or key not in types}
     made: list[T] = []
     for point in product(*axes.values()):
         one, wrong = read(cls, {**single, **dict(zip(axes, point, strict=True))}, where)
@@ -191,8 +194,8 @@ def show(value: Any, longest: int = 80) -> str:
     """A value as the user wrote it, or nearly so."""
     try:
         text = str(value).lower() if isinstance(value, bool) else repr(value)
-    except ValueError:  # Python does not print whole numbers of over 4,300 digits
-        text = "a number of thousands of digits"
+    except (ValueError, RecursionError):  # whole numbers of over 4,300 digits, tables in tables …
+        text = "something too long to show"
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
@@ -200,4 +203,9 @@ def unknown_key(key: str, known: Mapping[str, Any], where: str) -> str:
     """The message for a key or name that there is not, with the nearest one that there is."""
     near = get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    return f"{where} {key} is not known: {hint}"
+    return f"{where} {written(key)} is not known: {hint}"
+
+
+def written(key: str) -> str:
+    """A key as TOML writes it: bare where it can be."""
+    return key if BARE_KEY.fullmatch(key) else show(key)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from fobench import stats
 from fobench.datasets import name_used
 from fobench.errors import UserError
-from fobench.results import RunResult, read_experiment, write_bytes
+from fobench.files import write_bytes
+from fobench.results import RunResult, read_experiment
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BASELINE = "black"

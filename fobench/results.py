@@ -6,13 +6,13 @@ Standard library alone. Every file is replaced as a whole, so that a reader neve
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fobench.errors import UserError
+from fobench.files import is_there, write_bytes
 
 FORMAT = 1
 # What every reader of run.json may count on.
@@ -75,20 +75,6 @@ class RunResult:
     @property
     def finished(self) -> bool:
         return self.record["status"] == "finished"
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, and not before the new content is on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -167,7 +153,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def status(folder: Path) -> str | None:
     """A run's status; None without a record. Raises UserError for one that cannot be read."""
-    return read_record(folder)["status"] if (folder / "run.json").exists() else None
+    return read_record(folder)["status"] if is_there(folder / "run.json") else None
 
 
 def write_experiment(folder: Path, name: str, run_ids: Sequence[str]) -> None:
@@ -178,7 +164,7 @@ def write_experiment(folder: Path, name: str, run_ids: Sequence[str]) -> None:
 def runs_listed(folder: Path) -> list[str]:
     """The ids of the runs that belong to an experiment; none where it was never run."""
     path = folder / "experiment.json"
-    if not path.exists():
+    if not is_there(path):
         return []
     content = read_json(path)
     runs = content.get("runs")
@@ -192,7 +178,7 @@ def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
 
     Raises UserError if the folder holds no experiment.
     """
-    if not (folder / "experiment.json").exists():
+    if not is_there(folder / "experiment.json"):
         raise UserError(
             f"{folder} holds no experiment.json: give a folder that `fobench run` wrote, "
             "such as results/NAME"
@@ -209,7 +195,7 @@ def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
             else:
                 notes.append(f"{run_id} is left out: {record['status']}")
         except UserError as error:
-            missing = not (folder / run_id).exists()
+            missing = not is_there(folder / run_id)
             notes.append(f"{run_id} is left out: {'not run yet' if missing else error}")
     strays = {each.parent.name for each in folder.glob("*/run.json")} - set(belonging)
     notes += [f"{stray} is left out: it is not of this experiment" for stray in sorted(strays)]

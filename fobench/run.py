@@ -134,15 +134,16 @@ def misfits(experiment: Experiment, dataset: DataSet) -> list[str]:
     there, tests = len(dataset.train_images), len(dataset.test_images)
     problems = []
     if used.train_images < 2 or used.train_images + used.validation_images > there:
+        asked = "the rest" if experiment.data.train_size is None else used.train_images
         problems.append(
-            f"[data] asks for {used.train_images} training images and {used.validation_images} "
-            f"held out, but {used.name} has {there}: change train_size or validation"
+            f"[data] train_size asks for {asked} and validation for {used.validation_images} of "
+            f"the {there} training images of {used.name}: lower validation or train_size"
         )
     if used.test_images > tests:
         problems.append(
             f"[data] test_size = {used.test_images}, but {used.name} has {tests} test images"
         )
-    if used.train_images % batch_size == 1:
+    if used.train_images > 2 and used.train_images % batch_size == 1:
         problems.append(
             f"[train] batch_size = {batch_size} leaves a last batch of one of the "
             f"{used.train_images} training images, which BatchNorm cannot take: "

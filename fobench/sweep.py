@@ -110,15 +110,17 @@ def carry_out(plans: Sequence[Plan], device_name: str, force: bool = False) -> b
     for plan in plans:
         require_writable(plan.folder)
     environment.log_machine(here)
-    for plan in plans:
-        due = plan.due(force)
+    # All records are read before any run is trained, so that a damaged one is found at once.
+    due_of = [plan.due(force) for plan in plans]
+    for plan, due in zip(plans, due_of, strict=True):
         announce(plan, due)
+    for plan, due in zip(plans, due_of, strict=True):
         results.write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
         if not due:
             continue
         loaded = data.load(plan.dataset, plan.runs[0].data_used, plan.experiment.data.augment, here)
         for number, run in enumerate(due, start=1):
-            log.info("%d/%d %s", number, len(due), run.id)
+            log.info("%s %d/%d %s", plan.experiment.name, number, len(due), run.id)
             execute(run, plan.folder_of(run), loaded, here, Progress())
     return all(plan.status(run) == "finished" for plan in plans for run in plan.chosen)
 

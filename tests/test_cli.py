@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.networks import EXAMPLES
+
 FOBENCH = str(Path(sys.executable).with_name("fobench"))
 
 
@@ -50,8 +52,8 @@ def test_help_dry_run_and_plot_import_no_torch(tiny, tiny_results, tmp_path):
 def test_dry_run_lists_the_runs_and_writes_nothing(fobench, tiny, tmp_path):
     ran = fobench("run", tiny, "--dry-run")
     assert ran.exit_code == 0
-    assert "tiny on synthetic: 4 runs" in ran.output
-    assert ran.output.count("to do") == 4
+    assert "tiny on synthetic: 4 of 4 runs to do" in ran.output
+    assert ran.output.count("to do ") == 4
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
 
 
@@ -81,7 +83,7 @@ def test_run_trains_what_is_not_finished(fobench, tiny, tmp_path):
 
 def test_only_chooses_runs(fobench, tiny):
     ran = fobench("run", tiny, "--dry-run", "--only", "freezeout*t0.30")
-    assert ran.output.count("to do") == 1
+    assert ran.output.count("to do ") == 1
     missed = fobench("run", tiny, "--dry-run", "--only", "snapshot")
     assert missed.exit_code == 2
     assert "--only snapshot matches none of the 4 runs" in missed.output
@@ -134,15 +136,55 @@ def test_the_set_taken_is_told_where_it_was_not_the_first(fobench, tiny, caplog)
         (("run", "tiny.toml", "--set", "data.train_size=41"), "BatchNorm cannot take"),
         (("run", "tiny.toml", "--results", "/proc/none"), "cannot be written"),
         (("plot", "nowhere"), "holds no experiment.json"),
-        (("data", "mnist"), "cannot be prepared: there are cifar10, cifar100"),
+        (("data", "cifar10", "mnist"), "mnist cannot be prepared: there are cifar10, cifar100"),
+        (("data", "cifar10", "--data-root", "x" * 300), "cannot be looked at"),
+        (("run", "tiny.toml", "--dry-run", "--results", "x" * 300), "cannot be looked at"),
+        (("run", "tiny.toml", "--set", "trian.epochs=1"), "did you mean train?"),
+        (("run", "tiny.toml", "--set", "experiment.name=2017-06-15/"), "name = '2017-06-15/'"),
     ],
 )
-def test_a_mistake_is_a_message_and_status_2(fobench, tiny, words, told):
+def test_a_mistake_is_a_message_and_status_2(fobench, tiny, tmp_path, words, told):
+    """And nothing is written."""
     ran = fobench(*words)
     assert ran.exit_code == 2
     assert ran.output.startswith("Error: ")
     assert told in ran.output
     assert "Traceback" not in ran.output
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
+
+
+def test_a_damaged_record_is_told_before_anything_trains(fobench, tiny, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(tiny.read_text().replace('"tiny"', '"other"'))
+    assert fobench("run", other, "--only", "_baseline_").exit_code == 0
+    (record,) = tmp_path.glob("results/other/*/run.json")
+    record.write_text(record.read_text()[:100])
+    ran = fobench("run", tiny, other)
+    assert ran.exit_code == 2
+    assert str(record.relative_to(tmp_path)) in ran.output
+    assert not list(tmp_path.glob("results/tiny/*/run.json"))
+
+
+@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
+def test_files_like_those_of_medmnist_train_by_path(fobench, tiny, tmp_path, family, shape):
+    """Grey or colour, labels in a column of bytes, a validation split of their own, no classes."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 55), ("val", 10), ("test", 20)):
+        arrays[f"{split}_images"] = random.integers(0, 256, (count, *shape), dtype=np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(count) % 9).astype(np.uint8)[:, None]
+    np.savez(tmp_path / "pathmnist.npz", **arrays)
+    options = "".join(f"{key} = {value}\n" for key, value in EXAMPLES[family].items())
+    head, _, rest = tiny.read_text().partition('name = "densenet"\ndepth = 10\ngrowth_rate = 4\n')
+    tiny.write_text(f'{head}name = "{family}"\n{options}{rest}')
+    words = ("run", tiny, "--set", "data.dataset=./pathmnist.npz", "--only", "t0.30")
+    ran = fobench(*words, "--set", "train.epochs=1")
+    assert ran.exit_code == 0, ran.output
+    (record,) = tmp_path.glob("results/tiny/*/run.json")
+    used = json.loads(record.read_text())["run"]["data_used"]
+    assert (used["name"], used["classes"]) == ("pathmnist", 9)
+    assert used["image_shape"] == [*shape, 1][:3]
 
 
 def test_a_cuda_device_that_is_not_there_is_named(fobench, tiny, monkeypatch):

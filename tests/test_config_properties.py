@@ -2,16 +2,16 @@
 
 import json
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fobench.config import METHODS, Experiment, load
+from fobench.config import Experiment, load
 from fobench.datasets import open_synthetic
 from fobench.errors import UserError
-from fobench.models.families import FAMILIES
 from fobench.run import expand
 
 DATASET = open_synthetic(200, 40)
@@ -71,6 +71,8 @@ GOOD: dict[str, dict[str, st.SearchStrategy]] = {
         "epoch_share": real(0.1, 1),
     },
 }
+FAMILIES = ("densenet", "wideresnet", "vgg")
+METHODS = ("baseline", "freezeout")
 REQUIRED = {
     "experiment": {"name"},
     "data": {"dataset"},
@@ -105,11 +107,17 @@ def tables(draw, name: str) -> tuple[dict[str, Any], set[str]]:
     required = REQUIRED.get(name, set())
     given_keys = sorted(required | draw(st.sets(st.sampled_from(sorted(options)))))
     table = {key: draw(options[key]) for key in given_keys}
+    # In a method's table a list is an axis of the grid.
+    axes = draw(st.sets(st.sampled_from(given_keys))) if given_keys and name in METHODS else set()
+    for key in sorted(axes):
+        table[key] = [table[key], *draw(st.lists(options[key], max_size=2))]
     wrong = draw(st.sets(st.sampled_from(given_keys), max_size=3)) if given_keys else set()
     if draw(st.booleans()):
         wrong = set()
     for key in sorted(wrong):
-        table[key] = draw(bad(name, key))
+        nonsense = draw(bad(name, key))
+        within = key in axes and not isinstance(nonsense, list)
+        table[key] = [*table[key], nonsense] if within else nonsense
     if draw(st.integers(0, 5)) == 0:
         unknown = draw(st.sampled_from(["epohcs", "зерно", "name2", "a b", ""]))
         table[unknown] = draw(st.sampled_from(NONSENSE))
@@ -130,11 +138,11 @@ def configs(draw) -> tuple[str, dict[str, set[str]]]:
         table, bad_keys = draw(tables(name))
         lines += [f"[{name}]", *assignments(table)]
         wrong[f"[{name}]"] = bad_keys
-    family = draw(st.sampled_from(sorted(FAMILIES)))
+    family = draw(st.sampled_from(FAMILIES))
     table, wrong["[model]"] = draw(tables(family))
     lines += ["[model]", *assignments({"name": family} | table)]
     for number in range(1, 1 + draw(st.integers(1, 3))):
-        method = draw(st.sampled_from(sorted(METHODS)))
+        method = draw(st.sampled_from(METHODS))
         table, wrong[f"[[method]] {number}:"] = draw(tables(method))
         lines += ["[[method]]", *assignments({"name": method} | table)]
     return "\n".join(lines), wrong
@@ -164,22 +172,40 @@ def load_text(folder, text: str) -> Experiment:
 
 
 def check(folder, text: str, wrong: dict[str, set[str]]) -> None:
-    bad_keys = {(where, key) for where, keys in wrong.items() for key in keys}
+    """Each bad key is named and no other; where there is none, the runs are as many as they are."""
+    bad_keys = {f"{where} {written(key)} " for where, keys in wrong.items() for key in keys}
     if not bad_keys:
         experiment = load_text(folder, text)
-        try:
+        if fits(experiment):
             runs = expand(experiment, DATASET)
-        except UserError as error:
-            # What depends on the data set: too few images, or a last batch of one.
-            assert any(key in str(error) for key in ("train_size", "epoch_share", "validation"))
+            assert len(runs) == (
+                len(experiment.methods) * len(experiment.seeds) * experiment.repeats
+            )
+            assert len({run.id for run in runs}) == len(runs)
         else:
-            assert len({run.id for run in runs}) == len(set(runs)) == len(runs)
+            with pytest.raises(UserError, match=r"last batch of one|epoch_share"):
+                expand(experiment, DATASET)
         return
     with pytest.raises(UserError) as caught:
         load_text(folder, text)
-    for where, key in bad_keys:
-        named = [each for each in caught.value.problems if f"{where} {key} " in each]
-        assert named, (where, key, caught.value.problems)
+    problems = [problem.partition("generated.toml: ")[2] for problem in caught.value.problems]
+    for key in bad_keys:
+        assert any(problem.startswith(key) for problem in problems), (key, problems)
+    for problem in problems:
+        assert any(problem.startswith(key) for key in bad_keys), (problem, bad_keys)
+
+
+def written(key: str) -> str:
+    return key if key.isascii() and key.isidentifier() else repr(key)
+
+
+def fits(experiment: Experiment) -> bool:
+    """Whether a good config fits the 200 images, which are always enough."""
+    images = experiment.data.train_size or 200 - experiment.data.validation
+    batch_size, epochs = experiment.train.batch_size, experiment.train.epochs
+    steps = -(-images // batch_size) * epochs
+    shares = [Fraction(str(method.epoch_share)) for _, method in experiment.methods]
+    return images % batch_size != 1 and all(share * steps >= Fraction(1, 2) for share in shares)
 
 
 @given(configs())

@@ -179,9 +179,10 @@ def test_held_out_images_are_the_last_and_not_trained_on():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train_size": 60}, "asks for 60 training images and 0 held out"),
-        ({"train_size": 45, "validation": 10}, "45 training images and 10 held out"),
-        ({"validation": 49}, "1 training images and 49 held out"),
+        ({"train_size": 60}, "asks for 60 and validation for 0 of the 50"),
+        ({"train_size": 45, "validation": 10}, "asks for 45 and validation for 10 of the 50"),
+        ({"validation": 49}, "asks for the rest and validation for 49 of the 50"),
+        ({"validation": 59}, "asks for the rest and validation for 59"),
         ({"test_size": 21}, "has 20 test images"),
     ],
 )

@@ -1,6 +1,7 @@
 """FreezeOut on real networks: what is frozen is entirely so, what is active trains as ever."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 
 from fobench import models
 from fobench.freezeout import FreezeOut
+from tests.networks import EXAMPLES
 
 STEPS = 20
 
 
 def small_network() -> nn.Sequential:
-    return built("densenet", depth=10, growth_rate=4)
+    return built("densenet", **EXAMPLES["densenet"])
 
 
 def network_with_dropout() -> nn.Sequential:
@@ -36,9 +38,7 @@ def built(name: str, **options) -> nn.Sequential:
 
 
 NETWORKS = {
-    "densenet": small_network,
-    "wideresnet": lambda: built("wideresnet", depth=10, width=1, dropout=0.3),
-    "vgg": lambda: built("vgg", width=0.05),
+    **{name: partial(built, name, **options) for name, options in EXAMPLES.items()},
     "own": network_with_dropout,
 }
 OPTIMIZERS = {

@@ -1,5 +1,7 @@
 """Preparation from torchvision, its download replaced by pictures made here."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -27,11 +29,16 @@ def test_a_set_is_prepared_once(tmp_path, monkeypatch):
     assert prepare.prepare("cifar10", tmp_path / "root") == path
 
 
+def test_a_folder_that_cannot_be_written_is_named(monkeypatch):
+    with pytest.raises(UserError, match=r"cannot be written .*: give another --data-root"):
+        prepare.prepare("cifar10", Path("/proc/none"))
+
+
 def test_a_failed_download_says_what_to_put_where(tmp_path, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.datasets.CIFAR100", unreachable)
-    with pytest.raises(UserError, match=r"no route to host.*cifar100\.npz there: an \.npz with"):
+    with pytest.raises(UserError, match=r"no route to host.*copy its cifar100\.npz to .*/cifar100"):
         prepare.prepare("cifar100", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from fobench.options import option, rule
 class ModelOptions(Protocol):
     """What the options of a family tell beside their values."""
 
-    smallest_image: ClassVar[int]
+    smallest_image: ClassVar[int]  # pixels a side
 
     def slug(self) -> str:
         """The network in a run id."""
@@ -49,7 +49,7 @@ class DenseNetOptions:
     reduction: float = option(0.5, above=0, at_most=1)
 
     rules = (six_n_plus_four, channels_are_left)
-    smallest_image = 4  # halved twice
+    smallest_image = 4
 
     def slug(self) -> str:
         return f"densenet-{self.depth}-{self.growth_rate}"
@@ -63,11 +63,11 @@ class WideResNetOptions:
     """WideResNet: three groups of (depth - 4) / 6 residual blocks, each a unit."""
 
     depth: int = option(at_least=10, at_most=1000)
-    width: int = option(at_least=1, at_most=1000)
+    width: int = option(at_least=1, at_most=100)
     dropout: float = option(0.0, at_least=0, below=1)
 
     rules = (six_n_plus_four,)
-    smallest_image = 4  # halved twice
+    smallest_image = 4
 
     def slug(self) -> str:
         return f"wideresnet-{self.depth}-{self.width}"
@@ -80,10 +80,10 @@ class WideResNetOptions:
 class VGGOptions:
     """VGG-16 with BatchNorm: thirteen convolutions, each a unit, and the head."""
 
-    width: float = option(1.0, above=0, at_most=100)
+    width: float = option(1.0, above=0, at_most=10)
     dropout: float = option(0.5, at_least=0, below=1)
 
-    smallest_image = 2  # the poolings round up, but one pixel has no neighbour to convolve
+    smallest_image = 4
 
     def slug(self) -> str:
         return "vgg-16" if self.width == 1 else f"vgg-16-x{self.width:g}"

@@ -11,5 +11,5 @@ def initialise(network: nn.Module) -> None:
         elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -44,8 +44,8 @@ def build(
 ) -> nn.Sequential:
     """The units of a WideResNet: first convolution, residual blocks, head.
 
-    Maps images [N, in_channels, H, W] to logits [N, num_classes]. `depth` counts the 3x3
-    convolutions and what changes resolution; each of the three groups has (depth - 4) / 6 blocks,
+    Maps images [N, in_channels, H, W] to logits [N, num_classes]. `depth` counts the
+    convolutions, those of the shortcuts too; each of the three groups has (depth - 4) / 6 blocks,
     of 16, 32 and 64 times `width` channels.
     """
     blocks = (depth - 4) // 6

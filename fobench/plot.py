@@ -30,6 +30,8 @@ STRATEGIES: dict[tuple[str, bool], tuple[str, str]] = {
     ("cubic", True): ("#0072B2", "D"),
 }
 LINES = ("-", "--", ":", "-.")
+# Where strategies have the t0 beside their points, so that close ones stay legible.
+CORNERS = ((1, 1), (-1, -1), (-1, 1), (1, -1))
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
 MOST_COLUMNS = 3
 
@@ -136,12 +138,14 @@ def draw_baselines(ax: Axes, baselines: pd.DataFrame) -> None:
 
 def draw_strategies(ax: Axes, summary: pd.DataFrame) -> None:
     """A line a strategy, a point a t0."""
-    for strategy, points in summary.groupby(["scaling", "scale_lr", "epoch_share"], sort=False):
+    strategies = summary.groupby(["scaling", "scale_lr", "epoch_share"], sort=False)
+    for number, (strategy, points) in enumerate(strategies):
         points = points.sort_values("t0")
         colour, marker = STRATEGIES[strategy[:2]]
         label = strategy_name(points.iloc[0])
         line_with_intervals(ax, points, color=colour, marker=marker, label=label)
-        annotate(ax, points, [f"{t0:g}" for t0 in points["t0"]], colour)
+        corner = CORNERS[number % len(CORNERS)]
+        annotate(ax, points, [f"{t0:g}" for t0 in points["t0"]], colour, corner)
 
 
 def line_with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
@@ -154,11 +158,23 @@ def line_with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
     ax.errorbar(points["saved"], points["error"], **bars, elinewidth=0.8, capsize=2, **style)
 
 
-def annotate(ax: Axes, points: pd.DataFrame, texts: Sequence[str], colour: str) -> None:
+def annotate(
+    ax: Axes,
+    points: pd.DataFrame,
+    texts: Sequence[str],
+    colour: str,
+    corner: tuple[int, int] = (1, 1),
+) -> None:
+    """Write a text beside each point, on the side that `corner` tells."""
+    right, up = corner
+    style = {
+        "xytext": (5 * right, 4 * up),
+        "textcoords": "offset points",
+        "ha": "left" if right > 0 else "right",
+        "va": "bottom" if up > 0 else "top",
+    }
     for x, y, text in zip(points["saved"], points["error"], texts, strict=True):
-        ax.annotate(
-            text, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8, color=colour
-        )
+        ax.annotate(text, (x, y), fontsize=8, color=colour, **style)
 
 
 def curves(panels: Sequence[Panel]) -> Figure:

@@ -73,6 +73,13 @@ def test_the_results_table_is_that_of_the_committed_files():
     assert shown == results_table(ROOT / "results" / "cpu-densenet")
 
 
+def test_the_predicted_savings_are_those_of_the_committed_files():
+    (panel,), _ = plot.read_panels([ROOT / "results" / "cpu-densenet"])
+    predicted = {run.record["predictions"]["flops_saved_percent"] for run in panel.runs}
+    cubic, linear = sorted((each for each in predicted if each > 20.5), reverse=True)
+    assert f"predict ({cubic:.1f} % and {linear:.1f} %)" in README.replace("\n", " ")
+
+
 def test_the_step_overhead_is_that_of_the_committed_file():
     measured = json.loads((ROOT / "benchmarks" / "step_overhead.json").read_text())["measured"]
     percents = sorted(each["overhead_percent"] for each in measured)

@@ -105,9 +105,9 @@ def read(cls: type[T], table: Mapping[str, Any], where: str) -> tuple[T | None, 
             values[name] = value
         else:
             problems.append(f"{where} {given}: give {allowed(each, types[name])}")
-    for rule in getattr(cls, "rules", ()):
-        if values.keys() >= set(rule.keys):
-            problem = rule.check(*(values[key] for key in rule.keys))
+    for each in getattr(cls, "rules", ()):
+        if values.keys() >= set(each.keys):
+            problem = each.check(*(values[key] for key in each.keys))
             problems += [f"{where} {problem}"] if problem else []
     return (None if problems else cls(**values)), problems
 

@@ -30,8 +30,9 @@ STRATEGIES: dict[tuple[str, bool], tuple[str, str]] = {
     ("cubic", True): ("#0072B2", "D"),
 }
 LINES = ("-", "--", ":", "-.")
-# Where strategies have the t0 beside their points, so that close ones stay legible.
-CORNERS = ((1, 1), (-1, -1), (-1, 1), (1, -1))
+# Where strategies have the t0 beside their points: each its own side, so that close ones stay
+# legible, and first those that lines, which mostly rise to the right, leave free.
+CORNERS = ((1, -1), (-1, 1), (1, 1), (-1, -1))
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
 MOST_COLUMNS = 3
 
@@ -163,7 +164,7 @@ def annotate(
     points: pd.DataFrame,
     texts: Sequence[str],
     colour: str,
-    corner: tuple[int, int] = (1, 1),
+    corner: tuple[int, int] = (-1, 1),
 ) -> None:
     """Write a text beside each point, on the side that `corner` tells."""
     right, up = corner

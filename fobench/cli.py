@@ -183,7 +183,7 @@ def print_prepared(root: Path) -> None:
         try:
             each = datasets.open_npz(path)
         except UserError as error:
-            click.echo(f"  {path.stem}: damaged: {error}")
+            click.echo(f"  {path.stem}: damaged: {'; '.join(error.problems)}")
             continue
         size = "x".join(str(side) for side in each.image_shape)
         click.echo(

@@ -7,6 +7,7 @@ also hold grey images [N, H, W], labels [N, 1] of any whole type, and no classes
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,8 @@ def open_npz(path: Path) -> DataSet:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an .npz that a prepared set may hold."""
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no .npz archive")
         with np.load(path, allow_pickle=False) as file:
             # np.asarray: a member of the archive that is no array is read as bytes.
             return {key: np.asarray(file[key]) for key in (*ARRAYS, "classes") if key in file}

@@ -60,8 +60,8 @@ class FreezeOut:
         self.optimizer = optimizer
         self.total_steps = total_steps
         self.frozen = 0
-        if total_steps < 1:
-            raise ValueError(f"total_steps must be at least 1, not {total_steps}")
+        if not isinstance(total_steps, int) or total_steps < 1:
+            raise ValueError(f"total_steps must be a whole number from 1, not {total_steps!r}")
         _require_one_group_per_unit(self.units, optimizer)
         self.freeze_times = freeze_times(len(self.units), t0, scaling)
         self.freeze_steps = freeze_steps(self.freeze_times, total_steps)

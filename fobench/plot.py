@@ -15,7 +15,7 @@ from fobench import stats
 from fobench.datasets import name_used
 from fobench.errors import UserError
 from fobench.files import write_bytes
-from fobench.results import RunResult, read_experiment
+from fobench.results import Epoch, RunResult, read_experiment
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BASELINE = "black"
@@ -41,6 +41,7 @@ MOST_COLUMNS = 3
 class Panel:
     """An experiment read for a figure: its runs, a table of them, and a row a variant."""
 
+    folder: Path
     runs: list[RunResult]
     table: pd.DataFrame
     summary: pd.DataFrame
@@ -52,13 +53,13 @@ def read_panels(folders: Sequence[Path]) -> tuple[list[Panel], list[str]]:
     Raises UserError for a folder without an experiment or without a finished run.
     """
     panels, notes = [], []
-    for folder in folders:
+    for folder in dict.fromkeys(folders):
         runs, more = read_experiment(folder)
         notes += [f"{folder}: {note}" for note in more]
         if not runs:
             raise UserError([f"{folder} has no finished run to draw", *notes])
         table = stats.table(runs)
-        panel = Panel(runs, table, stats.summary(table))
+        panel = Panel(folder, runs, table, stats.summary(table))
         panels.append(panel)
         notes += [
             f"{folder}: no time saved for {variant_style(row)[1]}: its baseline is missing or ran "
@@ -99,7 +100,9 @@ def speedup_error(panels: Sequence[Panel]) -> Figure:
     for ax, panel in zip(axes, panels, strict=False):
         summary = panel.summary[panel.summary["pairs"] > 0]
         if summary.empty:
-            raise UserError("no run has its baseline from the same machine: run that first")
+            raise UserError(
+                f"{panel.folder}: no run has its baseline from the same machine: run that first"
+            )
         draw_baselines(ax, summary[summary["method"] == "baseline"])
         draw_strategies(ax, summary[summary["method"] == "freezeout"])
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
@@ -186,6 +189,8 @@ def curves(panels: Sequence[Panel]) -> Figure:
         measured = "val_error" if panel.runs[0].epochs[0].val_error is not None else "train_error"
         for style, rows_of in styled_variants(panel):
             curve = mean_curve(rows_of, measured)
+            # A line of one epoch is a point.
+            style["marker"] = "o" if len(curve) == 1 else None
             for ax, x in ((by_epoch, "epoch"), (by_time, "total_train_seconds")):
                 ax.plot(curve[x], curve["mean"], **style)
                 band = (curve["low"].astype(float), curve["high"].astype(float))
@@ -217,10 +222,18 @@ def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:
             {
                 "epoch": epochs[0].step / runs[0].record["steps_per_epoch"],
                 "total_train_seconds": sum(seconds) / len(seconds),
-                **vars(stats.mean_interval([getattr(epoch, measured) for epoch in epochs])),
+                **vars(stats.mean_interval(seed_means(runs, epochs, measured))),
             }
         )
     return pd.DataFrame(rows)
+
+
+def seed_means(runs: Sequence[RunResult], epochs: Sequence[Epoch], measured: str) -> list[float]:
+    """A value a seed: repeats of a seed are no further sample of the method."""
+    by_seed: dict[int, list[float]] = {}
+    for run, epoch in zip(runs, epochs, strict=True):
+        by_seed.setdefault(run.record["run"]["seed"], []).append(getattr(epoch, measured))
+    return [sum(values) / len(values) for values in by_seed.values()]
 
 
 def styled_variants(panel: Panel) -> list[tuple[dict[str, Any], list[RunResult]]]:

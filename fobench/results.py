@@ -6,6 +6,7 @@ Standard library alone. Every file is replaced as a whole, so that a reader neve
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +18,12 @@ from fobench.files import is_there, write_bytes
 FORMAT = 1
 # What every reader of run.json may count on.
 RECORDED = ("status", "id", "baseline", "run", "total_steps", "steps_per_epoch", "environment")
+
+
+RECORDED_WITHIN = {
+    "run": ("data", "data_used", "model", "train", "method", "seed", "repeat"),
+    "environment": ("host", "device", "gpu", "processor", "cores", "threads", "versions"),
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,9 @@ def read_epochs(folder: Path) -> list[Epoch]:
             raise ValueError("it holds no row")
         return [Epoch(**{name: read_cell(name, row[name]) for name in COLUMNS}) for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error!r})") from error
+        raise UserError(
+            f"{path} cannot be read ({error}): delete the run's folder to run it anew"
+        ) from error
 
 
 def read_cell(name: str, text: str) -> int | float | None:
@@ -109,12 +118,15 @@ def read_cell(name: str, text: str) -> int | float | None:
     return int(text) if name in WHOLE else float(text)
 
 
-def require_whole(folder: Path, epochs: Sequence[Epoch], total_steps: int) -> None:
-    """Raises UserError if rows are missing at the end of a finished run."""
-    if epochs[-1].step != total_steps:
+def require_whole(folder: Path, epochs: Sequence[Epoch], record: dict[str, Any]) -> None:
+    """Raises UserError if a finished run lacks rows, or its seconds are no seconds."""
+    steps, last = record["steps_per_epoch"], record["total_steps"]
+    expected = [*range(steps, last, steps), last]
+    whole = [epoch.step for epoch in epochs] == expected
+    if not whole or not all(0 < epoch.total_train_seconds < math.inf for epoch in epochs):
         raise UserError(
-            f"{folder / 'epochs.csv'} ends at step {epochs[-1].step} of {total_steps}: "
-            "delete the folder to run it anew"
+            f"{folder / 'epochs.csv'} does not hold the {len(expected)} epochs to step {last}: "
+            "delete the run's folder to run it anew"
         )
 
 
@@ -132,6 +144,12 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{FORMAT}: use the fobench that wrote it, or move the folder away"
         )
     missing = [key for key in RECORDED if key not in record]
+    missing += [
+        f"{key}.{inner}"
+        for key, inners in RECORDED_WITHIN.items()
+        for inner in inners
+        if not isinstance(record.get(key), dict) or inner not in record[key]
+    ]
     if missing:
         raise UserError(
             f"{folder / 'run.json'} lacks {', '.join(missing)}: delete the folder to run it anew"
@@ -142,7 +160,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} cannot be read ({error}): delete it to have it made anew"
         ) from error
@@ -173,6 +191,11 @@ def runs_listed(folder: Path) -> list[str]:
     return [str(run_id) for run_id in runs]
 
 
+def runs_of_others(folder: Path, belonging: set[str]) -> list[str]:
+    """The runs in an experiment's folder that do not belong to it."""
+    return sorted({each.parent.name for each in folder.glob("*/run.json")} - belonging)
+
+
 def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
     """The finished runs of an experiment, and notes on what was left out and why.
 
@@ -190,13 +213,14 @@ def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
             record = read_record(folder / run_id)
             if record["status"] == "finished":
                 epochs = read_epochs(folder / run_id)
-                require_whole(folder / run_id, epochs, record["total_steps"])
+                require_whole(folder / run_id, epochs, record)
                 found.append(RunResult(run_id, record, epochs))
             else:
-                notes.append(f"{run_id} is left out: {record['status']}")
+                cut_off = " or cut off" if record["status"] == "running" else ""
+                notes.append(f"{run_id} is left out: {record['status']}{cut_off}")
         except UserError as error:
-            missing = not is_there(folder / run_id)
+            missing = not is_there(folder / run_id / "run.json")
             notes.append(f"{run_id} is left out: {'not run yet' if missing else error}")
-    strays = {each.parent.name for each in folder.glob("*/run.json")} - set(belonging)
-    notes += [f"{stray} is left out: it is not of this experiment" for stray in sorted(strays)]
+    strays = runs_of_others(folder, set(belonging))
+    notes += [f"{stray} is left out: it is not of this experiment" for stray in strays]
     return found, notes

@@ -11,6 +11,7 @@ from fobench import datasets, results
 from fobench.config import Experiment
 from fobench.datasets import DataSet, name_used
 from fobench.errors import UserError
+from fobench.files import is_there
 from fobench.run import Run, expand, images_needed
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ def carry_out(plans: Sequence[Plan], device_name: str, force: bool = False) -> b
     # All records are read before any run is trained, so that a damaged one is found at once.
     due_of = [plan.due(force) for plan in plans]
     for plan, due in zip(plans, due_of, strict=True):
+        for folder in filter(is_there, map(plan.folder_of, due)):
+            require_writable(folder)
         announce(plan, due)
     for plan, due in zip(plans, due_of, strict=True):
         results.write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
@@ -133,7 +136,10 @@ def announce(plan: Plan, due: Sequence[Run]) -> None:
             "%s has no baseline of the whole epochs: time saved cannot be told without one",
             plan.experiment.name,
         )
-    strays = set(results.runs_listed(plan.folder)) - {run.id for run in plan.runs}
+    for run in plan.chosen:
+        if run not in due and plan.status(run) == "diverged":
+            log.warning("%s diverged; --force trains it anew", run.id)
+    strays = results.runs_of_others(plan.folder, {run.id for run in plan.runs})
     if strays:
         log.warning(
             "%d runs of an earlier config or data set stay in %s, but no longer belong to the "

@@ -89,7 +89,7 @@ def test_only_chooses_runs(fobench, tiny):
     assert "--only snapshot matches none of the 4 runs" in missed.output
 
 
-def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(fobench, tiny, tmp_path):
+def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(fobench, tiny, tmp_path, caplog):
     ran = fobench("run", tiny, "--set", "train.lr=1e6", "--set", "train.epochs=1")
     assert ran.exit_code == 1
     records = [
@@ -104,6 +104,18 @@ def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(fobench, tiny, tm
     again = fobench("run", tiny, "--set", "train.lr=1e6", "--set", "train.epochs=1")
     assert again.exit_code == 1
     assert written == times_of(list(written)), "what diverged would diverge again"
+    assert caplog.text.count("diverged; --force trains it anew") == 4
+
+
+def test_a_file_in_a_run_folders_place_is_told_before_anything_trains(fobench, tiny, tmp_path):
+    listed = fobench("run", tiny, "--dry-run").output.split()
+    (last,) = [word for word in listed if "t1.00" in word]
+    (tmp_path / "results" / "tiny").mkdir(parents=True)
+    (tmp_path / "results" / "tiny" / last).write_text("in the way")
+    ran = fobench("run", tiny)
+    assert ran.exit_code == 2
+    assert last in ran.output
+    assert not list(tmp_path.glob("results/tiny/*/run.json"))
 
 
 def test_a_failure_of_ours_is_recorded_and_not_swallowed(fobench, tiny, tmp_path, monkeypatch):
@@ -213,7 +225,7 @@ def test_runs_that_no_longer_belong_are_told(fobench, tiny, caplog):
     assert fobench(*words, "train.epochs=1").exit_code == 0
     assert "no longer belong" not in caplog.text
     assert fobench(*words, "train.epochs=2").exit_code == 0
-    assert "4 runs of an earlier config or data set stay" in caplog.text
+    assert "1 runs of an earlier config or data set stay" in caplog.text
 
 
 def test_plot_writes_the_figure_it_names(fobench, tiny_results, tmp_path):

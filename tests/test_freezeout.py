@@ -261,6 +261,8 @@ def test_mistakes_are_named():
         FreezeOut(network, wrong_order, 10)
     with pytest.raises(ValueError, match="total_steps"):
         FreezeOut(network, SGD(groups_of(network), lr=0.1), 0)
+    with pytest.raises(ValueError, match="total_steps"):
+        FreezeOut(network, SGD(groups_of(network), lr=0.1), 2.5)
     freezeout = FreezeOut(network, SGD(groups_of(network), lr=0.1), 1)
     freezeout.step()
     with pytest.raises(ValueError, match="more often than total_steps = 1"):

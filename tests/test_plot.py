@@ -1,5 +1,7 @@
 """Figures hold what the results say, in each format."""
 
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,17 @@ def test_each_format_is_written_and_repeats(panels, kind, suffix, tmp_path):
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     assert files[0].read_bytes().startswith(starts[suffix])
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_repeats_do_not_narrow_the_bands_of_the_curves(panels):
+    """Two seeds, each run twice with equal errors, give the band of two seeds."""
+    one = panels[0].runs[0]
+    other = deepcopy(one)
+    other.record["run"]["seed"] = 1
+    other.epochs[:] = [replace(row, val_error=row.val_error + 2) for row in other.epochs]
+    once = plot.mean_curve([one, other], "val_error")
+    twice = plot.mean_curve([one, other] * 2, "val_error")
+    assert once[["low", "mean", "high"]].equals(twice[["low", "mean", "high"]])
 
 
 def test_several_experiments_stand_side_by_side(panels):

@@ -1,6 +1,8 @@
 """The files of a run: written whole, read back as written, refused when damaged."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -20,8 +22,10 @@ EMPTY_CELL = ",".join(COLUMNS) + "\n1,94" + "," * (len(COLUMNS) - 2) + "\n"
 
 
 def record(**changes) -> dict:
-    """A run.json with all that readers count on."""
-    return dict.fromkeys(results.RECORDED) | {"status": "finished", "total_steps": 94} | changes
+    """A run.json with all that readers count on: one epoch of 94 steps."""
+    within = {key: dict.fromkeys(inners) for key, inners in results.RECORDED_WITHIN.items()}
+    steps = {"total_steps": 94, "steps_per_epoch": 94}
+    return dict.fromkeys(results.RECORDED) | within | steps | {"status": "finished"} | changes
 
 
 def test_rows_are_read_back_as_written(tmp_path):
@@ -99,7 +103,37 @@ def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
     assert "d is left out: " in text
     assert "e is left out: not run yet" in text
     assert "f is left out: " in text
-    assert "ends at step 94 of 188" in text
+    assert "does not hold the 2 epochs to step 188" in text
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "sound"),
+    [
+        ([94, 188, 200], [1, 2, 3], True),
+        ([94, 200], [1, 2], False),
+        ([94, 188], [1, 2], False),
+        ([94, 188, 200], [1, 2, 0], False),
+        ([94, 188, 200], [1, math.nan, 3], False),
+        ([94, 188, 200], [1, math.inf, 3], False),
+    ],
+)
+def test_rows_that_are_missing_or_impossible_are_told(tmp_path, steps, seconds, sound):
+    rows = [
+        replace(ROW, step=step, total_train_seconds=float(second))
+        for step, second in zip(steps, seconds, strict=True)
+    ]
+    results.write_record(tmp_path / "a", record(total_steps=200))
+    results.write_epochs(tmp_path / "a", rows)
+    results.write_experiment(tmp_path, "mine", ["a"])
+    found, notes = results.read_experiment(tmp_path)
+    assert [run.epochs for run in found] == ([rows] if sound else [])
+    assert ("delete the run's folder" in "".join(notes)) == (not sound)
+
+
+def test_a_record_without_what_readers_need_is_told(tmp_path):
+    results.write_record(tmp_path, record(environment={}))
+    with pytest.raises(UserError, match=r"lacks environment\.host, environment\.device"):
+        results.read_record(tmp_path)
 
 
 def test_a_folder_without_an_experiment_is_named(tmp_path):
@@ -107,7 +141,9 @@ def test_a_folder_without_an_experiment_is_named(tmp_path):
         results.read_experiment(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["[]", '{"format": 1, "runs": null}', '{"runs": []}', "{"])
+@pytest.mark.parametrize(
+    "text", ["[]", '{"format": 1, "runs": null}', '{"runs": []}', "{", "[" * 200_000]
+)
 def test_a_damaged_list_of_runs_is_named(tmp_path, text):
     (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(UserError, match=r"experiment\.json"):

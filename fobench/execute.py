@@ -17,8 +17,8 @@ from fobench.train import DivergedError, train
 log = logging.getLogger(__name__)
 
 
-def execute(run: Run, folder: Path, data: Data, device: torch.device, progress: Progress) -> str:
-    """Train `run` and write its folder anew; returns its status, "finished" or "diverged".
+def execute(run: Run, folder: Path, data: Data, device: torch.device, progress: Progress) -> None:
+    """Train `run` and write its folder anew; it ends "finished" or "diverged".
 
     Whatever else stops the run is recorded as "failed" with its reason, and raised.
     """
@@ -53,7 +53,6 @@ def execute(run: Run, folder: Path, data: Data, device: torch.device, progress: 
         raise
     else:
         end(folder, record, "finished")
-    return record["status"]
 
 
 def clear(folder: Path) -> None:

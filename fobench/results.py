@@ -79,10 +79,6 @@ class RunResult:
     record: dict[str, Any]
     epochs: list[Epoch]
 
-    @property
-    def finished(self) -> bool:
-        return self.record["status"] == "finished"
-
 
 def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

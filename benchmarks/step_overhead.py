@@ -86,7 +86,8 @@ def measure(run: Run, dataset: DataSet, stopwatch: Stopwatch) -> dict[str, Any]:
     stopwatch.seconds = 0.0
     progress = Progress()
     with progress.of(run):
-        total = sum(row.train_seconds for row in train.train(run, loaded, CPU, progress))
+        training = train.Training(run, loaded, CPU)
+        total = sum(row.train_seconds for row in train.train(training, progress))
     return {
         "run": run.id,
         "steps": run.total_steps,

@@ -1,11 +1,12 @@
 """The commands. Each imports what it needs when it is called, so that help answers at once."""
 
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -16,6 +17,31 @@ if TYPE_CHECKING:
     from fobench.sweep import Plan
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class Duration(click.ParamType):
+    """A span of time, such as 90m or 1h30m, in seconds."""
+
+    name = "duration"
+    units: ClassVar = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", str(value))
+        seconds = (
+            sum(
+                int(count or 0) * size
+                for count, size in zip(found.groups(), self.units.values(), strict=True)
+            )
+            if found
+            else 0
+        )
+        if not seconds:
+            self.fail(f"{value!r} is no span of time: give one such as 2h, 90m, 1h30m or 45s")
+        return float(seconds)
+
+
 data_root_option = click.option(
     "--data-root",
     type=FOLDER,
@@ -32,6 +58,19 @@ def mistakes_as_messages() -> Iterator[None]:
         for problem in error.problems:
             click.echo(f"Error: {problem}", err=True)
         sys.exit(2)
+
+
+@contextmanager
+def stops_as_messages() -> Iterator[None]:
+    """Leave on the first Ctrl-C or SIGTERM, or when the time is up, and say how to go on."""
+    from fobench.stopping import Stopped, stopping_on_signals
+
+    try:
+        with stopping_on_signals():
+            yield
+    except Stopped as stopped:
+        click.echo(f"Stopped by {stopped}: the same command goes on from here", err=True)
+        sys.exit(stopped.exit_status)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +110,15 @@ def main() -> None:
 @click.option(
     "--estimate", is_flag=True, help="Measure a few steps, predict hours and disk, and stop."
 )
-@click.option("--force", is_flag=True, help="Train runs anew that have ended.")
+@click.option("--force", is_flag=True, help="Train runs anew that have ended or could go on.")
+@click.option(
+    "--time-limit",
+    type=Duration(),
+    help="Stop after an epoch before this time is up, such as 2h, with exit status 75.",
+)
+@click.option(
+    "--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of runs that finish."
+)
 @click.option(
     "--no-wait", is_flag=True, help="Leave if another `fobench run` is timing on this machine."
 )
@@ -85,22 +132,32 @@ def run(
     dry_run: bool,
     estimate: bool,
     force: bool,
+    time_limit: float | None,
+    keep_checkpoints: bool,
     no_wait: bool,
 ) -> None:
-    """Train the runs of CONFIGS that are not finished yet, one after another."""
+    """Train the runs of CONFIGS that are not finished yet, one after another.
+
+    \b
+    A run that was cut off goes on after the last epoch that it kept.
+    Exit status: 0 all finished, 1 some did not, 2 a mistake to mend,
+    75 the time limit, 130 Ctrl-C, 143 SIGTERM.
+    """
     from fobench import config, datasets, sweep
     from fobench.lock import machine_lock
+    from fobench.stopping import Deadline
 
-    with mistakes_as_messages():
+    deadline = Deadline(time_limit)
+    with mistakes_as_messages(), stops_as_messages():
         experiments = config.load_all(configs, overrides)
         plans = sweep.plan_all(experiments, results, datasets.data_root(data_root), only)
         if dry_run:
             print_plans(plans, force)
             return
-        with machine_lock(wait=not no_wait):
+        with machine_lock(wait=not no_wait, deadline=deadline):
             if estimate:
                 print_estimates(plans, device, force)
-            elif not sweep.carry_out(plans, device, force):
+            elif not sweep.carry_out(plans, device, deadline, force, keep_checkpoints):
                 sys.exit(1)
 
 

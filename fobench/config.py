@@ -13,6 +13,7 @@ from fobench.options import MOST_POINTS, option, read, read_grid, rule, show, un
 from fobench.schedule import SCALINGS
 
 MOST_IMAGES = 10_000_000
+MOST_SECONDS = 1e9
 # With rates and freeze times within these, lr / t_i is a number that float32 has.
 MOST_RATE = 1e6
 LEAST_FREEZE_TIME = 1e-9
@@ -50,6 +51,7 @@ class ExperimentOptions:
     name: str = option()
     seeds: tuple[int, ...] = option((0,), at_least=0, at_most=2**31 - 1)
     repeats: int = option(1, at_least=1, at_most=1000)
+    checkpoint_every: float = option(0.0, at_least=0, at_most=MOST_SECONDS)
 
     rules = (name_is_a_folder, seeds_differ)
 
@@ -139,6 +141,7 @@ class Experiment:
     name: str
     seeds: tuple[int, ...]
     repeats: int
+    checkpoint_every: float
     data: DataOptions
     model: tuple[str, ModelOptions]
     train: TrainOptions
@@ -200,6 +203,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         name=experiment.name,
         seeds=experiment.seeds,
         repeats=experiment.repeats,
+        checkpoint_every=experiment.checkpoint_every,
         data=options["data"],
         model=models[0],
         train=options["train"],

@@ -1,5 +1,6 @@
 """The device that trains: which it is, when it is done, how much memory it took."""
 
+import gc
 import os
 import resource
 import sys
@@ -55,3 +56,18 @@ def peak_memory(device: torch.device) -> int:
                 return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on the device or on the host."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    # The CPU's allocator has no exception of its own.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def release_memory(device: torch.device) -> None:
+    """Hand back what a run that has ended held on the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

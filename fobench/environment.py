@@ -36,6 +36,12 @@ def describe(device: torch.device) -> dict[str, Any]:
     }
 
 
+def bits_depend_on(environment: dict[str, Any]) -> dict[str, Any]:
+    """What of an environment must be the same for a run to repeat bit for bit."""
+    keys = ("device", "gpu", "processor", "threads")
+    return {key: environment[key] for key in keys} | {"torch": environment["versions"]["torch"]}
+
+
 def host() -> str:
     """Tells one machine from another of the same kind, without naming it."""
     try:

@@ -1,6 +1,7 @@
 """Looking at files and replacing them."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from fobench.errors import UserError
@@ -20,15 +21,56 @@ def is_there(path: Path) -> bool:
     return True
 
 
+def make_folder(folder: Path) -> None:
+    """Raises UserError where it cannot be made, or nothing can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(folder, os.W_OK | os.X_OK) else "no permission"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise UserError(f"{folder} cannot be written ({reason}): mend that, or give another folder")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, and not before the new content is on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace a file as a whole, and not before the new content is on the disk.
+
+    Raises UserError where that fails; the old file then is as it was. The folder is not made: one
+    that has vanished may be a disk that is no longer there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            move(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}): see to the disk and its permissions, "
+            "or give another folder"
+        ) from error
+
+
+def move(source: Path, target: Path) -> None:
+    """Put a file in another's place, on the disk too."""
+    source.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        # Some file systems cannot flush a folder; they lose no more than the last move.
+        with suppress(OSError):
+            os.fsync(folder)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(folder)
+
+
+def remove(path: Path) -> None:
+    """Raises UserError for a file that is there and cannot be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be removed ({error.strerror}): do so by hand") from error

@@ -1,16 +1,20 @@
-"""One timed run a machine: two beside each other would spoil each other's times."""
+"""Locks: one timed run a machine, as two would spoil each other's times; one process a run."""
 
 import fcntl
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fobench.errors import UserError
+from fobench.stopping import Deadline
 
 log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
 
 
 def lock_path() -> Path:
@@ -33,26 +37,58 @@ def open_to_lock(path: Path) -> int:
         ) from error
 
 
+def is_locked_now(descriptor: int) -> bool:
+    """Lock an open file or folder, if nobody else has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
-def machine_lock(wait: bool = True) -> Iterator[None]:
+def machine_lock(wait: bool = True, deadline: Deadline | None = None) -> Iterator[None]:
     """Hold the machine for the block; the lock dies with its holder, however that ends.
 
     Raises UserError where another process holds it and `wait` is false, or where the file cannot
-    be opened.
+    be opened; Stopped where the deadline comes first.
     """
     path = lock_path()
     holder = open_to_lock(path)
     try:
-        try:
-            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not is_locked_now(holder):
             if not wait:
                 raise UserError(
                     "another `fobench run` is timing on this machine: try again when it is done, "
                     "or leave out --no-wait"
-                ) from None
+                )
             log.info("waiting for another `fobench run` on this machine (%s)", path)
-            fcntl.flock(holder, fcntl.LOCK_EX)
+            while not is_locked_now(holder):
+                (deadline or Deadline(None)).require_time()
+                time.sleep(POLL_SECONDS)
         yield
+    finally:
+        os.close(holder)
+
+
+@contextmanager
+def run_lock(folder: Path) -> Iterator[bool]:
+    """Hold a run's folder for the block; false where another process trains this run.
+
+    The folder itself is locked, so that no file of the lock's stays behind. Some network file
+    systems cannot lock a folder: there the run is trained without.
+    """
+    try:
+        holder = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be opened ({error.strerror}): mend that") from error
+    try:
+        try:
+            locked = is_locked_now(holder)
+        except OSError as error:
+            log.warning("%s cannot be locked (%s): let no other process train it",
+                        *(folder, error.strerror))  # fmt: skip
+            locked = True
+        yield locked
     finally:
         os.close(holder)

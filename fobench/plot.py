@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from fobench import stats
 from fobench.datasets import name_used
 from fobench.errors import UserError
-from fobench.files import write_bytes
+from fobench.files import make_folder, write_bytes
 from fobench.results import Epoch, RunResult, read_experiment
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -83,10 +83,8 @@ def draw(panels: Sequence[Panel], kind: str, path: Path) -> None:
     drawn = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "fobench"}):
         figure.savefig(drawn, format=suffix[1:], dpi=160, metadata=metadata)
-    try:
-        write_bytes(path, drawn.getvalue())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    make_folder(path.parent)
+    write_bytes(path, drawn.getvalue())
 
 
 def speedup_error(panels: Sequence[Panel]) -> Figure:

@@ -27,14 +27,17 @@ class Progress:
         self._loss = ""
 
     @contextmanager
-    def of(self, run: Run) -> Iterator[None]:
+    def of(self, run: Run, epochs_done: int = 0) -> Iterator[None]:
         """Show this run until the block ends."""
         self._run, self._frozen, self._loss = run, -1, ""
         full_epochs, steps = divmod(run.total_steps, run.steps_per_epoch)
         images = run.data_used.train_images
-        total = full_epochs * images + min(steps * run.train.batch_size, images)
         self._bar = tqdm(
-            total=total, unit="img", desc=f"epoch 1/{run.epochs}", disable=not self._on_terminal
+            total=full_epochs * images + min(steps * run.train.batch_size, images),
+            initial=epochs_done * images,
+            unit="img",
+            desc=f"epoch {epochs_done + 1}/{run.epochs}",
+            disable=not self._on_terminal,
         )
         try:
             yield

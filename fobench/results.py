@@ -1,12 +1,15 @@
 """The files of a run, written and read: `epochs.csv`, `run.json`; and `experiment.json`.
 
 Standard library alone. Every file is replaced as a whole, so that a reader never sees half of one.
+A finished run's files carry checksums, so that a number changed on the disk is never believed.
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,10 +19,11 @@ from fobench.errors import UserError
 from fobench.files import is_there, write_bytes
 
 FORMAT = 1
+# A run that diverged would diverge again.
+ENDED = ("finished", "diverged")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # What every reader of run.json may count on.
 RECORDED = ("status", "id", "baseline", "run", "total_steps", "steps_per_epoch", "environment")
-
-
 RECORDED_WITHIN = {
     "run": ("data", "data_used", "model", "train", "method", "seed", "repeat"),
     "environment": ("host", "device", "gpu", "processor", "cores", "threads", "versions"),
@@ -84,21 +88,26 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
-def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> None:
+def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> str:
+    """Write epochs.csv; its SHA-256 for the record."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for epoch in epochs:
         writer.writerow("" if cell is None else cell for cell in asdict(epoch).values())
-    write_bytes(folder / "epochs.csv", text.getvalue().encode())
+    content = text.getvalue().encode()
+    write_bytes(folder / "epochs.csv", content)
+    return hashlib.sha256(content).hexdigest()
 
 
-def read_epochs(folder: Path) -> list[Epoch]:
-    """Raises UserError for a file that is missing, cut short or not of this format."""
+def read_epochs(folder: Path, sha256: str | None = None) -> list[Epoch]:
+    """Raises UserError for a file that is missing, cut short, changed or not of this format."""
     path = folder / "epochs.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("it is not as it was written")
+        rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
         if not rows:
             raise ValueError("it holds no row")
         return [Epoch(**{name: read_cell(name, row[name]) for name in COLUMNS}) for row in rows]
@@ -128,16 +137,28 @@ def require_whole(folder: Path, epochs: Sequence[Epoch], record: dict[str, Any])
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write run.json."""
-    write_json(folder / "run.json", {"format": FORMAT, **record})
+    whole = {"format": FORMAT, **record}
+    write_json(folder / "run.json", whole | {"sha256": record_digest(whole)})
+
+
+def record_digest(record: dict[str, Any]) -> str:
+    """SHA-256 of a record, however its file is laid out."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Raises UserError for a run.json that is missing, damaged or of another format."""
     record = read_json(folder / "run.json")
+    # Records of the first version carry no checksum.
+    sha256 = record.pop("sha256", None)
     if record.get("format") != FORMAT:
         raise UserError(
             f"{folder / 'run.json'} has format {record.get('format')!r}, this fobench reads "
             f"{FORMAT}: use the fobench that wrote it, or move the folder away"
+        )
+    if sha256 is not None and sha256 != record_digest(record):
+        raise UserError(
+            f"{folder / 'run.json'} is not as it was written: delete it to have it made anew"
         )
     missing = [key for key in RECORDED if key not in record]
     missing += [
@@ -165,9 +186,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_run(folder: Path) -> RunResult:
+    """A run's record and, if it is finished, its rows.
+
+    Raises UserError where either is missing or not sound.
+    """
+    record = read_record(folder)
+    if record["status"] != "finished":
+        return RunResult(folder.name, record, [])
+    epochs = read_epochs(folder, record.get("epochs_sha256"))
+    require_whole(folder, epochs, record)
+    return RunResult(folder.name, record, epochs)
+
+
 def status(folder: Path) -> str | None:
-    """A run's status; None without a record. Raises UserError for one that cannot be read."""
-    return read_record(folder)["status"] if is_there(folder / "run.json") else None
+    """A run's status; None without a record. Raises UserError for a run that is not sound."""
+    return read_run(folder).record["status"] if is_there(folder / "run.json") else None
 
 
 def write_experiment(folder: Path, name: str, run_ids: Sequence[str]) -> None:
@@ -184,7 +218,10 @@ def runs_listed(folder: Path) -> list[str]:
     runs = content.get("runs")
     if content.get("format") != FORMAT or not isinstance(runs, list):
         raise UserError(f"{path} is not of format {FORMAT}: delete it, a run writes it anew")
-    return [str(run_id) for run_id in runs]
+    # A name with a folder in it would lead out of this one.
+    if not all(isinstance(run_id, str) and RUN_ID.fullmatch(run_id) for run_id in runs):
+        raise UserError(f"{path} lists what is no run id: delete it, a run writes it anew")
+    return runs
 
 
 def runs_of_others(folder: Path, belonging: set[str]) -> list[str]:
@@ -206,14 +243,13 @@ def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
     notes, found = [], []
     for run_id in belonging:
         try:
-            record = read_record(folder / run_id)
-            if record["status"] == "finished":
-                epochs = read_epochs(folder / run_id)
-                require_whole(folder / run_id, epochs, record)
-                found.append(RunResult(run_id, record, epochs))
+            run = read_run(folder / run_id)
+            status = run.record["status"]
+            if status == "finished":
+                found.append(run)
             else:
-                cut_off = " or cut off" if record["status"] == "running" else ""
-                notes.append(f"{run_id} is left out: {record['status']}{cut_off}")
+                cut_off = " or cut off" if status == "running" else ""
+                notes.append(f"{run_id} is left out: {status}{cut_off}")
         except UserError as error:
             missing = not is_there(folder / run_id / "run.json")
             notes.append(f"{run_id} is left out: {'not run yet' if missing else error}")

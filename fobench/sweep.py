@@ -1,9 +1,8 @@
 """Which runs of which experiments, in what order, and where. Torch is needed only to train."""
 
 import logging
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -11,13 +10,12 @@ from fobench import datasets, results
 from fobench.config import Experiment
 from fobench.datasets import DataSet, name_used
 from fobench.errors import UserError
-from fobench.files import is_there
+from fobench.files import is_there, make_folder
+from fobench.results import ENDED
 from fobench.run import Run, expand, images_needed
+from fobench.stopping import Deadline
 
 log = logging.getLogger(__name__)
-
-# A run that diverged would diverge again.
-ENDED = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,21 @@ class Plan:
         """As its record tells it; "to do" where there is none."""
         return results.status(self.folder_of(run)) or "to do"
 
+    def statuses(self) -> dict[Run, str]:
+        """The status of each chosen run. Raises UserError with all that are not sound."""
+        found, problems = {}, []
+        for run in self.chosen:
+            try:
+                found[run] = self.status(run)
+            except UserError as error:
+                problems += error.problems
+        if problems:
+            raise UserError(problems)
+        return found
+
     def due(self, force: bool = False) -> list[Run]:
-        """The chosen runs that have not ended, or all of them."""
-        return [run for run in self.chosen if force or self.status(run) not in ENDED]
+        """The chosen runs that have not ended, or all of them. Raises UserError as `statuses`."""
+        return [run for run, is_at in self.statuses().items() if force or is_at not in ENDED]
 
     @property
     def lacks_baseline(self) -> bool:
@@ -86,46 +96,65 @@ def plan_one(
     return Plan(experiment, dataset, runs, chosen, results_root / experiment.name)
 
 
-def require_writable(folder: Path) -> None:
-    """Make the folder. Raises UserError if nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
-        reason = "no permission"
-    except OSError as error:
-        writable, reason = False, error.strerror
-    if not writable:
-        raise UserError(f"{folder} cannot be written ({reason}): give another --results folder")
-
-
-def carry_out(plans: Sequence[Plan], device_name: str, force: bool = False) -> bool:
+def carry_out(
+    plans: Sequence[Plan],
+    device_name: str,
+    deadline: Deadline,
+    force: bool = False,
+    keep_checkpoints: bool = False,
+) -> bool:
     """Train what is chosen and has not ended, one run after another; whether all finished.
 
-    With `force`, runs that have ended are trained anew.
+    With `force`, runs that have ended are trained anew, and none goes on from a checkpoint.
+
+    Raises Stopped where the deadline comes first.
     """
     from fobench import data, device, environment
-    from fobench.execute import execute
-    from fobench.progress import Progress
+    from fobench.execute import Terms, drop_spent_checkpoint, execute
 
-    here = device.choose(device_name)
+    terms = Terms(device.choose(device_name), deadline, 0, keep_checkpoints, anew=force)
     for plan in plans:
-        require_writable(plan.folder)
-    environment.log_machine(here)
+        make_folder(plan.folder)
+    environment.log_machine(terms.device)
     # All records are read before any run is trained, so that a damaged one is found at once.
     due_of = [plan.due(force) for plan in plans]
     for plan, due in zip(plans, due_of, strict=True):
-        for folder in filter(is_there, map(plan.folder_of, due)):
-            require_writable(folder)
+        for folder in filter(is_there, map(plan.folder_of, plan.chosen)):
+            make_folder(folder)
+        for run in set(plan.chosen) - set(due):
+            folder = plan.folder_of(run)
+            drop_spent_checkpoint(folder, results.read_record(folder))
         announce(plan, due)
     for plan, due in zip(plans, due_of, strict=True):
         results.write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
         if not due:
             continue
-        loaded = data.load(plan.dataset, plan.runs[0].data_used, plan.experiment.data.augment, here)
+        used, options = plan.runs[0].data_used, plan.experiment
+        loaded = data.load(plan.dataset, used, options.data.augment, terms.device)
         for number, run in enumerate(due, start=1):
-            log.info("%s %d/%d %s", plan.experiment.name, number, len(due), run.id)
-            execute(run, plan.folder_of(run), loaded, here, Progress())
-    return all(plan.status(run) == "finished" for plan in plans for run in plan.chosen)
+            deadline.require_time()
+            log.info("%s %d/%d %s", options.name, number, len(due), run.id)
+            here = replace(terms, checkpoint_every=options.checkpoint_every)
+            execute(run, plan.folder_of(run), loaded, here)
+    return tell_unfinished(plans) == 0
+
+
+def tell_unfinished(plans: Sequence[Plan]) -> int:
+    """Name the chosen runs that are not finished and say how many there are."""
+    unfinished = [
+        (plan.folder_of(run), is_at)
+        for plan in plans
+        for run, is_at in plan.statuses().items()
+        if is_at != "finished"
+    ]
+    for folder, is_at in unfinished:
+        log.warning("not finished: %s (%s%s)", folder, is_at, reason_of(folder))
+    return len(unfinished)
+
+
+def reason_of(folder: Path) -> str:
+    reason = results.read_record(folder)["reason"] if is_there(folder / "run.json") else None
+    return f": {reason}" if reason else ""
 
 
 def announce(plan: Plan, due: Sequence[Run]) -> None:

@@ -20,7 +20,6 @@ from fobench import methods, models
 from fobench.clock import timed
 from fobench.config import TrainOptions
 from fobench.data import Data, Split
-from fobench.methods import Method
 from fobench.results import Epoch
 from fobench.run import Run
 from fobench.seeds import generator, seed_globally
@@ -37,40 +36,74 @@ class Progress(Protocol):
     def step(self, images: int, frozen: int) -> None: ...
 
 
-def train(run: Run, data: Data, device: torch.device, progress: Progress) -> Iterator[Epoch]:
-    """Train one run, yielding the row of each epoch when it ends.
+class Training:
+    """A run under way: all that changes as it trains. Random numbers derive from its seed alone."""
+
+    def __init__(self, run: Run, data: Data, device: torch.device) -> None:
+        devices.set_determinism(run.train.deterministic)
+        self.run, self.data, self.device = run, data, device
+        self.network = build_network(run).to(device, memory_format=torch.channels_last)
+        self.optimizer, self.method = methods.start(
+            run, self.network, lambda groups: sgd(groups, run.train)
+        )
+        self.step, self.total_train_seconds = 0, 0.0
+        warm_up(self.network, self.optimizer, data.train, run.train.batch_size)
+        devices.reset_peak_memory(device)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return -(-self.step // self.run.steps_per_epoch)
+
+    @property
+    def is_done(self) -> bool:
+        return self.step == self.run.total_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run needs to go on exactly, between two epochs."""
+        return {
+            "step": self.step,
+            "total_train_seconds": self.total_train_seconds,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "method": self.method.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken, in a new Training of the same run."""
+        self.step, self.total_train_seconds = state["step"], state["total_train_seconds"]
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.method.load_state_dict(state["method"])
+
+
+def train(training: Training, progress: Progress) -> Iterator[Epoch]:
+    """Train a run to its end from where it is, yielding the row of each epoch when it ends.
 
     Raises DivergedError at the end of the epoch in which a loss ceased to be finite.
     """
-    devices.set_determinism(run.train.deterministic)
-    network = build_network(run).to(device, memory_format=torch.channels_last)
-    optimizer, method = methods.start(run, network, lambda groups: sgd(groups, run.train))
-    warm_up(network, optimizer, data.train, run.train.batch_size)
-    devices.reset_peak_memory(device)
-
-    step, total_train_seconds = 0, 0.0
-    for epoch in range(run.epochs):
-        steps = min(run.steps_per_epoch, run.total_steps - step)
-        last = step + steps == run.total_steps
-        with timed(device) as training:
-            totals = train_epoch(
-                run, epoch, steps, data.train, network, optimizer, method, progress
-            )
-        step += steps
-        total_train_seconds += training.seconds
+    run, data, device = training.run, training.data, training.device
+    network, batch_size = training.network, run.train.batch_size
+    while not training.is_done:
+        epoch = training.epoch
+        steps = min(run.steps_per_epoch, run.total_steps - training.step)
+        with timed(device) as trained:
+            totals = train_epoch(training, epoch, steps, progress)
+        training.step += steps
+        training.total_train_seconds += trained.seconds
         train_loss, train_error = totals.means()
         require_finite(train_loss, f"the training loss of epoch {epoch + 1}")
         with timed(device) as evaluation:
-            val_loss, val_error = evaluate(network, data.validation, run.train.batch_size)
+            val_loss, val_error = evaluate(network, data.validation, batch_size)
             test_loss, test_error = (
-                evaluate(network, data.test, run.train.batch_size) if last else (None, None)
+                evaluate(network, data.test, batch_size) if training.is_done else (None, None)
             )
         require_finite(val_loss, f"the validation loss after epoch {epoch + 1}")
         require_finite(test_loss, "the test loss")
         yield Epoch(
             epoch=epoch + 1,
-            step=step,
-            frozen_units=method.frozen,
+            step=training.step,
+            frozen_units=training.method.frozen,
             cached_units=0,
             train_loss=train_loss,
             train_error=train_error,
@@ -78,11 +111,11 @@ def train(run: Run, data: Data, device: torch.device, progress: Progress) -> Ite
             val_error=val_error,
             test_loss=test_loss,
             test_error=test_error,
-            train_seconds=training.seconds,
-            total_train_seconds=total_train_seconds,
-            train_cpu_seconds=training.cpu_seconds,
+            train_seconds=trained.seconds,
+            total_train_seconds=training.total_train_seconds,
+            train_cpu_seconds=trained.cpu_seconds,
             eval_seconds=evaluation.seconds,
-            images_per_second=totals.images / training.seconds,
+            images_per_second=totals.images / trained.seconds,
             cache_bytes=0,
             peak_memory_bytes=devices.peak_memory(device),
         )
@@ -133,24 +166,16 @@ class Totals:
         return float(self.loss) / self.images, 100 * float(self.wrong) / self.images
 
 
-def train_epoch(
-    run: Run,
-    epoch: int,
-    steps: int,
-    split: Split,
-    network: nn.Sequential,
-    optimizer: Optimizer,
-    method: Method,
-    progress: Progress,
-) -> Totals:
+def train_epoch(training: Training, epoch: int, steps: int, progress: Progress) -> Totals:
     """The first `steps` training steps of an epoch."""
-    units = list(network)
-    device = split.labels.device
+    run, split, method = training.run, training.data.train, training.method
+    optimizer, units = training.optimizer, list(training.network)
+    device = training.device
     order = torch.randperm(len(split), generator=generator(run.seed, epoch, "order")).to(device)
     view = split.draw_view(run.seed, epoch)
     totals = Totals.zero(device)
     seed_globally(run.seed, epoch, "dropout")
-    network.train()
+    training.network.train()
     for indices in order.split(run.train.batch_size)[:steps]:
         method.step()
         images, labels = split.batch(indices, view)

@@ -88,6 +88,24 @@ def test_the_step_overhead_is_that_of_the_committed_file():
     assert percents[-1] < 2
 
 
+def test_the_kills_are_those_of_the_committed_soak():
+    soak = json.loads((ROOT / "benchmarks" / "soak.json").read_text())
+    shown = README.partition("<!-- soak -->")[2].partition("<!-- end -->")[0]
+    assert " ".join(shown.split()) == (
+        f"{soak['kills']:,} kills with SIGKILL at random moments, {soak['resumes']:,} resumes, "
+        f"{len(soak['differences'])} differences"
+    )
+    assert soak["differences"] == []
+
+
+def test_the_cost_of_checkpoints_is_that_of_the_committed_file():
+    measured = json.loads((ROOT / "benchmarks" / "checkpoint_cost.json").read_text())["measured"]
+    percents = sorted(each["percent_of_training"] for each in measured)
+    shown = README.partition("<!-- checkpoint -->")[2].partition("<!-- end -->")[0]
+    assert shown == f"{percents[0]:.2f} to {percents[-1]:.2f}"
+    assert percents[-1] < 1
+
+
 def test_every_figure_of_the_readme_is_committed():
     figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", README)
     assert len(figures) >= 2

@@ -28,6 +28,13 @@ def record(**changes) -> dict:
     return dict.fromkeys(results.RECORDED) | within | steps | {"status": "finished"} | changes
 
 
+def write_run(folder, rows, **changes) -> None:
+    """A run's folder, as a training leaves it."""
+    folder.mkdir()
+    sha256 = results.write_epochs(folder, rows)
+    results.write_record(folder, record(epochs_sha256=sha256, **changes))
+
+
 def test_rows_are_read_back_as_written(tmp_path):
     results.write_epochs(tmp_path, [ROW, ROW])
     assert results.read_epochs(tmp_path) == [ROW, ROW]
@@ -52,7 +59,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="No space left"):
         results.write_epochs(tmp_path, [ROW, ROW])
     assert results.read_epochs(tmp_path) == [ROW]
     assert [path.name for path in tmp_path.iterdir()] == ["epochs.csv"]
@@ -90,8 +97,7 @@ def test_records_hold_no_number_that_json_cannot(tmp_path):
 def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
     for run_id in "abcdf":
         status = "diverged" if run_id == "b" else "finished"
-        results.write_record(tmp_path / run_id, record(status=status))
-        results.write_epochs(tmp_path / run_id, [ROW])
+        write_run(tmp_path / run_id, [ROW], status=status)
     (tmp_path / "d" / "run.json").write_text("{")
     results.write_record(tmp_path / "f", record(total_steps=188))
     results.write_experiment(tmp_path, "mine", ["a", "b", "d", "e", "f"])
@@ -122,8 +128,7 @@ def test_rows_that_are_missing_or_impossible_are_told(tmp_path, steps, seconds, 
         replace(ROW, step=step, total_train_seconds=float(second))
         for step, second in zip(steps, seconds, strict=True)
     ]
-    results.write_record(tmp_path / "a", record(total_steps=200))
-    results.write_epochs(tmp_path / "a", rows)
+    write_run(tmp_path / "a", rows, total_steps=200)
     results.write_experiment(tmp_path, "mine", ["a"])
     found, notes = results.read_experiment(tmp_path)
     assert [run.epochs for run in found] == ([rows] if sound else [])
@@ -142,8 +147,10 @@ def test_a_folder_without_an_experiment_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", '{"format": 1, "runs": null}', '{"runs": []}', "{", "[" * 200_000]
-)
+    "text",
+    ["[]", '{"format": 1, "runs": null}', '{"runs": []}', "{", "[" * 200_000,
+     '{"format": 1, "runs": ["../elsewhere"]}', '{"format": 1, "runs": [7]}'],
+)  # fmt: skip
 def test_a_damaged_list_of_runs_is_named(tmp_path, text):
     (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(UserError, match=r"experiment\.json"):
@@ -175,3 +182,39 @@ def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
     assert record["started"] <= record["ended"]
     assert json.loads((tiny_results / "experiment.json").read_text())["name"] == "tiny"
     assert len(frozen.epochs) == 3
+
+
+@pytest.mark.parametrize("name", ["epochs.csv", "run.json"])
+def test_no_changed_character_of_a_finished_run_is_believed(tiny_results, tmp_path, name):
+    """Whatever single bit of a file flips, the run is refused, or reads as it was."""
+    folder = next(tiny_results.glob("*t0.30*"))
+    sound = results.read_run(folder)
+    content = (folder / name).read_bytes()
+    copy = tmp_path / folder.name
+    copy.mkdir()
+    for each in ("epochs.csv", "run.json"):
+        (copy / each).write_bytes((folder / each).read_bytes())
+    refused = 0
+    for position in range(0, len(content), 7):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position % 8
+        (copy / name).write_bytes(flipped)
+        try:
+            read = results.read_run(copy)
+        except UserError as error:
+            assert name in str(error)
+            refused += 1
+        else:
+            assert read.epochs == sound.epochs
+            assert {**read.record, "x": 0}.items() >= sound.record.items()
+    assert refused > len(content) / 7 * 0.9
+
+
+def test_a_record_without_checksums_is_read(tmp_path):
+    """As the first version wrote them."""
+    write_run(tmp_path / "a", [ROW])
+    path = tmp_path / "a" / "run.json"
+    written = json.loads(path.read_text())
+    del written["sha256"], written["epochs_sha256"]
+    path.write_text(json.dumps(written))
+    assert results.read_run(tmp_path / "a").epochs == [ROW]

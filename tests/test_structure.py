@@ -46,7 +46,7 @@ def reached_from(start: str, at_top_only: bool = True) -> set[str]:
 
 @pytest.mark.parametrize(
     "name", ["config", "run", "schedule", "options", "datasets", "sweep", "results", "stats",
-             "plot", "cli", "models", "models.families"],
+             "plot", "cli", "models", "models.families", "stopping", "lock", "files"],
 )  # fmt: skip
 def test_plans_and_evidence_need_no_torch(name):
     assert "torch" not in reached_from(f"fobench.{name}")
@@ -54,7 +54,7 @@ def test_plans_and_evidence_need_no_torch(name):
 
 @pytest.mark.parametrize(
     "name", ["train", "freezeout", "cost", "data", "models.densenet", "clock", "schedule",
-             "execute", "estimate", "methods"],
+             "execute", "estimate", "methods", "checkpoint"],
 )  # fmt: skip
 def test_training_knows_no_screen_and_no_figures(name):
     assert not reached_from(f"fobench.{name}") & {"click", "pandas", "matplotlib", "fobench.plot"}

@@ -17,7 +17,7 @@ from fobench.models.families import FAMILIES
 from fobench.results import VOLATILE, Epoch
 from fobench.run import Run, expand
 from fobench.seeds import generator, seed_globally
-from fobench.train import DivergedError, build_network, evaluate, sgd, train
+from fobench.train import DivergedError, Training, build_network, evaluate, sgd, train
 from fobench.warmup import warm_up
 from tests.networks import EXAMPLES
 
@@ -50,7 +50,7 @@ def load_data(run: Run) -> data.Data:
 
 
 def train_all(run: Run, watch: Watch | None = None) -> list[Epoch]:
-    return list(train(run, load_data(run), CPU, watch or Watch()))
+    return list(train(Training(run, load_data(run), CPU), watch or Watch()))
 
 
 def repeatable(rows: list[Epoch]) -> list[dict]:
@@ -303,5 +303,5 @@ def test_a_deterministic_run_on_cuda_repeats_bit_for_bit(run, family):
     run = replace(run, train=replace(run.train, deterministic=True))
     device = torch.device("cuda")
     read = data.load(DATASET, run.data_used, run.data.augment, device)
-    first, second = (list(train(run, read, device, Watch())) for _ in range(2))
+    first, second = (list(train(Training(run, read, device), Watch())) for _ in range(2))
     assert repeatable(first) == repeatable(second)

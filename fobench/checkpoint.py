@@ -1,0 +1,136 @@
+"""A run's state on the disk, so that whatever ends the process, the run goes on exactly.
+
+Two are kept, the last and the one before: `checkpoint.pt` and `checkpoint.previous.pt`. A file is a
+line that names it, the SHA-256 of all that follows, and what `torch.save` wrote.
+"""
+
+import hashlib
+import io
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fobench.errors import UserError
+from fobench.files import is_there, move, remove, write_bytes
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+FIRST_LINE = b"fobench checkpoint\n"
+LAST, PREVIOUS, NEW = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.new.pt"
+
+
+class DamagedError(Exception):
+    """A file that is no whole checkpoint."""
+
+
+def save(folder: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint; the last one is kept until the new one has been read back.
+
+    Raises UserError where it cannot be written.
+    """
+    new, last = folder / NEW, folder / LAST
+    try:
+        write_bytes(new, pack({"format": FORMAT, **content}))
+        if not is_whole(new.read_bytes()):
+            raise UserError(f"{new} is not as it was written: see to the disk")
+        if is_there(last):
+            move(last, folder / PREVIOUS)
+        move(new, last)
+    except OSError as error:
+        raise UserError(f"{last} cannot be written ({error.strerror}): see to the disk") from error
+
+
+def pack(content: dict[str, Any]) -> bytes:
+    written = io.BytesIO()
+    torch.save(content, written)
+    payload = written.getbuffer()
+    return b"".join([FIRST_LINE, hashlib.sha256(payload).digest(), payload])
+
+
+def is_whole(packed: bytes) -> bool:
+    rest = memoryview(packed)[len(FIRST_LINE) :]
+    return packed.startswith(FIRST_LINE) and hashlib.sha256(rest[32:]).digest() == rest[:32]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What was saved, on the CPU.
+
+    Raises DamagedError for a file that is not whole, UserError for one that cannot be read or is of
+    another format.
+    """
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): mend that") from error
+    if not is_whole(packed):
+        raise DamagedError(f"{path} is damaged")
+    payload = io.BytesIO(memoryview(packed)[len(FIRST_LINE) + 32 :])
+    try:
+        content = torch.load(payload, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Whole, and yet not what fobench saves: something else was put there.
+        raise UserError(f"{path} holds more than a checkpoint may: delete it") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(
+            f"{path} is of another format than this fobench's ({FORMAT}): use the fobench that "
+            "wrote it, or delete it to train the run anew"
+        )
+    return content
+
+
+def read_last(folder: Path) -> dict[str, Any] | None:
+    """The last checkpoint that is whole; None where there is none."""
+    damaged = False
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not is_there(path):
+            continue
+        try:
+            content = read(path)
+        except DamagedError as error:
+            log.warning("%s", error)
+            damaged = True
+        else:
+            if damaged:
+                log.warning("going on from %s instead", path)
+            return content
+    if damaged:
+        log.warning("%s: no checkpoint is whole, so the run starts again", folder.name)
+    return None
+
+
+def drop(folder: Path) -> None:
+    """Remove the checkpoints of a run."""
+    for name in (LAST, PREVIOUS, NEW):
+        remove(folder / name)
+
+
+class Keeper:
+    """Saves a run's checkpoints at epoch ends, at least `every_seconds` apart."""
+
+    def __init__(self, folder: Path, every_seconds: float, epochs_kept: int) -> None:
+        self.epochs_kept = epochs_kept
+        self._folder, self._every_seconds = folder, every_seconds
+        self._kept_at = time.monotonic()
+
+    def offer(self, epochs: int, content: dict[str, Any], now: bool = False) -> None:
+        """Save what stands after so many epochs, if it is time, or `now`.
+
+        Where the disk does not take it, the training goes on: the checkpoint before still stands.
+        """
+        if not now and self.seconds_since < self._every_seconds:
+            return
+        try:
+            save(self._folder, content)
+        except UserError as error:
+            log.warning("%s; the run goes on without a checkpoint of epoch %d", error, epochs)
+            return
+        self.epochs_kept, self._kept_at = epochs, time.monotonic()
+
+    @property
+    def seconds_since(self) -> float:
+        """Since the last checkpoint, or since the start."""
+        return time.monotonic() - self._kept_at

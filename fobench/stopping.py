@@ -1,0 +1,75 @@
+"""What ends a sweep before it is done: a signal, or the time allowed."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# "Try again later", as sysexits.h has it: a scheduler can start the sweep again.
+TIME_IS_UP = 75
+
+
+class Stopped(BaseException):
+    """The sweep ends here. No Exception, so that nobody takes it for a run's failure."""
+
+    def __init__(self, reason: str, exit_status: int) -> None:
+        super().__init__(reason)
+        self.exit_status = exit_status
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """Within the block the first SIGINT or SIGTERM raises Stopped, the second ends the process.
+
+    A signal that is ignored, as in the background of a shell, stays ignored.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for each in heeded:
+            signal.signal(each, signal.SIG_DFL)
+        raise Stopped(signal.Signals(number).name, 128 + number)
+
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    heeded = [each for each, handler in before.items() if handler != signal.SIG_IGN]
+    for each in heeded:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each in heeded:
+            signal.signal(each, before[each])
+
+
+class Deadline:
+    """The end of the time allowed, kept by never beginning an epoch that would pass it."""
+
+    def __init__(self, seconds: float | None) -> None:
+        """The time allowed from now on; None for all the time that there is."""
+        self._lap_began = time.monotonic()
+        self._end = None if seconds is None else self._lap_began + seconds
+        self._longest = 0.0
+
+    def start_lap(self) -> None:
+        """An epoch begins."""
+        self._lap_began = time.monotonic()
+
+    def end_lap(self) -> None:
+        """An epoch is done, evaluated and written."""
+        now = time.monotonic()
+        self._longest = max(self._longest, now - self._lap_began)
+        self._lap_began = now
+
+    @property
+    def is_near(self) -> bool:
+        """Whether another epoch as long as the longest so far would end too late."""
+        return self._end is not None and time.monotonic() + self._longest > self._end
+
+    def seconds_left(self) -> float | None:
+        return None if self._end is None else self._end - time.monotonic()
+
+    def require_time(self) -> None:
+        """Raises Stopped where there is no time for another epoch."""
+        if self.is_near:
+            raise Stopped("the time limit", TIME_IS_UP)

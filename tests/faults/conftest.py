@@ -1,0 +1,55 @@
+"""What the fault tests share: one run of the tiny experiment, cut off, and compared at its end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from fobench import results
+from fobench.stopping import Deadline
+from tests.faults.kills import differences
+
+ONLY = "t0.30"
+
+
+@dataclass
+class Victim:
+    """The run of the tiny experiment that freezes early: 3 epochs of 5 steps."""
+
+    fobench: object
+    config: Path
+    root: Path
+    alone: Path
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "results" / "tiny" / self.alone.name
+
+    def run(self, *more: str) -> Result:
+        """Train it from where it is."""
+        return self.fobench("run", self.config, "--only", ONLY, "--device", "cpu", *more)
+
+    def cut_off(self, epochs: int) -> None:
+        """Train it to the end of so many epochs, as if the time were up."""
+        laps: list[int] = []
+        with self.monkeypatch.context() as patch:
+            patch.setattr(Deadline, "end_lap", lambda _: laps.append(1))
+            patch.setattr(Deadline, "is_near", property(lambda _: len(laps) >= epochs))
+            ran = self.run()
+        assert ran.exit_code == 75, ran.output
+
+    def require_its_end(self, resumed_after: int | None = None) -> None:
+        """It is finished, as it would have been if left alone."""
+        read = results.read_run(self.folder)
+        assert differences(results.read_run(self.alone), read) == []
+        at = [each["epochs"] for each in read.record["resumed_at"]]
+        assert at == ([] if resumed_after is None else [resumed_after])
+        assert sorted(path.name for path in self.folder.iterdir()) == ["epochs.csv", "run.json"]
+
+
+@pytest.fixture
+def victim(fobench, tiny, tmp_path, tiny_results, monkeypatch) -> Victim:
+    (alone,) = tiny_results.glob(f"*{ONLY}*")
+    return Victim(fobench, tiny, tmp_path, alone, monkeypatch)

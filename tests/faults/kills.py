@@ -1,0 +1,225 @@
+"""Runs killed at random moments, resumed to their end, and compared with runs left alone."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fobench import checkpoint, results
+from fobench.results import VOLATILE
+from tests.networks import EXAMPLES
+
+ROOT = Path(__file__).parents[2]
+
+# Every method stands here: what is added to fobench joins the kills by a line.
+METHODS = {
+    "baseline": 'name = "baseline"',
+    "shorter baseline": 'name = "baseline"\nepoch_share = 0.7',
+    "linear, scaled": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.3',
+    "cubic, unscaled": 'name = "freezeout"\nscale_lr = false\nt0 = 0.7',
+    "squared, shorter": 'name = "freezeout"\nscaling = "squared"\nt0 = 0.5\nepoch_share = 0.7',
+}
+NETWORKS = EXAMPLES
+# What a record may tell otherwise of a run that was cut off.
+RECORD_MAY_DIFFER = {"resumed", "resumed_at", "started", "ended", "epochs_sha256", "environment"}
+
+
+def config_of(network: str, methods: Sequence[str] = tuple(METHODS)) -> str:
+    """A small experiment: 5 epochs of 5 steps, the last batch short, augmented and validated."""
+    options = "\n".join(f"{key} = {value}" for key, value in NETWORKS[network].items())
+    tables = "\n".join(f"[[method]]\n{METHODS[method]}\n" for method in methods)
+    return f"""
+[experiment]
+name = "{network}"
+[data]
+dataset = "synthetic"
+train_size = 45
+validation = 10
+test_size = 20
+[model]
+name = "{network}"
+{options}
+[train]
+epochs = 5
+batch_size = 10
+{tables}"""
+
+
+@dataclass
+class Launcher:
+    """Runs `fobench` in processes of their own; see `tests.faults.forks`."""
+
+    process: subprocess.Popen
+    folder: Path
+
+    def run(
+        self, *words: str | Path, kill_after: float | None = None, number: int = signal.SIGKILL
+    ) -> dict[str, float]:
+        """The exit status, negative for the signal that killed it, and the seconds it took."""
+        asked = {
+            "words": [str(word) for word in words],
+            "kill_after": kill_after,
+            "signal": int(number),
+            "log": str(self.log),
+        }
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+
+@contextmanager
+def launching(folder: Path) -> Iterator[Launcher]:
+    """A launcher whose commands have a data root and a machine lock of their own."""
+    surroundings = {"FOBENCH_DATA": str(folder / "data"), "FOBENCH_LOCK": str(folder / "lock")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.forks"],
+        cwd=ROOT,
+        env=os.environ | surroundings,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Launcher(process, folder)
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+@dataclass
+class Tally:
+    """What a soak has seen."""
+
+    kills: int = 0
+    resumes: int = 0
+    sweeps: int = 0
+    runs: int = 0
+    moments: Counter = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+
+def soak(folder: Path, launcher: Launcher, kills: int, seed: int, networks: Sequence[str]) -> Tally:
+    """Kill sweeps at random moments, again and again until each is done, and compare the ends."""
+    draw, tally = random.Random(seed), Tally()
+    alone = {network: train_alone(folder, launcher, network) for network in networks}
+    while tally.kills < kills:
+        for network in networks:
+            config, whole, seconds = alone[network]
+            trial = folder / f"trial-{tally.sweeps}"
+            keep = ["--keep-checkpoints"] if draw.random() < 0.5 else []
+            words = ["run", config, "--results", trial, "--device", "cpu", *keep]
+            while True:
+                ended = launcher.run(*words, kill_after=draw.uniform(0, 0.6 * seconds))
+                if ended["exit"] != -signal.SIGKILL:
+                    break
+                tally.kills += 1
+                tally.moments[moment(trial / network)] += 1
+            if ended["exit"] != 0:
+                tally.differences.append(f"{network}: exit {ended['exit']}, see {launcher.log}")
+            seen = compare(whole, trial / network)
+            tally.runs += seen.runs
+            tally.resumes += seen.resumes
+            tally.differences += seen.differences
+            tally.sweeps += 1
+            shutil.rmtree(trial)
+    return tally
+
+
+def train_alone(folder: Path, launcher: Launcher, network: str) -> tuple[Path, Path, float]:
+    """Train a network's sweep without a kill: its config, its results and its seconds."""
+    config = folder / f"{network}.toml"
+    config.write_text(config_of(network))
+    words = ("run", config, "--results", folder / "alone", "--device", "cpu")
+    ended = launcher.run(*words, "--keep-checkpoints")
+    if ended["exit"] != 0:
+        raise RuntimeError(launcher.log.read_text())
+    return config, folder / "alone" / network, ended["seconds"]
+
+
+def moment(experiment: Path) -> str:
+    """Where in a run the process died, by what it left."""
+    for folder in experiment.glob("*"):
+        if not (folder / "run.json").exists():
+            continue
+        record = results.read_record(folder)
+        if record["status"] != "running":
+            continue
+        rows = (folder / "epochs.csv").read_text().splitlines()[1:]
+        epochs = -(-record["total_steps"] // record["steps_per_epoch"])
+        if not rows:
+            return "in the first epoch"
+        if len(rows) >= epochs - 1:
+            return "in the last epoch or after it"
+        frozen = int(rows[-1].split(",")[2])
+        return "between freezes" if frozen else "before the first freeze"
+    return "between runs or before them"
+
+
+def compare(alone: Path, trial: Path) -> Tally:
+    """Count the runs of a sweep and name all in which they differ from those left alone."""
+    tally = Tally()
+    for folder in sorted(path for path in alone.iterdir() if path.is_dir()):
+        try:
+            whole, resumed = results.read_run(folder), results.read_run(trial / folder.name)
+        except Exception as error:
+            tally.differences.append(f"{folder.name}: {error}")
+            continue
+        tally.runs += 1
+        tally.resumes += len(resumed.record["resumed_at"])
+        tally.differences += [f"{folder.name}: {each}" for each in differences(whole, resumed)]
+        kept = trial / folder.name / checkpoint.LAST
+        if resumed.record["keeps_checkpoint"] != kept.exists():
+            tally.differences.append(f"{folder.name}: its checkpoint was not kept as asked")
+        elif kept.exists() and not same_state(checkpoint.read(folder / checkpoint.LAST),
+                                              checkpoint.read(kept)):  # fmt: skip
+            tally.differences.append(f"{folder.name}: weights or optimizer differ")
+    return tally
+
+
+def differences(whole: results.RunResult, resumed: results.RunResult) -> list[str]:
+    """The columns and entries in which two results of a run differ that should not."""
+    found = []
+    for entry in set(whole.record) - RECORD_MAY_DIFFER - {"keeps_checkpoint"}:
+        if whole.record[entry] != resumed.record.get(entry):
+            found.append(f"{entry} in run.json")
+    seconds = 0.0
+    for one, other in zip(whole.epochs, resumed.epochs, strict=True):
+        cells, others = asdict(one), asdict(other)
+        found += [
+            f"{name} of epoch {one.epoch}"
+            for name in set(cells) - VOLATILE
+            if cells[name] != others[name]
+        ]
+        seconds += other.train_seconds
+        if abs(other.total_train_seconds - seconds) > 1e-9 * seconds:
+            found.append(f"total_train_seconds of epoch {one.epoch}")
+    return found
+
+
+def same_state(whole: Any, resumed: Any) -> bool:
+    """Whether two checkpoints hold the same bits, but for the clock's."""
+    if isinstance(whole, torch.Tensor):
+        return torch.equal(whole, resumed)
+    if isinstance(whole, dict):
+        volatile = VOLATILE & whole.keys()
+        return whole.keys() == resumed.keys() and all(
+            same_state(whole[key], resumed[key]) for key in whole.keys() - volatile
+        )
+    if isinstance(whole, list | tuple):
+        return len(whole) == len(resumed) and all(map(same_state, whole, resumed))
+    return whole == resumed

@@ -1,0 +1,179 @@
+"""Signals and the time limit: the sweep leaves soon, with a status of its own, and can go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fobench import checkpoint, results, stopping
+from fobench.stopping import TIME_IS_UP, Deadline, Stopped
+from tests.faults.kills import differences
+
+# Whoever started the tests may have had SIGINT ignored.
+COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from fobench.cli import main; main()"
+)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
+    tiny, tmp_path, number, status
+):
+    words = ["run", tiny, "--only", "t0.30", "--set", "train.epochs=9999", "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *map(str, words)],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    told = ""
+    while "epoch 2/9999" not in told:
+        told += process.stderr.readline()
+    sent = time.monotonic()
+    process.send_signal(number)
+    told += process.stderr.read()
+    assert process.wait() == status
+    assert time.monotonic() - sent < 5
+    assert "Traceback" not in told
+    last_lines = told.splitlines()[-2:]
+    assert "of work since then are let go" in last_lines[0]
+    assert last_lines[1] == f"Stopped by {number.name}: the same command goes on from here"
+    (folder,) = (tmp_path / "results" / "tiny").glob("*t0.30*")
+    kept = len(checkpoint.read_last(folder)["rows"])
+    assert f"epoch {kept} is kept" in last_lines[0]
+    assert kept >= 2
+    assert results.status(folder) == "running"
+
+
+def leave(code: str) -> subprocess.Popen:
+    """A process in `stopping_on_signals` that runs this code once it was told to stop."""
+    program = (
+        "import signal, sys, time; from fobench.stopping import Stopped, stopping_on_signals\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n with stopping_on_signals():\n"
+        "  print('ready', flush=True); time.sleep(60)\n"
+        f"except Stopped as stopped:\n print('stopping', flush=True); {code}\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("first", stopping.SIGNALS)
+@pytest.mark.parametrize("second", stopping.SIGNALS)
+def test_the_second_signal_leaves_at_once(first, second):
+    process = leave("[None for _ in iter(int, 1)]")
+    process.send_signal(first)
+    assert process.stdout.readline() == "stopping\n"
+    process.send_signal(second)
+    # In a shell: 128 and the number.
+    assert process.wait(timeout=2) == -second
+
+
+def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with stopping.stopping_on_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            with pytest.raises(Stopped, match="SIGINT") as stopped:
+                signal.raise_signal(signal.SIGINT)
+        assert stopped.value.exit_status == 130
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock that a deadline reads, set by hand."""
+    hands = {"now": 1000.0}
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: hands["now"])
+    return hands
+
+
+def test_a_deadline_leaves_time_for_the_longest_epoch(clock):
+    deadline = Deadline(100)
+    assert not deadline.is_near
+    clock["now"] += 50  # data are read
+    deadline.start_lap()
+    clock["now"] += 20
+    deadline.end_lap()
+    clock["now"] += 5
+    deadline.end_lap()
+    assert not deadline.is_near, "75 s are gone, the longest epoch took 20 s"
+    deadline.require_time()
+    clock["now"] += 6
+    assert deadline.is_near
+    with pytest.raises(Stopped, match="time limit") as stopped:
+        deadline.require_time()
+    assert stopped.value.exit_status == TIME_IS_UP == 75
+
+
+def test_without_a_limit_there_is_always_time(clock):
+    deadline = Deadline(None)
+    deadline.end_lap()
+    clock["now"] += 1e9
+    assert not deadline.is_near
+
+
+def test_a_sweep_in_pieces_by_time_ends_like_one_left_alone(
+    fobench, tiny, tmp_path, tiny_results, monkeypatch
+):
+    """As a scheduler would start it again and again, for one epoch each; thinned or not."""
+    monkeypatch.setattr(Deadline, "is_near", property(lambda self: self._longest > 0))
+    words = ["run", tiny, "--device", "cpu", "--set", "experiment.checkpoint_every=1000"]
+    pieces = 1
+    while (ran := fobench(*words)).exit_code == 75:
+        assert "Stopped by the time limit: the same command goes on" in ran.output
+        pieces += 1
+    assert ran.exit_code == 0, ran.output
+    # 3 epochs, 2 for the shorter baseline; the last piece sees that all is done.
+    assert pieces == 3 * 3 + 2
+    for alone in tiny_results.glob("*/run.json"):
+        whole = results.read_run(alone.parent)
+        resumed = results.read_run(tmp_path / "results" / "tiny" / alone.parent.name)
+        assert differences(whole, resumed) == []
+        assert len(resumed.record["resumed_at"]) == len(whole.epochs) - 1
+
+
+def test_a_time_limit_is_kept(fobench, tiny, tmp_path):
+    began = time.monotonic()
+    words = ("run", tiny, "--device", "cpu", "--set", "train.epochs=9999", "--time-limit", "2s")
+    ran = fobench(*words)
+    assert ran.exit_code == 75, ran.output
+    assert time.monotonic() - began < 4
+    (path,) = tmp_path.glob("results/tiny/*/run.json")
+    assert json.loads(path.read_text())["status"] == "running"
+    kept = checkpoint.read_last(path.parent)
+    assert len(kept["rows"]) == len((path.parent / "epochs.csv").read_text().splitlines()) - 1 > 2
+
+
+def test_checkpoints_are_thinned_by_seconds(fobench, tiny, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda folder, content: saved.append(content))
+    words = ("run", tiny, "--device", "cpu", "--only", "t0.30", "--force")
+    for every, count in ((0, 2), (1000, 0)):
+        saved.clear()
+        assert fobench(*words, "--set", f"experiment.checkpoint_every={every}").exit_code == 0
+        assert len(saved) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1d", 86400)]
+)
+def test_spans_of_time_are_read(text, seconds):
+    from fobench.cli import Duration
+
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0s", "2", "2 h", "h", "-1h", "1m2h", "1.5h"])
+def test_other_spans_are_mistakes(fobench, tiny, text):
+    ran = fobench("run", tiny, "--time-limit", text)
+    assert ran.exit_code == 2
+    assert "give one such as 2h, 90m" in ran.output

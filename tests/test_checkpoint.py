@@ -1,0 +1,104 @@
+"""Checkpoints: whole or refused, the one before kept, and no code run from them."""
+
+import hashlib
+import io
+import os
+import pickle
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fobench import checkpoint
+from fobench.checkpoint import LAST, NEW, PREVIOUS, DamagedError
+from fobench.errors import UserError
+
+
+def content(number: int) -> dict:
+    weights = torch.arange(6.0).reshape(2, 3).to(memory_format=torch.contiguous_format) + number
+    return {"run": "mine", "rows": [{"epoch": number, "val_error": None}], "training": weights}
+
+
+def is_number(read: dict, number: int) -> bool:
+    return torch.equal(read["training"], content(number)["training"]) and read["rows"] == [
+        {"epoch": number, "val_error": None}
+    ]
+
+
+def test_the_last_checkpoint_is_read_back_as_saved(tmp_path):
+    assert checkpoint.read_last(tmp_path) is None
+    for number in (1, 2, 3):
+        checkpoint.save(tmp_path, content(number))
+        assert is_number(checkpoint.read_last(tmp_path), number)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
+    assert is_number(checkpoint.read(tmp_path / PREVIOUS), 2)
+    checkpoint.drop(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+PACKED = checkpoint.pack({"format": checkpoint.FORMAT, **content(1)})
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_cut_or_flipped_checkpoint_is_believed(tmp_path, data):
+    path = tmp_path / "damaged"
+    if data.draw(st.booleans(), label="cut"):
+        path.write_bytes(PACKED[: data.draw(st.integers(0, len(PACKED) - 1))])
+    else:
+        flipped = bytearray(PACKED)
+        flipped[data.draw(st.integers(0, len(PACKED) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(flipped)
+    with pytest.raises(DamagedError):
+        checkpoint.read(path)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog):
+    checkpoint.save(tmp_path, content(1))
+    checkpoint.save(tmp_path, content(2))
+    (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:-1])
+    assert is_number(checkpoint.read_last(tmp_path), 1)
+    assert f"{LAST} is damaged" in caplog.text
+    assert f"going on from {tmp_path / PREVIOUS}" in caplog.text
+    (tmp_path / PREVIOUS).write_bytes(b"")
+    assert checkpoint.read_last(tmp_path) is None
+    assert "no checkpoint is whole" in caplog.text
+
+
+def test_a_checkpoint_that_the_disk_garbles_does_not_replace_the_last(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, content(1))
+    write = checkpoint.write_bytes
+    monkeypatch.setattr(checkpoint, "write_bytes", lambda path, packed: write(path, packed[:-9]))
+    with pytest.raises(UserError, match="not as it was written"):
+        checkpoint.save(tmp_path, content(2))
+    assert is_number(checkpoint.read_last(tmp_path), 1)
+    assert (tmp_path / NEW).exists()
+
+
+def test_another_format_is_named_with_the_mend(tmp_path):
+    (tmp_path / LAST).write_bytes(checkpoint.pack({"format": 99}))
+    with pytest.raises(UserError, match="use the fobench that wrote it, or delete it"):
+        checkpoint.read_last(tmp_path)
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("owned",)
+
+
+@pytest.mark.parametrize("saved_by", ["torch", "pickle"])
+def test_no_code_is_run_from_a_checkpoint(tmp_path, monkeypatch, saved_by):
+    monkeypatch.chdir(tmp_path)
+    written = io.BytesIO()
+    (torch.save if saved_by == "torch" else pickle.dump)({"format": Hostile()}, written)
+    payload = written.getvalue()
+    packed = checkpoint.FIRST_LINE + hashlib.sha256(payload).digest() + payload
+    (tmp_path / LAST).write_bytes(packed)
+    with pytest.raises(UserError, match="holds more than a checkpoint may"):
+        checkpoint.read_last(tmp_path)
+    assert not (tmp_path / "owned").exists()
+    torch.load(io.BytesIO(payload), weights_only=False) if saved_by == "torch" else pickle.loads(
+        payload
+    )
+    assert (tmp_path / "owned").exists(), "it would have run"

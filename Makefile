@@ -31,14 +31,17 @@ reproduce: $(INSTALLED)
 	  echo "PROFILE=$$profile: give quick, cpu or paper" >&2; exit 2; }; \
 	$(MAKE) --no-print-directory prepare-$$profile figures PROFILE=$$profile
 
-# A run that diverged leaves its figures drawn, and make with an error.
+# A run that did not finish leaves its figures drawn, and make with an error.
 figures:
 	@$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED); status=$$?; \
 	[ $$status -le 1 ] || exit $$status; \
 	echo "Figures:"; \
-	for experiment in $(EXPERIMENTS); do for kind in speedup-error curves; do \
-	  $(BIN)/fobench plot $$experiment --kind $$kind -o $$experiment/$$kind.png || exit; \
-	done; done; exit $$status
+	for experiment in $(EXPERIMENTS); do \
+	  $(BIN)/fobench plot $$experiment --kind all || exit; \
+	done; \
+	echo "Report:"; \
+	$(BIN)/fobench report $(EXPERIMENTS) -o $(REPRODUCED)/$(PROFILE)-report.md || exit; \
+	exit $$status
 
 prepare-quick:
 

@@ -28,7 +28,8 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, launching(Path(scratch)) as launcher:
-        tally = soak(Path(scratch), launcher, asked.kills, asked.seed, list(NETWORKS))
+        sweeps = {network: list(METHODS) for network in NETWORKS}
+        tally = soak(Path(scratch), launcher, asked.kills, asked.seed, sweeps)
     told = asdict(tally) | {
         "seed": asked.seed,
         "seconds": round(time.monotonic() - began),

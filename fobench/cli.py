@@ -1,45 +1,24 @@
 """The commands. Each imports what it needs when it is called, so that help answers at once."""
 
 import logging
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import click
 
 from fobench import __version__
 from fobench.errors import UserError
+from fobench.parameters import Duration, ShardParameter
+from fobench.shard import WHOLE, Shard
 
 if TYPE_CHECKING:
+    from fobench.panel import Panel
     from fobench.sweep import Plan
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
-
-
-class Duration(click.ParamType):
-    """A span of time, such as 90m or 1h30m, in seconds."""
-
-    name = "duration"
-    units: ClassVar = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", str(value))
-        seconds = (
-            sum(
-                int(count or 0) * size
-                for count, size in zip(found.groups(), self.units.values(), strict=True)
-            )
-            if found
-            else 0
-        )
-        if not seconds:
-            self.fail(f"{value!r} is no span of time: give one such as 2h, 90m, 1h30m or 45s")
-        return float(seconds)
 
 
 data_root_option = click.option(
@@ -120,6 +99,12 @@ def main() -> None:
     "--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of runs that finish."
 )
 @click.option(
+    "--shard",
+    type=ShardParameter(),
+    default=WHOLE,
+    help="Train the ith of n shares, such as 2/5; runs to be compared stay in one share.",
+)
+@click.option(
     "--no-wait", is_flag=True, help="Leave if another `fobench run` is timing on this machine."
 )
 def run(
@@ -134,6 +119,7 @@ def run(
     force: bool,
     time_limit: float | None,
     keep_checkpoints: bool,
+    shard: Shard,
     no_wait: bool,
 ) -> None:
     """Train the runs of CONFIGS that are not finished yet, one after another.
@@ -150,7 +136,7 @@ def run(
     deadline = Deadline(time_limit)
     with mistakes_as_messages(), stops_as_messages():
         experiments = config.load_all(configs, overrides)
-        plans = sweep.plan_all(experiments, results, datasets.data_root(data_root), only)
+        plans = sweep.plan_all(experiments, results, datasets.data_root(data_root), only, shard)
         if dry_run:
             print_plans(plans, force)
             return
@@ -186,31 +172,90 @@ def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
     click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results")
 
 
+folders_argument = click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+resumed_option = click.option(
+    "--include-resumed",
+    is_flag=True,
+    help="Take the times of runs that were resumed; else they are left out.",
+)
+
+
 @main.command()
-@click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+@folders_argument
 @click.option(
     "--kind",
-    type=click.Choice(["speedup-error", "curves"]),
+    type=click.Choice(["speedup-error", "curves", "schedule", "time", "pareto", "all"]),
     default="speedup-error",
     show_default=True,
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The figure: .png, .svg or .pdf.  [default: KIND.svg in the first DIR]",
+    type=click.Path(path_type=Path),
+    help="The figure: .png, .svg or .pdf; for all kinds, their folder.  "
+    "[default: KIND.svg in the first DIR]",
 )
-def plot(folders: tuple[Path, ...], kind: str, output: Path | None) -> None:
+@resumed_option
+def plot(folders: tuple[Path, ...], kind: str, output: Path | None, include_resumed: bool) -> None:
     """Draw the results of the experiments in DIR, such as results/quick-densenet."""
     from fobench import plot as figures
 
     with mistakes_as_messages():
-        panels, notes = figures.read_panels(folders)
-        for note in notes:
-            click.echo(f"Note: {note}", err=True)
-        output = output or folders[0] / f"{kind}.svg"
-        figures.draw(panels, kind, output)
-        click.echo(output)
+        panels = read_panels(folders, include_resumed)
+        if kind == "all":
+            paths = {each: (output or folders[0]) / f"{each}.svg" for each in figures.KINDS}
+        else:
+            paths = {kind: output or folders[0] / f"{kind}.svg"}
+        for each, path in paths.items():
+            figures.draw(panels, each, path)
+            click.echo(path)
+
+
+def read_panels(folders: tuple[Path, ...], include_resumed: bool) -> "list[Panel]":
+    """The experiments in the folders; what is left out of them is told."""
+    from fobench import panel
+
+    panels, notes = panel.read_panels(folders, include_resumed)
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)
+    return panels
+
+
+@main.command()
+@folders_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A Markdown file.  [default: the screen]",
+)
+@click.option(
+    "--target-error",
+    type=click.FloatRange(0, 100),
+    help="Tell the time to this validation error, in percent.  "
+    "[default: one that all baselines reach]",
+)
+@resumed_option
+def report(
+    folders: tuple[Path, ...],
+    output: Path | None,
+    target_error: float | None,
+    include_resumed: bool,
+) -> None:
+    """Tell the results of the experiments in DIR: tables, the noise of the clock, warnings."""
+    from fobench import panel
+    from fobench import report as reports
+    from fobench.files import make_folder, write_bytes
+
+    with mistakes_as_messages():
+        panels, notes = panel.read_panels(folders, include_resumed)
+        text = reports.report(panels, notes, target_error)
+        if output is None:
+            click.echo(text)
+        else:
+            make_folder(output.parent)
+            write_bytes(output, text.encode())
+            click.echo(output)
 
 
 @main.command()

@@ -91,12 +91,19 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class BaselineOptions:
-    """[[method]] name = "baseline": plain cosine annealing; a share below 1 is a shorter one."""
+    """[[method]] name = "baseline": plain cosine annealing; a share below 1 is a shorter one.
+
+    A constant rate is the control of the published code's VGG, which never anneals.
+    """
 
     epoch_share: float = option(1.0, above=0, at_most=1)
+    annealing: str = option("cosine", one_of=("cosine", "constant"))
+
+    match_time = False
 
     def slug(self) -> str:
-        return f"baseline{share_slug(self.epoch_share)}"
+        constant = "" if self.annealing == "cosine" else "-constant"
+        return f"baseline{constant}{share_slug(self.epoch_share)}"
 
 
 @rule("t0", "scaling")
@@ -108,19 +115,26 @@ def first_unit_trains(t0: float, scaling: str) -> str | None:
 
 @dataclass(frozen=True)
 class FreezeOutOptions:
-    """[[method]] name = "freezeout": see `fobench.freezeout.FreezeOut`."""
+    """[[method]] name = "freezeout": see `fobench.freezeout.FreezeOut`.
+
+    With `match_time` it trains the further steps that its saving by FLOPs pays for. `compat =
+    "reference"` counts steps as the published code does; see `fobench.methods`.
+    """
 
     scaling: str = option("cubic", one_of=tuple(SCALINGS))
     scale_lr: bool = option(True)
     t0: float = option(0.8, above=0, at_most=1)
     epoch_share: float = option(1.0, above=0, at_most=1)
+    match_time: bool = option(False)
+    compat: str = option("none", one_of=("none", "reference"))
 
     rules = (first_unit_trains,)
 
     def slug(self) -> str:
         scaled = "scaled" if self.scale_lr else "unscaled"
-        share = share_slug(self.epoch_share)
-        return f"freezeout-{self.scaling}-{scaled}-t{self.t0:.2f}{share}"
+        notes = share_slug(self.epoch_share) + "-matched" * self.match_time
+        notes += "" if self.compat == "none" else f"-{self.compat}"
+        return f"freezeout-{self.scaling}-{scaled}-t{self.t0:.2f}{notes}"
 
 
 def share_slug(epoch_share: float) -> str:

@@ -1,8 +1,10 @@
 """What each unit costs, and what a method should therefore save."""
 
 import copy
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fobench import methods, models
+from fobench.models.families import ModelOptions
 from fobench.run import Run
 
 BATCH = 2  # BatchNorm takes no batch of one
@@ -86,21 +89,54 @@ def run_flops(costs: Sequence[UnitCost], freeze_steps: Sequence[int], total_step
     )
 
 
+def flops_of(run: Run, costs: Sequence[UnitCost]) -> int:
+    """FLOPs of a whole training of one image a step."""
+    return run_flops(costs, methods.freeze_steps(run, len(costs)), run.total_steps)
+
+
 def saved_flops(run: Run, costs: Sequence[UnitCost]) -> float:
     """The share of its baseline's FLOPs that a run saves, in percent (negative if it adds)."""
-    spent, whole = (
-        run_flops(costs, methods.freeze_steps(each, len(costs)), each.total_steps)
-        for each in (run, run.its_baseline)
+    return 100 * (1 - flops_of(run, costs) / flops_of(run.its_baseline, costs))
+
+
+def match(run: Run) -> Run:
+    """The run with the most steps that cost no more FLOPs than the baseline of its epoch share."""
+    costs, steps = costs_of(run), run.steps_by_share
+    allowed = steps * step_flops(costs, 0)
+
+    def is_paid_for(total_steps: int) -> bool:
+        return flops_of(replace(run, matched_steps=total_steps), costs) <= allowed
+
+    # No step costs less than a forward pass, so the end is near; FLOPs grow with every step.
+    too_many = 2 * steps
+    while is_paid_for(too_many):
+        too_many *= 2
+    found = bisect_left(range(steps, too_many), True, key=lambda each: not is_paid_for(each))
+    return replace(run, matched_steps=steps + found - 1)
+
+
+def work(run: Run) -> int:
+    """FLOPs of a run's training and evaluation, to compare the time that runs take."""
+    costs, used = costs_of(run), run.data_used
+    evaluated = used.validation_images * run.epochs + used.test_images
+    return run.train.batch_size * flops_of(run, costs) + evaluated * sum(
+        cost.flops for cost in costs
     )
-    return 100 * (1 - spent / whole)
 
 
 def costs_of(run: Run) -> list[UnitCost]:
     """The unit costs of a run's network."""
     used = run.data_used
+    return costs_of_network(run.family, run.model, used.classes, used.image_shape)
+
+
+@cache
+def costs_of_network(
+    family: str, model: ModelOptions, classes: int, image_shape: tuple[int, int, int]
+) -> list[UnitCost]:
     with torch.device("meta"):
-        network = models.build(run.family, used.classes, used.image_shape[2], **vars(run.model))
-    return unit_costs(network, used.image_shape)
+        network = models.build(family, classes, image_shape[2], **vars(model))
+    return unit_costs(network, image_shape)
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -112,5 +148,6 @@ def describe(run: Run) -> dict[str, Any]:
             {**asdict(cost), "freeze_step": step if step < run.total_steps else None}
             for cost, step in zip(costs, freeze_steps, strict=True)
         ],
+        "annealing_steps": methods.annealing_steps(run),
         "predictions": {"flops_saved_percent": saved_flops(run, costs)},
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
-from fobench import cost, methods
+from fobench import cost
 from fobench.clock import timed
 from fobench.data import Split
 from fobench.device import set_determinism
@@ -40,8 +40,7 @@ def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
     costs = cost.costs_of(due[0])
     seconds, disk_bytes = 0.0, 0
     for run in due:
-        spent = cost.run_flops(costs, methods.freeze_steps(run, len(costs)), run.total_steps)
-        share = spent / (run.total_steps * cost.step_flops(costs, 0))
+        share = cost.flops_of(run, costs) / (run.total_steps * cost.step_flops(costs, 0))
         evaluated = run.data_used.validation_images * run.epochs + run.data_used.test_images
         seconds += run.total_steps * step_seconds * share + evaluated * image_seconds
         disk_bytes += BYTES_OF_RECORD + BYTES_PER_UNIT * len(costs) + BYTES_PER_EPOCH * run.epochs

@@ -167,7 +167,6 @@ def train_and_keep(
                 rows.append(row)
                 sha256 = results.write_epochs(folder, rows)
                 deadline.end_lap()
-                progress.epoch(row)
                 stops = deadline.is_near and not training.is_done
                 if not training.is_done or terms.keep_checkpoints:
                     content = origin | {
@@ -175,6 +174,7 @@ def train_and_keep(
                         "training": training.state_dict(),
                     }
                     keeper.offer(len(rows), content, now=stops or training.is_done)
+                progress.epoch(row)
                 if stops:
                     deadline.require_time()
     except Stopped:

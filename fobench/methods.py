@@ -13,11 +13,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from fobench import schedule
-from fobench.config import BaselineOptions, FreezeOutOptions
 from fobench.freezeout import FreezeOut
 from fobench.run import Run
 
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
+
+# Families whose step counter the published code never advances.
+STANDS_STILL = frozenset({"vgg"})
 
 
 class Method(Protocol):
@@ -55,52 +57,99 @@ class CosineAnnealing:
         self._steps, self._initial_rates = state["steps"], list(state["initial_rates"])
 
 
+class ConstantRates:
+    """Every group stays at the rate that it has now, nothing frozen."""
+
+    frozen = 0
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+
+    def step(self) -> None:
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rates": list(self._rates)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._rates = list(state["rates"])
+
+
 @dataclass(frozen=True)
 class Kind:
-    """How a method starts, and when each unit freezes under it (`total_steps` for never)."""
+    """How a method starts; when each unit freezes under it (the run's total steps for never); over
+    how many steps it anneals (None for never)."""
 
-    start: Callable[[Any, nn.Sequential, MakeOptimizer, int], tuple[Optimizer, Method]]
-    freeze_steps: Callable[[Any, int, int], list[int]]
+    start: Callable[[Run, nn.Sequential, MakeOptimizer], tuple[Optimizer, Method]]
+    freeze_steps: Callable[[Run, int], list[int]]
+    annealing_steps: Callable[[Run], int | None]
 
 
 def start_baseline(
-    options: BaselineOptions, network: nn.Sequential, make: MakeOptimizer, total_steps: int
+    run: Run, network: nn.Sequential, make: MakeOptimizer
 ) -> tuple[Optimizer, Method]:
     # One parameter group, as anybody would train it: the groups of FreezeOut are a cost of its own.
     optimizer = make(network.parameters())
-    return optimizer, CosineAnnealing(optimizer, total_steps)
+    steps = annealing_steps(run)
+    return optimizer, CosineAnnealing(optimizer, steps) if steps else ConstantRates(optimizer)
+
+
+def baseline_freeze_steps(run: Run, units: int) -> list[int]:
+    return [run.total_steps] * units
+
+
+def baseline_annealing_steps(run: Run) -> int | None:
+    return run.total_steps if run.method.annealing == "cosine" else None
 
 
 def start_freezeout(
-    options: FreezeOutOptions, network: nn.Sequential, make: MakeOptimizer, total_steps: int
+    run: Run, network: nn.Sequential, make: MakeOptimizer
 ) -> tuple[Optimizer, Method]:
     optimizer = make([{"params": unit.parameters()} for unit in network])
-    method = FreezeOut(
-        network, optimizer, total_steps, options.t0, options.scaling, options.scale_lr
-    )
-    return optimizer, method
+    options, steps = run.method, annealing_steps(run)
+    if steps is not None:
+        schedule_of = (options.t0, options.scaling, options.scale_lr)
+        return optimizer, FreezeOut(network, optimizer, steps, *schedule_of)
+    if options.scale_lr:
+        times = schedule.freeze_times(len(network), options.t0, options.scaling)
+        for group, time in zip(optimizer.param_groups, times, strict=True):
+            group["lr"] /= time
+    return optimizer, ConstantRates(optimizer)
 
 
-def baseline_freeze_steps(options: BaselineOptions, units: int, total_steps: int) -> list[int]:
-    return [total_steps] * units
+def freezeout_freeze_steps(run: Run, units: int) -> list[int]:
+    steps = annealing_steps(run)
+    if steps is None:
+        return [run.total_steps] * units
+    times = schedule.freeze_times(units, run.method.t0, run.method.scaling)
+    return [min(step, run.total_steps) for step in schedule.freeze_steps(times, steps)]
 
 
-def freezeout_freeze_steps(options: FreezeOutOptions, units: int, total_steps: int) -> list[int]:
-    times = schedule.freeze_times(units, options.t0, options.scaling)
-    return schedule.freeze_steps(times, total_steps)
+def freezeout_annealing_steps(run: Run) -> int | None:
+    """Those of the run; or, as the published code does, more, or none: it stays at step 0."""
+    if run.method.compat == "none":
+        return run.total_steps
+    return None if run.family in STANDS_STILL else schedule.reference_steps(run.total_steps)
 
 
 KINDS: dict[str, Kind] = {
-    "baseline": Kind(start_baseline, baseline_freeze_steps),
-    "freezeout": Kind(start_freezeout, freezeout_freeze_steps),
+    "baseline": Kind(start_baseline, baseline_freeze_steps, baseline_annealing_steps),
+    "freezeout": Kind(start_freezeout, freezeout_freeze_steps, freezeout_annealing_steps),
 }
 
 
 def start(run: Run, network: nn.Sequential, make: MakeOptimizer) -> tuple[Optimizer, Method]:
     """The optimizer and the method of a run, before its first step."""
-    return KINDS[run.method_name].start(run.method, network, make, run.total_steps)
+    return KINDS[run.method_name].start(run, network, make)
 
 
 def freeze_steps(run: Run, units: int) -> list[int]:
     """The step at which each unit freezes in a run; its total steps for a unit that never does."""
-    return KINDS[run.method_name].freeze_steps(run.method, units, run.total_steps)
+    return KINDS[run.method_name].freeze_steps(run, units)
+
+
+def annealing_steps(run: Run) -> int | None:
+    """The steps over which a run's rates are annealed to zero; None for never."""
+    return KINDS[run.method_name].annealing_steps(run)

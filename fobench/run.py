@@ -36,7 +36,11 @@ class DataUsed:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: data × network × training options × method × seed × repeat."""
+    """One training: data × network × training options × method × seed × repeat.
+
+    `matched_steps` are those of a method that matches time, as `fobench.cost.match` finds them;
+    they follow from the rest and are no part of the id.
+    """
 
     data: DataOptions
     data_used: DataUsed
@@ -47,6 +51,7 @@ class Run:
     method: MethodOptions
     seed: int
     repeat: int = 0
+    matched_steps: int | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -54,6 +59,16 @@ class Run:
 
     @property
     def total_steps(self) -> int:
+        """Raises ValueError for a run that matches time and has not been matched."""
+        if not self.method.match_time:
+            return self.steps_by_share
+        if self.matched_steps is None:
+            raise ValueError(f"{self.id} has no steps before fobench.cost.match")
+        return self.matched_steps
+
+    @property
+    def steps_by_share(self) -> int:
+        """The steps of the whole epochs' share."""
         return schedule.total_steps(
             self.data_used.train_images,
             self.train.batch_size,
@@ -69,7 +84,7 @@ class Run:
     @property
     def its_baseline(self) -> "Run":
         """The run that this one is compared with."""
-        return replace(self, method_name="baseline", method=BaselineOptions())
+        return replace(self, method_name="baseline", method=BaselineOptions(), matched_steps=None)
 
     @property
     def id(self) -> str:

@@ -29,6 +29,14 @@ def total_steps(images: int, batch_size: int, epochs: int, epoch_share: float = 
     return int(steps.to_integral_value(ROUND_HALF_UP))
 
 
+def reference_steps(total_steps: int) -> int:
+    """The steps over which the paper's published code anneals a run of `total_steps`, rounded up.
+
+    It takes an epoch for 1000 steps where there are 900, so that its schedule never ends.
+    """
+    return math.ceil(total_steps * 10 / 9)
+
+
 def freeze_times(num_units: int, t0: float, scaling: str) -> list[float]:
     """The share of the run after which each unit freezes, `t_i = s(t0 + (1 - t0)·i/(L - 1))`.
 

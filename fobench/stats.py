@@ -1,7 +1,7 @@
 """Paired comparisons of runs with their baselines, and confidence intervals. No torch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,10 @@ from scipy.stats import t as student
 from fobench.results import RunResult
 
 CONFIDENCE = 0.95
+# A time this far from its method's median, and from the spread of all, is named as an outlier.
+OUTLYING_LOG_RATIO = 0.05
+OUTLYING_DEVIATIONS = 3.5
+MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,12 @@ class Interval:
     low: float | None
     high: float | None
     n: int
+
+    def through(self, function: Callable[[float], float]) -> "Interval":
+        """The interval of a monotone function of the values."""
+        ends = [None if end is None else function(end) for end in (self.low, self.high)]
+        low, high = ends if None in ends else sorted(ends)
+        return Interval(function(self.mean), low, high, self.n)
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
@@ -41,12 +51,12 @@ def time_saved(log_ratios: Sequence[float]) -> Interval:
 
     The mean and its interval are taken of the logs, where halving and doubling weigh the same.
     """
+    return mean_interval(log_ratios).through(lambda log_ratio: 100 * (1 - math.exp(log_ratio)))
 
-    def percent(log_ratio: float | None) -> float | None:
-        return None if log_ratio is None else 100 * (1 - math.exp(log_ratio))
 
-    of_logs = mean_interval(log_ratios)
-    return Interval(percent(of_logs.mean), percent(of_logs.high), percent(of_logs.low), of_logs.n)
+def speedup(log_ratios: Sequence[float]) -> Interval:
+    """T(its baseline) / T(run), from the same logs."""
+    return mean_interval(log_ratios).through(lambda log_ratio: math.exp(-log_ratio))
 
 
 def machine(record: dict[str, Any]) -> tuple[Any, ...]:
@@ -64,55 +74,194 @@ def variant(record: dict[str, Any]) -> str:
     )
 
 
-def table(runs: Sequence[RunResult]) -> pd.DataFrame:
+def table(runs: Sequence[RunResult], include_resumed: bool = False) -> pd.DataFrame:
     """A row a run: its method, seed, last error and time, paired with its baseline's.
 
-    `log_ratio` is log(T(run) / T(its baseline)), NaN where the baseline is missing or ran on
-    another machine.
+    A pair is a run and its baseline on the same machine: NaN stands where there is none.
+    `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds, and
+    both are NaN too where either was resumed, unless `include_resumed`. `error_points` and
+    `error_relative` (in percent) compare the test errors.
     """
     by_id = {run.id: run for run in runs}
-    return pd.DataFrame([table_row(run, by_id.get(run.record["baseline"])) for run in runs])
+    return pd.DataFrame(
+        [table_row(run, by_id.get(run.record["baseline"]), include_resumed) for run in runs]
+    )
 
 
-def table_row(run: RunResult, baseline: RunResult | None) -> dict[str, Any]:
-    method, last = run.record["run"]["method"], run.epochs[-1]
-    seconds = last.total_train_seconds
-    comparable = baseline is not None and machine(baseline.record) == machine(run.record)
-    ratio = seconds / baseline.epochs[-1].total_train_seconds if comparable else math.nan
+def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool) -> dict[str, Any]:
+    last = run.epochs[-1]
     return {
         "id": run.id,
         "variant": variant(run.record),
-        "method": method["name"],
-        "scaling": method.get("scaling"),
-        "scale_lr": method.get("scale_lr"),
-        "t0": method.get("t0"),
-        "epoch_share": method["epoch_share"],
+        "options": run.record["run"]["method"],
         "seed": run.record["run"]["seed"],
         "repeat": run.record["run"]["repeat"],
         "machine": str(machine(run.record)),
-        "train_seconds": seconds,
+        "resumed": is_resumed(run),
+        "timed": include_resumed or not is_resumed(run),
+        "steps": last.step,
+        "train_seconds": last.total_train_seconds,
+        "cpu_seconds": cpu_seconds(run),
         "test_error": last.test_error,
-        "log_ratio": math.log(ratio),
+        **compared(run, baseline, include_resumed),
     }
 
 
+def compared(run: RunResult, baseline: RunResult | None, include_resumed: bool) -> dict[str, float]:
+    """A run beside its baseline."""
+    nothing = dict.fromkeys(
+        ("log_ratio", "cpu_log_ratio", "error_points", "error_relative"), math.nan
+    )
+    if baseline is None or machine(baseline.record) != machine(run.record):
+        return nothing
+    error, least = run.epochs[-1].test_error, baseline.epochs[-1].test_error
+    errors = {
+        "error_points": error - least,
+        "error_relative": 100 * (error / least - 1) if least else math.nan,
+    }
+    if not include_resumed and (is_resumed(run) or is_resumed(baseline)):
+        return nothing | errors
+    seconds = run.epochs[-1].total_train_seconds, baseline.epochs[-1].total_train_seconds
+    return errors | {
+        "log_ratio": math.log(seconds[0] / seconds[1]),
+        "cpu_log_ratio": log_ratio(cpu_seconds(run), cpu_seconds(baseline)),
+    }
+
+
+def is_resumed(run: RunResult) -> bool:
+    return bool(run.record.get("resumed"))
+
+
+def cpu_seconds(run: RunResult) -> float:
+    return math.fsum(epoch.train_cpu_seconds for epoch in run.epochs)
+
+
+def log_ratio(one: float, other: float) -> float:
+    return math.log(one / other) if one > 0 and other > 0 else math.nan
+
+
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a variant, in the order of first appearance: time saved and test error.
+    """A row a variant, in the order of first appearance, from a `table`.
 
     `n` is the number of seeds, `pairs` that of seeds whose time has its baseline's beside it.
+    `saved`, `speedup`, `cpu_saved`, `points` and `relative` (change of the test error) are of the
+    pairs, `error` of all seeds; each has `_low` and `_high`. `on_front` says whether no variant is
+    at least as fast and as accurate and better in one.
     """
     rows = []
-    for _, group in runs.groupby("variant", sort=False):
+    for name, group in runs.groupby("variant", sort=False):
         # Repeats of a seed show the noise of the clock; they are no further sample of the method.
-        seeds = group.groupby("seed")[["log_ratio", "test_error"]].mean()
-        saved = time_saved(seeds["log_ratio"].dropna().tolist())
-        error = mean_interval(seeds["test_error"].tolist())
-        first = group.iloc[0]
-        kept = ("variant", "method", "scaling", "scale_lr", "t0", "epoch_share")
-        rows.append(
-            {name: first[name] for name in kept}
-            | {"n": error.n, "pairs": saved.n}
-            | {"saved": saved.mean, "saved_low": saved.low, "saved_high": saved.high}
-            | {"error": error.mean, "error_low": error.low, "error_high": error.high}
+        columns = ["log_ratio", "cpu_log_ratio", "error_points", "error_relative", "test_error"]
+        seeds = group.groupby("seed")[columns].mean()
+        log_ratios, cpu_log_ratios, points, relative, errors = (
+            seeds[column].dropna().tolist() for column in columns
         )
-    return pd.DataFrame(rows)
+        rows.append(
+            {
+                "variant": name,
+                "options": group.iloc[0]["options"],
+                "n": len(errors),
+                "pairs": len(log_ratios),
+                "steps": int(group.iloc[0]["steps"]),
+                "train_seconds": group.loc[group["timed"], "train_seconds"].mean(),
+                "cpu_share": (group["cpu_seconds"] / group["train_seconds"]).mean(),
+            }
+            | spread("saved", time_saved(log_ratios))
+            | spread("speedup", speedup(log_ratios))
+            | spread("cpu_saved", time_saved(cpu_log_ratios))
+            | spread("error", mean_interval(errors))
+            | spread("points", mean_interval(points))
+            | spread("relative", mean_interval(relative))
+        )
+    found = pd.DataFrame(rows)
+    found["on_front"] = pareto([-saved for saved in found["saved"]], found["error"].tolist())
+    return found
+
+
+def spread(name: str, interval: Interval) -> dict[str, float | None]:
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def pareto(costs: Sequence[float], errors: Sequence[float]) -> list[bool]:
+    """Which points no other one matches in both and beats in one; never one with a NaN."""
+    points = list(zip(costs, errors, strict=True))
+
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        return one[0] <= other[0] and one[1] <= other[1] and one != other
+
+    return [
+        not any(map(math.isnan, point)) and not any(beats(other, point) for other in points)
+        for point in points
+    ]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far times of the same work stray: the standard deviation of a time, in percent."""
+
+    percent: float
+    degrees: int  # of freedom
+
+    @property
+    def least_saving(self) -> float:
+        """The time saved, in percent, that one pair of runs shows by chance one time in 20."""
+        quantile = student.ppf(0.5 + CONFIDENCE / 2, self.degrees)
+        return 100 * (1 - math.exp(-quantile * math.sqrt(2) * math.log1p(self.percent / 100)))
+
+
+def noise(runs: pd.DataFrame, by: Sequence[str]) -> Noise | None:
+    """The noise of the clock, pooled over groups of runs that do the same work; None without any.
+
+    By variant, seed and machine the groups are repeats (A/A); by variant and machine they are
+    seeds, whose work is the same too, as only the numbers differ.
+    """
+    squares, degrees = 0.0, 0
+    for _, group in runs[runs["timed"]].groupby(list(by)):
+        logs = [math.log(seconds) for seconds in group["train_seconds"]]
+        mean = math.fsum(logs) / len(logs)
+        squares += math.fsum((log - mean) ** 2 for log in logs)
+        degrees += len(logs) - 1
+    if not degrees:
+        return None
+    return Noise(100 * math.expm1(math.sqrt(squares / degrees)), degrees)
+
+
+def outliers(runs: pd.DataFrame) -> list[tuple[str, float]]:
+    """Runs whose time strays from the median of their variant and machine, and by what percent.
+
+    What counts as straying is told from all runs that have two others beside them.
+    """
+    strays = []
+    for _, group in runs[runs["timed"]].groupby(["variant", "machine"], sort=False):
+        if len(group) >= 3:
+            median = group["train_seconds"].median()
+            strays += [
+                (run_id, math.log(seconds / median))
+                for run_id, seconds in zip(group["id"], group["train_seconds"], strict=True)
+            ]
+    if not strays:
+        return []
+    deviation = MAD_TO_DEVIATION * pd.Series([abs(stray) for _, stray in strays]).median()
+    limit = max(OUTLYING_LOG_RATIO, OUTLYING_DEVIATIONS * deviation)
+    return [(run_id, 100 * math.expm1(stray)) for run_id, stray in strays if abs(stray) > limit]
+
+
+def usual_target(runs: Sequence[RunResult]) -> float | None:
+    """The validation error that every whole baseline ends at or below; None without any."""
+    ends = [
+        run.epochs[-1].val_error
+        for run in runs
+        if run.id == run.record["baseline"] and run.epochs[-1].val_error is not None
+    ]
+    return max(ends, default=None)
+
+
+def seconds_to(target: float, run: RunResult) -> float:
+    """Training seconds to the end of the first epoch with a validation error of `target` or less.
+
+    Infinite for a run that never gets there.
+    """
+    for epoch in run.epochs:
+        if epoch.val_error is not None and epoch.val_error <= target:
+            return epoch.total_train_seconds
+    return math.inf

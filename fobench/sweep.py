@@ -1,10 +1,11 @@
 """Which runs of which experiments, in what order, and where. Torch is needed only to train."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fobench import datasets, results
 from fobench.config import Experiment
@@ -13,7 +14,11 @@ from fobench.errors import UserError
 from fobench.files import is_there, make_folder
 from fobench.results import ENDED
 from fobench.run import Run, expand, images_needed
+from fobench.shard import WHOLE, Shard
 from fobench.stopping import Deadline
+
+if TYPE_CHECKING:
+    from fobench.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,10 @@ class Plan:
         """The experiment and the data set that it uses."""
         used = name_used(self.dataset.name, self.experiment.data.dataset)
         return f"{self.experiment.name} on {used}"
+
+    def choose(self, wanted: Callable[[Run], bool]) -> "Plan":
+        """The plan with only those of the chosen runs that are wanted."""
+        return replace(self, chosen=tuple(run for run in self.chosen if wanted(run)))
 
     def folder_of(self, run: Run) -> Path:
         return self.folder / run.id
@@ -64,36 +73,54 @@ class Plan:
 
 
 def plan_all(
-    experiments: Sequence[Experiment], results_root: Path, data_root: Path, only: str | None = None
+    experiments: Sequence[Experiment],
+    results_root: Path,
+    data_root: Path,
+    only: str | None = None,
+    shard: Shard = WHOLE,
 ) -> list[Plan]:
     """Find the data and expand the runs of each experiment.
 
-    `only` chooses runs whose id holds this text or shell pattern.
+    `only` chooses runs whose id holds this text or shell pattern; `shard` chooses among the blocks
+    of runs with one data set, network and seed, which have to stay on one machine to be paired.
 
-    Raises UserError with all that does not fit, or if no run is chosen.
+    Raises UserError with all that does not fit, or if `only` chooses no run.
     """
     plans, problems = [], []
     for experiment in experiments:
         try:
-            plans.append(plan_one(experiment, results_root, data_root, only))
+            plans.append(plan_one(experiment, results_root, data_root))
         except UserError as error:
             problems += [f"{experiment.name}: {problem}" for problem in error.problems]
     if problems:
         raise UserError(problems)
-    if not any(plan.chosen for plan in plans):
-        ids = [run.id for plan in plans for run in plan.runs]
-        raise UserError(f"--only {only} matches none of the {len(ids)} runs, such as {ids[0]}")
-    return plans
+    if only is not None:
+        plans = [plan.choose(lambda run: fnmatchcase(run.id, f"*{only}*")) for plan in plans]
+        if not any(plan.chosen for plan in plans):
+            ids = [run.id for plan in plans for run in plan.runs]
+            raise UserError(f"--only {only} matches none of the {len(ids)} runs, such as {ids[0]}")
+    blocks = [(plan, seed) for plan in plans for seed in plan.experiment.seeds]
+    held = {
+        (plan.experiment.name, seed)
+        for number, (plan, seed) in enumerate(blocks)
+        if shard.holds(number)
+    }
+    return [
+        plan.choose(lambda run, name=plan.experiment.name: (name, run.seed) in held)
+        for plan in plans
+    ]
 
 
-def plan_one(
-    experiment: Experiment, results_root: Path, data_root: Path, only: str | None = None
-) -> Plan:
+def plan_one(experiment: Experiment, results_root: Path, data_root: Path) -> Plan:
     data = experiment.data
     dataset = datasets.open_first(data.dataset, data_root, images_needed(data), data.test_size)
     runs = tuple(expand(experiment, dataset))
-    chosen = tuple(run for run in runs if only is None or fnmatchcase(run.id, f"*{only}*"))
-    return Plan(experiment, dataset, runs, chosen, results_root / experiment.name)
+    if any(run.method.match_time for run in runs):
+        # Torch counts the FLOPs by which time is matched.
+        from fobench import cost
+
+        runs = tuple(cost.match(run) if run.method.match_time else run for run in runs)
+    return Plan(experiment, dataset, runs, runs, results_root / experiment.name)
 
 
 def carry_out(
@@ -111,8 +138,10 @@ def carry_out(
     """
     from fobench import data, device, environment
     from fobench.execute import Terms, drop_spent_checkpoint, execute
+    from fobench.pace import Pace, span
 
     terms = Terms(device.choose(device_name), deadline, 0, keep_checkpoints, anew=force)
+    pace = Pace()
     for plan in plans:
         make_folder(plan.folder)
     environment.log_machine(terms.device)
@@ -124,6 +153,7 @@ def carry_out(
         for run in set(plan.chosen) - set(due):
             folder = plan.folder_of(run)
             drop_spent_checkpoint(folder, results.read_record(folder))
+            note_pace(pace, run, folder)
         announce(plan, due)
     for plan, due in zip(plans, due_of, strict=True):
         results.write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
@@ -131,12 +161,28 @@ def carry_out(
             continue
         used, options = plan.runs[0].data_used, plan.experiment
         loaded = data.load(plan.dataset, used, options.data.augment, terms.device)
-        for number, run in enumerate(due, start=1):
+        for number, run in enumerate(due):
             deadline.require_time()
-            log.info("%s %d/%d %s", options.name, number, len(due), run.id)
+            left = pace.seconds_for([*due[number:], *later(plan, plans, due_of)])
+            note = "" if left is None else f", about {span(left)} left"
+            log.info("%s %d/%d %s%s", options.name, number + 1, len(due), run.id, note)
             here = replace(terms, checkpoint_every=options.checkpoint_every)
             execute(run, plan.folder_of(run), loaded, here)
+            note_pace(pace, run, plan.folder_of(run))
     return tell_unfinished(plans) == 0
+
+
+def later(plan: Plan, plans: Sequence[Plan], due_of: Sequence[list[Run]]) -> list[Run]:
+    """The runs that are due in the plans after this one."""
+    return [run for due in due_of[plans.index(plan) + 1 :] for run in due]
+
+
+def note_pace(pace: "Pace", run: Run, folder: Path) -> None:
+    """Learn from a run that is finished how fast the sweep goes."""
+    read = results.read_run(folder)
+    if read.record["status"] == "finished":
+        evaluating = sum(epoch.eval_seconds for epoch in read.epochs)
+        pace.done(run, read.epochs[-1].total_train_seconds + evaluating)
 
 
 def tell_unfinished(plans: Sequence[Plan]) -> int:

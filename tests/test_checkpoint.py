@@ -31,7 +31,7 @@ def test_the_last_checkpoint_is_read_back_as_saved(tmp_path):
     for number in (1, 2, 3):
         checkpoint.save(tmp_path, content(number))
         assert is_number(checkpoint.read_last(tmp_path), number)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PREVIOUS, LAST]
     assert is_number(checkpoint.read(tmp_path / PREVIOUS), 2)
     checkpoint.drop(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fobench import results, train
 from tests.networks import EXAMPLES
 
 FOBENCH = str(Path(sys.executable).with_name("fobench"))
@@ -68,8 +69,8 @@ def test_run_trains_what_is_not_finished(fobench, tiny, tmp_path):
     folder = tmp_path / "results" / "tiny"
     records = sorted(folder.glob("*/run.json"))
     assert len(records) == 4
-    cut_off = json.loads(records[0].read_text()) | {"status": "running"}
-    records[0].write_text(json.dumps(cut_off))
+    cut_off = results.read_record(records[0].parent) | {"status": "running"}
+    results.write_record(records[0].parent, cut_off)
     written = times_of(records)
     assert fobench(*words).exit_code == 0
     changed = [record for record in records if record.stat().st_mtime_ns != written[record]]
@@ -118,16 +119,26 @@ def test_a_file_in_a_run_folders_place_is_told_before_anything_trains(fobench, t
     assert not list(tmp_path.glob("results/tiny/*/run.json"))
 
 
-def test_a_failure_of_ours_is_recorded_and_not_swallowed(fobench, tiny, tmp_path, monkeypatch):
-    def broken(*_):
-        raise ZeroDivisionError("ours")
+def test_a_failure_of_ours_is_recorded_and_not_swallowed(
+    fobench, tiny, tmp_path, monkeypatch, caplog
+):
+    """The sweep goes on, and the traceback is there for who mends fobench."""
+    train_epoch = train.train_epoch
+
+    def broken(training, *more):
+        if training.method.frozen or "t0.30" in training.run.id:
+            raise ZeroDivisionError("ours")
+        return train_epoch(training, *more)
 
     monkeypatch.setattr("fobench.train.train_epoch", broken)
-    ran = fobench("run", tiny)
-    assert isinstance(ran.exception, ZeroDivisionError)
-    (path,) = (tmp_path / "results/tiny").glob("*/run.json")
-    record = json.loads(path.read_text())
-    assert (record["status"], record["reason"]) == ("failed", "ZeroDivisionError: ours")
+    ran = fobench("run", tiny, "--set", "train.epochs=1")
+    assert ran.exit_code == 1
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("results/tiny/*/run.json")]
+    assert sorted(record["status"] for record in records) == ["failed"] + 3 * ["finished"]
+    (failed,) = (record for record in records if record["status"] == "failed")
+    assert failed["reason"] == "ZeroDivisionError: ours"
+    assert "Traceback" in caplog.text
+    assert f"not finished: results/tiny/{failed['id']} (failed: ZeroDivisionError" in caplog.text
 
 
 def test_the_set_taken_is_told_where_it_was_not_the_first(fobench, tiny, caplog):

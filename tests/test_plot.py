@@ -4,20 +4,26 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from fobench import cli, plot
 from fobench.errors import UserError
+from fobench.figures.curves import curves, mean_curve
+from fobench.figures.schedule import unit_rates
+from fobench.figures.speedup_error import speedup_error
+from fobench.panel import read_panels
 
 
 @pytest.fixture(scope="module")
 def panels(tiny_results):
-    return plot.read_panels([tiny_results])[0]
+    return read_panels([tiny_results])[0]
 
 
 def test_the_speedup_figure_has_a_point_a_method(panels):
     """The points drawn are the time saved and the test error of the runs' files."""
-    axes = plot.speedup_error(panels).axes[0]
+    axes = speedup_error(panels).axes[0]
     drawn = {
         (round(x, 6), round(y, 6))
         for container in axes.containers
@@ -30,34 +36,43 @@ def test_the_speedup_figure_has_a_point_a_method(panels):
         saved = 100 * (1 - rows[run.id].total_train_seconds / baseline)
         expected.add((round(saved, 6), round(rows[run.id].test_error, 6)))
     assert drawn == expected
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["baseline trained shorter", "baseline", "FreezeOut linear, scaled rates"]
-    assert "n = 1, so no interval" in axes.get_legend().get_title().get_text()
+    (legend,) = axes.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "within 3% of the baseline's error",
+        "baseline trained shorter: the line to beat",
+        "baseline",
+        "FreezeOut linear, scaled rates",
+    ]
+    assert "n = 1, so no interval" in legend.get_title().get_text()
 
 
 @pytest.mark.parametrize("kind", plot.KINDS)
 def test_a_figure_names_data_sizes_epochs_seeds_and_device(panels, kind):
-    text = plot.KINDS[kind](panels).axes[0]
-    title = text.get_title() + text.get_title(loc="left")
+    figure = plot.KINDS[kind](panels)
+    texts = " ".join(text.get_text() for text in figure.findobj(Text))
     for told in ("DenseNet-BC 10-4", "synthetic", "45 training images", "3 epochs",
                  "20 test images", "seed 0", "threads"):  # fmt: skip
-        assert told in title
+        assert told in texts
 
 
 def test_a_set_taken_for_want_of_another_is_named(panels):
-    panels[0].runs[0].record["run"]["data"]["dataset"] = ["cifar10", "synthetic"]
-    assert "synthetic (for want of cifar10)" in plot.title(panels[0])
+    runs = deepcopy(panels[0].runs)
+    runs[0].record["run"]["data"]["dataset"] = ["cifar10", "synthetic"]
+    assert "synthetic (for want of cifar10)" in replace(panels[0], runs=runs).title
 
 
 def test_curves_show_every_epoch_of_every_method(panels):
-    by_epoch, by_time = plot.curves(panels).axes
-    assert len(by_epoch.lines) == len(by_time.lines) == 4
-    assert list(by_epoch.lines[0].get_xdata()) == [1, 2, 3]
+    # Beside each line stands a point for its end.
+    by_epoch, by_time = (
+        [line for line in ax.lines if "n = 1" in line.get_label()] for ax in curves(panels).axes
+    )
+    assert len(by_epoch) == len(by_time) == 4
+    assert list(by_epoch[0].get_xdata()) == [1, 2, 3]
     # The shorter baseline ends within its second epoch, after 8 of 15 steps.
-    assert list(by_epoch.lines[1].get_xdata()) == [1, pytest.approx(1.6)]
+    assert list(by_epoch[1].get_xdata()) == [1, pytest.approx(1.6)]
     by_id = {run.id: run for run in panels[0].runs}
     errors = [row.val_error for row in by_id[panels[0].table["id"][0]].epochs]
-    assert list(by_time.lines[0].get_ydata()) == errors
+    assert list(by_time[0].get_ydata()) == errors
 
 
 @pytest.mark.parametrize("kind", plot.KINDS)
@@ -77,22 +92,76 @@ def test_repeats_do_not_narrow_the_bands_of_the_curves(panels):
     other = deepcopy(one)
     other.record["run"]["seed"] = 1
     other.epochs[:] = [replace(row, val_error=row.val_error + 2) for row in other.epochs]
-    once = plot.mean_curve([one, other], "val_error")
-    twice = plot.mean_curve([one, other] * 2, "val_error")
+    once = mean_curve([one, other], "val_error")
+    twice = mean_curve([one, other] * 2, "val_error")
     assert once[["low", "mean", "high"]].equals(twice[["low", "mean", "high"]])
 
 
-def test_several_experiments_stand_side_by_side(panels):
-    two = plot.speedup_error(panels * 2)
-    assert len({ax.get_position().y0 for ax in two.axes}) == 1
-    four = plot.speedup_error(panels * 4)
-    assert sum(ax.axison for ax in four.axes) == 4
+@pytest.mark.parametrize("kind", ["speedup-error", "pareto", "time"])
+def test_several_experiments_stand_in_a_row_with_shared_axes(panels, kind):
+    axes = plot.KINDS[kind](panels * 4).axes
+    assert len(axes) == 4
+    assert len({ax.get_position().y0 for ax in axes}) == 1
+    assert len({ax.get_xlim() for ax in axes}) == 1
+    assert len({ax.get_ylim() for ax in axes}) == 1
+
+
+def test_the_time_figure_shows_all_seconds_of_training_and_evaluation(panels):
+    (ax,) = plot.KINDS["time"](panels).axes
+    ends: dict[float, float] = {}
+    for bar in ax.patches:
+        place = round(bar.get_y() + bar.get_height() / 2)
+        ends[place] = max(ends.get(place, 0), bar.get_x() + bar.get_width())
+    expected = [
+        run.epochs[-1].total_train_seconds + sum(epoch.eval_seconds for epoch in run.epochs)
+        for run in panels[0].runs
+    ]
+    assert [ends[place] for place in range(len(expected))] == pytest.approx(expected)
+
+
+def test_the_schedule_figure_shows_the_rates_that_the_method_sets(panels, tiny_results):
+    """Against FreezeOut itself, step by step."""
+    import torch
+
+    from fobench.freezeout import FreezeOut
+
+    run = next(run for run in panels[0].runs if "t0.30" in run.id)
+    units = [torch.nn.Linear(1, 1) for _ in run.record["units"]]
+    optimizer = torch.optim.SGD([{"params": unit.parameters()} for unit in units], lr=0.1)
+    method = FreezeOut(units, optimizer, run.record["total_steps"], 0.3, "linear")
+    set_by_method = []
+    for _ in range(run.record["total_steps"]):
+        method.step()
+        set_by_method.append([group["lr"] for group in optimizer.param_groups])
+    progress = np.arange(run.record["total_steps"]) / run.record["total_steps"]
+    drawn = unit_rates(run.record, progress)
+    np.testing.assert_allclose(drawn.T, set_by_method, atol=1e-12)
+
+
+@pytest.mark.parametrize(("steps", "last"), [(None, 0.1), (150, 0.0905)])
+def test_the_schedule_of_a_control_ends_elsewhere(panels, steps, last):
+    """Never annealed; or over more steps than the run has (0.05·(1 + cos(π·15·0.98/150)))."""
+    record = deepcopy(panels[0].runs[0].record)
+    record["annealing_steps"] = steps
+    rates = unit_rates(record, np.array([0.0, 0.98]))
+    assert rates[:, 0] == pytest.approx(0.1)
+    expected = last if steps is None else 0.05 * (1 + np.cos(np.pi * 15 * 0.98 / 150))
+    assert rates[:, 1] == pytest.approx(expected)
+
+
+def test_the_front_of_the_pareto_figure_is_drawn_through_what_nothing_beats(panels):
+    (ax,) = plot.KINDS["pareto"](panels).axes
+    front = panels[0].summary[panels[0].summary["on_front"]]
+    x, y = ax.lines[0].get_data()
+    assert sorted(x) == pytest.approx(sorted(100 - front["saved"]))
+    assert list(x) == sorted(x), "from the fastest"
+    assert list(y) == sorted(y, reverse=True), "the slower, the more accurate"
 
 
 def test_the_commands_offer_every_kind():
     """The kinds are written out in cli.py, which must not wait for matplotlib."""
     (kind,) = (option for option in cli.plot.params if option.name == "kind")
-    assert list(kind.type.choices) == list(plot.KINDS)
+    assert list(kind.type.choices) == [*plot.KINDS, "all"]
 
 
 def test_a_figure_that_cannot_be_written_is_named(panels):

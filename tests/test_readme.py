@@ -8,9 +8,10 @@ from types import ModuleType
 
 import pandas as pd
 
-from fobench import plot
+from fobench import variants
 from fobench.models import families
 from fobench.models.families import FAMILIES
+from fobench.panel import read_panels
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,10 +60,10 @@ def cell(row: pd.Series, column: str) -> str:
 
 def results_table(folder: Path) -> str:
     """The table of the README, from the files of an experiment."""
-    (panel,), _ = plot.read_panels([folder])
+    (panel,), _ = read_panels([folder])
     lines = ["| method | n | time saved, % | test error, % |", "|---|---|---|---|"]
     for _, row in panel.summary.iterrows():
-        _, label = plot.variant_style(row)
+        label = variants.label(row["options"])
         saved = "0" if label == "baseline" else cell(row, "saved")
         lines.append(f"| {label} | {row['n']} | {saved} | {cell(row, 'error')} |")
     return "\n".join(lines)
@@ -74,7 +75,7 @@ def test_the_results_table_is_that_of_the_committed_files():
 
 
 def test_the_predicted_savings_are_those_of_the_committed_files():
-    (panel,), _ = plot.read_panels([ROOT / "results" / "cpu-densenet"])
+    (panel,), _ = read_panels([ROOT / "results" / "cpu-densenet"])
     predicted = {run.record["predictions"]["flops_saved_percent"] for run in panel.runs}
     cubic, linear = sorted((each for each in predicted if each > 20.5), reverse=True)
     assert f"predict ({cubic:.1f} % and {linear:.1f} %)" in README.replace("\n", " ")

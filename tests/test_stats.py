@@ -1,8 +1,12 @@
 """Statistics against values worked out independently."""
 
 import math
+from dataclasses import replace
 
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fobench import stats
 from fobench.results import Epoch, RunResult
@@ -38,7 +42,13 @@ def test_time_saved_is_that_of_the_geometric_mean():
 
 
 def result(
-    name: str, seed: int, seconds: float, error: float, repeat: int = 0, **environment
+    name: str,
+    seed: int,
+    seconds: float,
+    error: float,
+    repeat: int = 0,
+    resumed: bool = False,
+    **environment,
 ) -> RunResult:
     method = {"name": "baseline", "epoch_share": 1.0}
     if name != "baseline":
@@ -54,6 +64,7 @@ def result(
             "method": method, "seed": seed, "repeat": repeat,
         },
         "environment": machine | environment,
+        "resumed": resumed,
     }  # fmt: skip
     row = Epoch(**{**vars(ROW), "total_train_seconds": seconds, "test_error": error})
     return RunResult(f"{name}-{seed}-{repeat}", record, [row])
@@ -96,3 +107,129 @@ def test_a_run_without_its_baseline_has_no_saving():
     summary = stats.summary(stats.table([result("freezeout", 0, 80, 31)]))
     assert math.isnan(summary["saved"][0])
     assert summary["error"][0] == 31
+
+
+def test_speedup_is_the_inverse_of_the_time_left():
+    """0.8 and 0.5 of the time: the geometric mean is 0.6325, so 1.5811 times as fast."""
+    logs = [math.log(0.8), math.log(0.5)]
+    assert stats.speedup(logs).mean == pytest.approx(1.5811388)
+    saved, faster = stats.time_saved(logs), stats.speedup(logs)
+    for end in ("low", "mean", "high"):
+        assert getattr(faster, end) == pytest.approx(1 / (1 - getattr(saved, end) / 100))
+
+
+@given(st.lists(st.floats(-2, 2), min_size=2, max_size=9))
+def test_an_interval_holds_its_mean(logs):
+    for interval in (stats.time_saved(logs), stats.speedup(logs), stats.mean_interval(logs)):
+        assert interval.low <= interval.mean + 1e-9
+        assert interval.mean <= interval.high + 1e-9
+
+
+def test_changes_of_the_error_are_paired():
+    """By hand: 31 - 30 and 34 - 32 points; 3.333 and 6.25 percent."""
+    runs = [
+        result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31),
+        result("baseline", 1, 200, 32), result("freezeout", 1, 140, 34),
+    ]  # fmt: skip
+    row = stats.summary(stats.table(runs)).to_dict("records")[1]
+    assert row["points"] == pytest.approx(1.5)
+    # Standard deviation 0.70711, n = 2; t(0.975, 1) = 12.7062.
+    assert row["points_high"] == pytest.approx(1.5 + 12.7062 * 0.5, abs=1e-3)
+    assert row["relative"] == pytest.approx((10 / 3 + 6.25) / 2)
+
+
+def test_a_resumed_run_keeps_its_error_and_loses_its_time_unless_asked_for():
+    runs = [
+        result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31, resumed=True),
+        result("baseline", 1, 100, 30, resumed=True), result("freezeout", 1, 60, 33),
+        result("baseline", 2, 100, 30), result("freezeout", 2, 70, 32),
+    ]  # fmt: skip
+    row = stats.summary(stats.table(runs)).to_dict("records")[1]
+    assert (row["n"], row["pairs"]) == (3, 1)
+    assert row["saved"] == pytest.approx(30)
+    assert row["points"] == pytest.approx(2)
+    assert row["train_seconds"] == pytest.approx(65), "of those that were timed in one piece"
+    asked = stats.summary(stats.table(runs, include_resumed=True)).to_dict("records")[1]
+    assert asked["pairs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("costs", "errors", "front"),
+    [
+        ([1, 2, 3], [3, 2, 1], [True, True, True]),
+        ([1, 2, 3], [1, 2, 3], [True, False, False]),
+        ([1, 1, 1], [2, 1, 1], [False, True, True]),
+        ([1, math.nan, 2], [2, 0, 1], [True, False, True]),
+        ([], [], []),
+    ],
+)
+def test_the_front_is_what_nothing_beats(costs, errors, front):
+    assert stats.pareto(costs, errors) == front
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
+def test_every_point_off_the_front_is_beaten_by_one_on_it(points):
+    on_front = stats.pareto([x for x, _ in points], [y for _, y in points])
+    for point, is_on in zip(points, on_front, strict=True):
+        front = [each for each, on in zip(points, on_front, strict=True) if on]
+        beaten = any(x <= point[0] and y <= point[1] and (x, y) != point for x, y in front)
+        assert beaten != is_on
+
+
+def noisy(seconds: dict[tuple[int, int], float]) -> pd.DataFrame:
+    """A table of baselines by (seed, repeat)."""
+    return stats.table(
+        [result("baseline", seed, each, 30, repeat) for (seed, repeat), each in seconds.items()]
+    )
+
+
+def test_the_noise_of_repeats_is_their_pooled_deviation():
+    """Logs 0 and 0.02, 1 and 1.04: squares about the means 0.0002 and 0.0008, 2 degrees."""
+    seconds = {(0, 0): 1.0, (0, 1): math.exp(0.02), (1, 0): math.e, (1, 1): math.exp(1.04)}
+    noise = stats.noise(noisy(seconds), ["variant", "machine", "seed"])
+    assert noise.degrees == 2
+    assert noise.percent == pytest.approx(100 * math.expm1(math.sqrt(0.001 / 2)))
+    # t(0.975, 2) = 4.30265.
+    least = 100 * (1 - math.exp(-4.30265 * math.sqrt(2 * 0.001 / 2)))
+    assert noise.least_saving == pytest.approx(least, abs=1e-3)
+
+
+def test_there_is_no_noise_to_tell_without_repeats_and_none_in_equal_times():
+    assert stats.noise(noisy({(0, 0): 1, (1, 0): 2}), ["variant", "machine", "seed"]) is None
+    equal = stats.noise(noisy({(0, 0): 7, (0, 1): 7}), ["variant", "machine", "seed"])
+    assert (equal.percent, equal.least_saving) == (0, 0)
+
+
+def test_an_outlying_time_is_named_with_how_far_it_strays():
+    seconds = {(seed, 0): 100 + seed for seed in range(6)} | {(6, 0): 150}
+    assert stats.outliers(noisy(seconds)) == [
+        ("baseline-6-0", pytest.approx(100 * (150 / 103 - 1)))
+    ]
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        {(0, 0): 100, (1, 0): 150},  # of two, either may be the one that strays
+        {(0, 0): 100.0, (1, 0): 100.1, (2, 0): 104},  # within 5 %
+        {(0, 0): 70, (1, 0): 100, (2, 0): 130},  # all stray
+    ],
+)
+def test_a_time_that_does_not_stand_out_is_not_named(seconds):
+    assert stats.outliers(noisy(seconds)) == []
+
+
+def test_time_to_a_target_is_that_of_the_first_epoch_below_it_or_never():
+    run = result("baseline", 0, 0, 30)
+    rows = [
+        replace(ROW, val_error=error, total_train_seconds=seconds)
+        for error, seconds in ((60, 1), (40, 2), (45, 3), (39, 4))
+    ]
+    run = replace(run, epochs=rows)
+    assert stats.seconds_to(40, run) == 2
+    assert stats.seconds_to(39.5, run) == 4
+    assert stats.seconds_to(30, run) == math.inf
+    whole = replace(run, id="baseline-0-0")
+    worse = replace(result("baseline", 1, 0, 30), epochs=[replace(ROW, val_error=42)])
+    assert stats.usual_target([whole, worse]) == 42
+    assert stats.usual_target([result("freezeout", 0, 80, 31)]) is None

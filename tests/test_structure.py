@@ -46,7 +46,8 @@ def reached_from(start: str, at_top_only: bool = True) -> set[str]:
 
 @pytest.mark.parametrize(
     "name", ["config", "run", "schedule", "options", "datasets", "sweep", "results", "stats",
-             "plot", "cli", "models", "models.families", "stopping", "lock", "files"],
+             "plot", "cli", "models", "models.families", "stopping", "lock", "files",
+             "report", "panel", "variants"],
 )  # fmt: skip
 def test_plans_and_evidence_need_no_torch(name):
     assert "torch" not in reached_from(f"fobench.{name}")

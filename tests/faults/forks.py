@@ -21,7 +21,8 @@ import torch  # noqa: F401
 from torch.utils import flop_counter  # noqa: F401
 
 import fobench.execute  # noqa: F401
-from fobench import cli
+from fobench import cli, cost
+from fobench.models.families import FAMILIES
 
 
 def run_as_command(words: list[str], log: str) -> None:
@@ -60,7 +61,13 @@ def fork(words: list[str], kill_after: float | None, number: int, log: str) -> d
             time.sleep(0.001)
 
 
+def import_all() -> None:
+    """Let torch import what it imports when shapes are first computed. Starts no thread."""
+    cost.costs_of_network("wideresnet", FAMILIES["wideresnet"](depth=10, width=1), 10, (32, 32, 3))
+
+
 def main() -> None:
+    import_all()
     for line in sys.stdin:
         asked = json.loads(line)
         Path(asked["log"]).parent.mkdir(parents=True, exist_ok=True)

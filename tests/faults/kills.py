@@ -26,9 +26,12 @@ ROOT = Path(__file__).parents[2]
 METHODS = {
     "baseline": 'name = "baseline"',
     "shorter baseline": 'name = "baseline"\nepoch_share = 0.7',
+    "constant rate": 'name = "baseline"\nannealing = "constant"',
     "linear, scaled": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.3',
     "cubic, unscaled": 'name = "freezeout"\nscale_lr = false\nt0 = 0.7',
     "squared, shorter": 'name = "freezeout"\nscaling = "squared"\nt0 = 0.5\nepoch_share = 0.7',
+    "equal time": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.4\nmatch_time = true',
+    "as published": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.4\ncompat = "reference"',
 }
 NETWORKS = EXAMPLES
 # What a record may tell otherwise of a run that was cut off.
@@ -113,18 +116,26 @@ class Tally:
     differences: list[str] = field(default_factory=list)
 
 
-def soak(folder: Path, launcher: Launcher, kills: int, seed: int, networks: Sequence[str]) -> Tally:
-    """Kill sweeps at random moments, again and again until each is done, and compare the ends."""
+def soak(
+    folder: Path, launcher: Launcher, kills: int, seed: int, sweeps: dict[str, Sequence[str]]
+) -> Tally:
+    """Kill sweeps at random moments, again and again until each is done, and compare the ends.
+
+    `sweeps` are the methods to train of each network.
+    """
     draw, tally = random.Random(seed), Tally()
-    alone = {network: train_alone(folder, launcher, network) for network in networks}
+    alone = {
+        network: train_alone(folder, launcher, network, methods)
+        for network, methods in sweeps.items()
+    }
     while tally.kills < kills:
-        for network in networks:
+        for network in sweeps:
             config, whole, seconds = alone[network]
             trial = folder / f"trial-{tally.sweeps}"
             keep = ["--keep-checkpoints"] if draw.random() < 0.5 else []
             words = ["run", config, "--results", trial, "--device", "cpu", *keep]
             while True:
-                ended = launcher.run(*words, kill_after=draw.uniform(0, 0.6 * seconds))
+                ended = launcher.run(*words, kill_after=draw.uniform(0, 1.1 * seconds))
                 if ended["exit"] != -signal.SIGKILL:
                     break
                 tally.kills += 1
@@ -140,10 +151,12 @@ def soak(folder: Path, launcher: Launcher, kills: int, seed: int, networks: Sequ
     return tally
 
 
-def train_alone(folder: Path, launcher: Launcher, network: str) -> tuple[Path, Path, float]:
+def train_alone(
+    folder: Path, launcher: Launcher, network: str, methods: Sequence[str]
+) -> tuple[Path, Path, float]:
     """Train a network's sweep without a kill: its config, its results and its seconds."""
     config = folder / f"{network}.toml"
-    config.write_text(config_of(network))
+    config.write_text(config_of(network, methods))
     words = ("run", config, "--results", folder / "alone", "--device", "cpu")
     ended = launcher.run(*words, "--keep-checkpoints")
     if ended["exit"] != 0:
@@ -159,8 +172,9 @@ def moment(experiment: Path) -> str:
         record = results.read_record(folder)
         if record["status"] != "running":
             continue
-        rows = (folder / "epochs.csv").read_text().splitlines()[1:]
         epochs = -(-record["total_steps"] // record["steps_per_epoch"])
+        path = folder / "epochs.csv"
+        rows = path.read_text().splitlines()[1:] if path.exists() else []
         if not rows:
             return "in the first epoch"
         if len(rows) >= epochs - 1:

@@ -1,0 +1,1 @@
+"""The figures, a module each; `fobench.plot` knows them by name."""

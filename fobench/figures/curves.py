@@ -1,0 +1,78 @@
+"""Error against epochs and against training seconds."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fobench import stats, variants
+from fobench.figures.style import HEIGHT, LINES, PANEL_WIDTH, Style, styles
+from fobench.panel import Panel
+from fobench.results import Epoch, RunResult
+
+
+def curves(panels: Sequence[Panel]) -> Figure:
+    """A line a variant, the mean of its seeds, and at its end the interval."""
+    figure = Figure(figsize=(2 * PANEL_WIDTH + 2, HEIGHT * len(panels)), layout="constrained")
+    rows = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
+    known = styles(panels)
+    for (by_epoch, by_time), panel in zip(rows, panels, strict=True):
+        measured = "val_error" if panel.runs[0].epochs[0].val_error is not None else "train_error"
+        drawn: dict[str, int] = {}
+        for row, runs in panel.variants():
+            style = known[variants.strategy(row["options"])]
+            number = drawn[style.colour] = drawn.get(style.colour, -1) + 1
+            curve = mean_curve(runs, measured)
+            label = f"{variants.label(row['options'])} (n = {row['n']})"
+            for ax, x in ((by_epoch, "epoch"), (by_time, "total_train_seconds")):
+                line = {"color": style.colour, "linestyle": LINES[number % len(LINES)]}
+                ax.plot(curve[x], curve["mean"], linewidth=1.3, label=label, **line)
+                draw_end(ax, curve.iloc[-1], x, style)
+        name = {"val_error": "validation", "train_error": "training"}[measured]
+        by_epoch.set_ylabel(f"{name} error (%)")
+        by_epoch.set_xlabel("epochs trained")
+        by_time.set_xlabel("training time (s)")
+        by_epoch.set_title(panel.title, fontsize=9, loc="left")
+        by_time.legend(
+            title="mean of n seeds; bars at the ends: 95 % intervals",
+            title_fontsize=8,
+            fontsize=8,
+            loc="upper left",
+            bbox_to_anchor=(1, 1),
+        )
+    return figure
+
+
+def draw_end(ax: Axes, end: pd.Series, x: str, style: Style) -> None:
+    """A line's last point, with its interval if it has one."""
+    bars = None
+    if end["low"] is not None:
+        bars = [[end["mean"] - end["low"]], [end["high"] - end["mean"]]]
+    ax.errorbar([end[x]], [end["mean"]], yerr=bars, capsize=2, elinewidth=0.6, **style.points)
+
+
+def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:
+    """A row an epoch: the mean over the runs of a variant with its interval, and where it stands.
+
+    `epoch` is in epochs trained, a fraction where the last was cut short.
+    """
+    rows = []
+    for epochs in zip(*(run.epochs for run in runs), strict=True):
+        seconds = [epoch.total_train_seconds for epoch in epochs]
+        rows.append(
+            {
+                "epoch": epochs[0].step / runs[0].record["steps_per_epoch"],
+                "total_train_seconds": sum(seconds) / len(seconds),
+                **vars(stats.mean_interval(seed_means(runs, epochs, measured))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def seed_means(runs: Sequence[RunResult], epochs: Sequence[Epoch], measured: str) -> list[float]:
+    """A value a seed: repeats of a seed are no further sample of the method."""
+    by_seed: dict[int, list[float]] = {}
+    for run, epoch in zip(runs, epochs, strict=True):
+        by_seed.setdefault(run.record["run"]["seed"], []).append(getattr(epoch, measured))
+    return [sum(values) / len(values) for values in by_seed.values()]

@@ -1,0 +1,103 @@
+"""The learning rate of each unit over time, and how many units are frozen."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from fobench import schedule as formulas
+from fobench import variants
+from fobench.panel import Panel
+
+COLUMNS = 4
+WIDTH, HEIGHT, TITLE = 3.4, 3.4, 0.9
+POINTS = 400
+
+
+def schedule(panels: Sequence[Panel]) -> Figure:
+    """A pair of axes a variant: the units' rates, and below the share of them that is frozen."""
+    counts = [-(-len(panel.summary) // COLUMNS) for panel in panels]
+    heights = [TITLE + HEIGHT * count for count in counts]
+    figure = Figure(figsize=(WIDTH * COLUMNS, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, panel, count in zip(parts, panels, counts, strict=True):
+        draw_panel(part, panel, count)
+    return figure
+
+
+def draw_panel(figure: SubFigure, panel: Panel, count: int) -> None:
+    figure.suptitle(panel.title, fontsize=9)
+    axes = figure.subplots(
+        2 * count, COLUMNS, squeeze=False, sharex=True, height_ratios=[2, 1] * count
+    )
+    for ax in axes.flatten():
+        ax.set_axis_off()
+    for number, (row, runs) in enumerate(panel.variants()):
+        line, column = divmod(number, COLUMNS)
+        rates, frozen = axes[2 * line, column], axes[2 * line + 1, column]
+        draw_rates(rates, runs[0].record)
+        draw_frozen(frozen, runs[0].record)
+        name, _, t0 = variants.label(row["options"]).partition(", t0 = ")
+        rates.set_title(f"{name}\nt0 = {t0}" if t0 else f"{name}\n", fontsize=8)
+        if column == 0:
+            rates.set_ylabel("learning rate")
+            frozen.set_ylabel("units frozen (%)")
+        frozen.set_xlabel("epochs", fontsize=8)
+    units = len(panel.runs[0].record["units"])
+    colours = matplotlib.cm.ScalarMappable(
+        matplotlib.colors.Normalize(0, units - 1), matplotlib.colormaps["viridis"]
+    )
+    figure.colorbar(colours, ax=axes, label="unit, from the first to the head", shrink=0.6)
+
+
+def draw_rates(ax: Axes, record: dict[str, Any]) -> None:
+    """Each unit's rate against epochs, in the colour of its depth."""
+    ax.set_axis_on()
+    progress = np.linspace(0, 1, POINTS, endpoint=False)
+    epochs = progress * record["total_steps"] / record["steps_per_epoch"]
+    rates = unit_rates(record, progress)
+    for unit, colour in enumerate(matplotlib.colormaps["viridis"](np.linspace(0, 1, len(rates)))):
+        ax.plot(epochs, rates[unit], color=colour, linewidth=0.9)
+    ax.set_ylim(bottom=0)
+    ax.tick_params(labelsize=7)
+
+
+def unit_rates(record: dict[str, Any], progress: np.ndarray) -> np.ndarray:
+    """Learning rates [units, steps] of a run at each progress; 0 once a unit is frozen."""
+    options, lr, units = record["run"]["method"], record["run"]["train"]["lr"], len(record["units"])
+    times = [1.0] * units
+    if "t0" in options:
+        times = formulas.freeze_times(units, options["t0"], options["scaling"])
+    total, horizon = record["total_steps"], annealed_over(record)
+    steps = progress * total
+    rates = np.zeros((units, len(progress)))
+    for number, (unit, time) in enumerate(zip(record["units"], times, strict=True)):
+        initial = lr / time if options.get("scale_lr") else lr
+        active = steps < (total if unit["freeze_step"] is None else unit["freeze_step"])
+        rates[number, active] = [
+            formulas.learning_rate(initial, time, step / horizon) for step in steps[active]
+        ]
+    return rates
+
+
+def annealed_over(record: dict[str, Any]) -> float:
+    """The steps over which the rates are annealed to zero: the run's own, but for controls."""
+    steps = record.get("annealing_steps", record["total_steps"])
+    return math.inf if steps is None else steps
+
+
+def draw_frozen(ax: Axes, record: dict[str, Any]) -> None:
+    """The share of the units that is frozen, in percent, against epochs."""
+    ax.set_axis_on()
+    units, per_epoch = len(record["units"]), record["steps_per_epoch"]
+    steps = sorted(unit["freeze_step"] for unit in record["units"] if unit["freeze_step"])
+    x = [0, *(step / per_epoch for step in steps), record["total_steps"] / per_epoch]
+    y = [0, *(100 * (count + 1) / units for count in range(len(steps)))]
+    ax.fill_between(x, [*y, y[-1]], step="post", color="0.75")
+    ax.step(x, [*y, y[-1]], where="post", color="0.3", linewidth=0.9)
+    ax.set_ylim(0, 100)
+    ax.tick_params(labelsize=7)

@@ -1,0 +1,100 @@
+"""Colours, shapes and layout that all figures share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fobench import variants
+from fobench.panel import Panel
+
+PANEL_WIDTH, HEIGHT = 6.4, 5.0
+LEGEND_WIDTH = 3.4  # inches of a column of the legend
+BASELINE, SHORTER = "black", "0.45"
+# Colours of Okabe and Ito, told apart by the colour-blind; shapes for print without colour.
+COLOURS: dict[tuple[str, bool], tuple[str, str]] = {
+    ("linear", False): ("#E69F00", "o"),
+    ("linear", True): ("#D55E00", "s"),
+    ("squared", False): ("#56B4E9", "v"),
+    ("squared", True): ("#CC79A7", "P"),
+    ("cubic", False): ("#009E73", "^"),
+    ("cubic", True): ("#0072B2", "D"),
+}
+OTHERS = ("#F0E442", "h")
+LINES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the points and lines of a strategy are drawn."""
+
+    colour: str
+    marker: str
+    line: str = "-"
+    filled: bool = True
+
+    @property
+    def points(self) -> dict[str, Any]:
+        """For matplotlib."""
+        face = self.colour if self.filled else "white"
+        return {"color": self.colour, "marker": self.marker, "markerfacecolor": face}
+
+
+def colour_of(options: variants.Options) -> tuple[str, str]:
+    """Colour and shape by what a method does to its learning rates."""
+    if options["name"] == "baseline":
+        if variants.is_whole_baseline(options):
+            return BASELINE, "*"
+        return SHORTER, "X" if variants.is_baseline(options) else "p"
+    return COLOURS.get((options.get("scaling"), options.get("scale_lr")), OTHERS)
+
+
+def styles(panels: Sequence[Panel]) -> dict[str, Style]:
+    """A style a strategy: those of one colour differ in line and filling."""
+    found: dict[str, Style] = {}
+    for panel in panels:
+        for options in panel.summary["options"]:
+            name = variants.strategy(options)
+            if name not in found:
+                colour, marker = colour_of(options)
+                earlier = sum(style.colour == colour for style in found.values())
+                line = LINES[earlier % len(LINES)]
+                found[name] = Style(colour, marker, line, filled=earlier % 2 == 0)
+    return found
+
+
+def row_of_axes(panels: Sequence[Panel], height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
+    """One row of panels with shared axes, each with its title."""
+    figure = Figure(figsize=(PANEL_WIDTH * len(panels), height), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        ax.set_title(panel.title, fontsize=9)
+    return figure, list(axes)
+
+
+def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
+    """One legend for all panels: lines and shapes without their bars, and what the bars mean."""
+    handles = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle.lines[0] if hasattr(handle, "lines") else handle)
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        title=note,
+        title_fontsize=8,
+        fontsize=8,
+        loc="outside lower center",
+        ncols=max(1, int(figure.get_figwidth() // LEGEND_WIDTH)),
+    )
+
+
+def interval_note(panels: Sequence[Panel]) -> str:
+    """How many pairs stand behind a point, and what its bars are."""
+    counts = sorted({int(pairs) for panel in panels for pairs in panel.summary["pairs"] if pairs})
+    if not counts:
+        return "no pairs"
+    n = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    return f"n = {n}" + (", bars: 95 % intervals" if counts[-1] > 1 else ", so no interval")

@@ -1,0 +1,56 @@
+"""Where training time goes, by method."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from fobench import variants
+from fobench.figures.style import legend_below, row_of_axes
+from fobench.panel import Panel
+from fobench.results import RunResult
+
+# Epochs by the share of the units that is frozen at their end, with colour and hatching for print.
+PHASES = {
+    "nothing frozen": (0.0, "#0072B2", ""),
+    "up to half of the units frozen": (0.5, "#56B4E9", "//"),
+    "more than half of the units frozen": (1.0, "#E69F00", ".."),
+}
+EVALUATION = ("evaluation (not in the training time)", "0.8", "xx")
+BAR = 0.32  # inches
+
+
+def time(panels: Sequence[Panel]) -> Figure:
+    """A bar a variant: the mean of its seconds over seeds, in epochs of three phases."""
+    longest = max(len(panel.summary) for panel in panels)
+    figure, axes = row_of_axes(panels, height=2.2 + BAR * longest)
+    for ax, panel in zip(axes, panels, strict=True):
+        labels = []
+        for place, (row, runs) in enumerate(panel.variants()):
+            labels.append(f"{variants.label(row['options'])} (n = {row['n']})")
+            left = 0.0
+            for name, (seconds, colour, hatch) in mean_phases(runs).items():
+                style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+                ax.barh(place, seconds, left=left, label=name, **style)
+                left += seconds
+        ax.set_yticks(range(len(labels)), labels, fontsize=8)
+        ax.set_ylim(longest - 0.5, -0.5)
+        ax.set_xlabel("seconds, mean over the runs")
+    legend_below(figure, axes, "epochs by what is frozen at their end")
+    return figure
+
+
+def mean_phases(runs: Sequence[RunResult]) -> dict[str, tuple[float, str, str]]:
+    """Seconds, colour and hatching of each phase, and of the evaluation."""
+    found, above = {}, -1.0
+    for name, (share, colour, hatch) in PHASES.items():
+        seconds = sum(
+            epoch.train_seconds
+            for run in runs
+            for epoch in run.epochs
+            if above < epoch.frozen_units / len(run.record["units"]) <= share
+        )
+        found[name] = (seconds / len(runs), colour, hatch)
+        above = share
+    name, colour, hatch = EVALUATION
+    evaluating = sum(epoch.eval_seconds for run in runs for epoch in run.epochs)
+    return found | {name: (evaluating / len(runs), colour, hatch)}

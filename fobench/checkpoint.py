@@ -1,26 +1,29 @@
 """A run's state on the disk, so that whatever ends the process, the run goes on exactly.
 
-Two are kept, the last and the one before: `checkpoint.pt` and `checkpoint.previous.pt`. A file is a
-line that names it, the SHA-256 of all that follows, and what `torch.save` wrote.
+Two are kept, the last and the one before: `checkpoint.pt` and `checkpoint.previous.pt`. A file is
+what `torch.save` writes, so that `torch.load` reads it; behind it, the SHA-256 of all that and a
+line that tells that the file is whole.
 """
 
 import hashlib
-import io
 import logging
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from fobench.errors import UserError
-from fobench.files import is_there, move, remove, write_bytes
+from fobench.files import is_there, move, remove
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-FIRST_LINE = b"fobench checkpoint\n"
+LAST_LINE = b"\nfobench checkpoint\n"
+BEHIND = hashlib.sha256().digest_size + len(LAST_LINE)
 LAST, PREVIOUS, NEW = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.new.pt"
+CHUNK = 1 << 20
 
 
 class DamagedError(Exception):
@@ -34,8 +37,11 @@ def save(folder: Path, content: dict[str, Any]) -> None:
     """
     new, last = folder / NEW, folder / LAST
     try:
-        write_bytes(new, pack({"format": FORMAT, **content}))
-        if not is_whole(new.read_bytes()):
+        with new.open("wb") as file:
+            write({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if not is_whole(new):
             raise UserError(f"{new} is not as it was written: see to the disk")
         if is_there(last):
             move(last, folder / PREVIOUS)
@@ -44,16 +50,39 @@ def save(folder: Path, content: dict[str, Any]) -> None:
         raise UserError(f"{last} cannot be written ({error.strerror}): see to the disk") from error
 
 
-def pack(content: dict[str, Any]) -> bytes:
-    written = io.BytesIO()
-    torch.save(content, written)
-    payload = written.getbuffer()
-    return b"".join([FIRST_LINE, hashlib.sha256(payload).digest(), payload])
+def write(content: dict[str, Any], file: BinaryIO) -> None:
+    hashed = Hashed(file)
+    torch.save(content, hashed)
+    file.write(hashed.sha256.digest() + LAST_LINE)
 
 
-def is_whole(packed: bytes) -> bool:
-    rest = memoryview(packed)[len(FIRST_LINE) :]
-    return packed.startswith(FIRST_LINE) and hashlib.sha256(rest[32:]).digest() == rest[:32]
+class Hashed:
+    """A file to write to, and the hash of all that is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.sha256.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def is_whole(path: Path) -> bool:
+    sha256, left = hashlib.sha256(), path.stat().st_size - BEHIND
+    if left < 0:
+        return False
+    with path.open("rb") as file:
+        while left:
+            chunk = file.read(min(CHUNK, left))
+            if not chunk:
+                return False
+            sha256.update(chunk)
+            left -= len(chunk)
+        return file.read() == sha256.digest() + LAST_LINE
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -63,14 +92,13 @@ def read(path: Path) -> dict[str, Any]:
     another format.
     """
     try:
-        packed = path.read_bytes()
+        if not is_whole(path):
+            raise DamagedError(f"{path} is damaged")
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): mend that") from error
-    if not is_whole(packed):
-        raise DamagedError(f"{path} is damaged")
-    payload = io.BytesIO(memoryview(packed)[len(FIRST_LINE) + 32 :])
-    try:
-        content = torch.load(payload, map_location="cpu", weights_only=True)
+    except DamagedError:
+        raise
     except Exception as error:
         # Whole, and yet not what fobench saves: something else was put there.
         raise UserError(f"{path} holds more than a checkpoint may: delete it") from error

@@ -37,7 +37,19 @@ def test_the_last_checkpoint_is_read_back_as_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-PACKED = checkpoint.pack({"format": checkpoint.FORMAT, **content(1)})
+def packed(content: dict) -> bytes:
+    """A whole checkpoint's file."""
+    file = io.BytesIO()
+    checkpoint.write(content, file)
+    return file.getvalue()
+
+
+PACKED = packed({"format": checkpoint.FORMAT, **content(1)})
+
+
+def test_torch_reads_a_checkpoint_by_itself(tmp_path):
+    checkpoint.save(tmp_path, content(4))
+    assert is_number(torch.load(tmp_path / LAST, weights_only=True), 4)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -68,8 +80,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog):
 
 def test_a_checkpoint_that_the_disk_garbles_does_not_replace_the_last(tmp_path, monkeypatch):
     checkpoint.save(tmp_path, content(1))
-    write = checkpoint.write_bytes
-    monkeypatch.setattr(checkpoint, "write_bytes", lambda path, packed: write(path, packed[:-9]))
+    monkeypatch.setattr(checkpoint, "write", lambda content, file: file.write(PACKED[:-9]))
     with pytest.raises(UserError, match="not as it was written"):
         checkpoint.save(tmp_path, content(2))
     assert is_number(checkpoint.read_last(tmp_path), 1)
@@ -77,7 +88,7 @@ def test_a_checkpoint_that_the_disk_garbles_does_not_replace_the_last(tmp_path, 
 
 
 def test_another_format_is_named_with_the_mend(tmp_path):
-    (tmp_path / LAST).write_bytes(checkpoint.pack({"format": 99}))
+    (tmp_path / LAST).write_bytes(packed({"format": 99}))
     with pytest.raises(UserError, match="use the fobench that wrote it, or delete it"):
         checkpoint.read_last(tmp_path)
 
@@ -93,8 +104,8 @@ def test_no_code_is_run_from_a_checkpoint(tmp_path, monkeypatch, saved_by):
     written = io.BytesIO()
     (torch.save if saved_by == "torch" else pickle.dump)({"format": Hostile()}, written)
     payload = written.getvalue()
-    packed = checkpoint.FIRST_LINE + hashlib.sha256(payload).digest() + payload
-    (tmp_path / LAST).write_bytes(packed)
+    whole = payload + hashlib.sha256(payload).digest() + checkpoint.LAST_LINE
+    (tmp_path / LAST).write_bytes(whole)
     with pytest.raises(UserError, match="holds more than a checkpoint may"):
         checkpoint.read_last(tmp_path)
     assert not (tmp_path / "owned").exists()

@@ -86,9 +86,12 @@ class Launcher:
 
 
 @contextmanager
-def launching(folder: Path) -> Iterator[Launcher]:
+def launching(folder: Path, threads: int | None = None) -> Iterator[Launcher]:
     """A launcher whose commands have a data root and a machine lock of their own."""
+    folder.mkdir(exist_ok=True)
     surroundings = {"FOBENCH_DATA": str(folder / "data"), "FOBENCH_LOCK": str(folder / "lock")}
+    if threads is not None:
+        surroundings["OMP_NUM_THREADS"] = str(threads)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.forks"],
         cwd=ROOT,

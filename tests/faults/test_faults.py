@@ -315,9 +315,11 @@ def test_a_folder_that_cannot_be_locked_is_told(victim, monkeypatch, caplog):
 def test_two_processes_on_one_results_folder_share_the_work(tmp_path):
     """With machine locks of their own, as on two machines that share a disk."""
     config = tmp_path / "wideresnet.toml"
-    config.write_text(config_of("wideresnet"))
+    config.write_text(config_of("wideresnet", ["baseline", "linear, scaled", "equal time"]))
     words = ("run", config, "--device", "cpu", "--results")
-    with launching(tmp_path / "one") as one, launching(tmp_path / "two") as two:
+    # A thread each: two processes of two threads would wait for each other most of the time.
+    folders = (tmp_path / "one", tmp_path / "two")
+    with launching(folders[0], threads=1) as one, launching(folders[1], threads=1) as two:
         assert one.run(*words, tmp_path / "alone", "--keep-checkpoints")["exit"] == 0
         both = [
             threading.Thread(target=each.run, args=(*words, tmp_path / "shared"))
@@ -349,7 +351,8 @@ def test_a_run_folder_of_another_format_is_named(victim, number):
 
 def change_checkpoint(folder: Path, **changes) -> None:
     content = checkpoint.read(folder / LAST) | changes
-    (folder / LAST).write_bytes(checkpoint.pack(content))
+    with (folder / LAST).open("wb") as file:
+        checkpoint.write(content, file)
 
 
 @pytest.mark.parametrize(

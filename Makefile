@@ -31,16 +31,16 @@ reproduce: $(INSTALLED)
 	  echo "PROFILE=$$profile: give quick, cpu or paper" >&2; exit 2; }; \
 	$(MAKE) --no-print-directory prepare-$$profile figures PROFILE=$$profile
 
-# A run that did not finish leaves its figures drawn, and make with an error.
+# A run that did not finish leaves figures and report of the others, and make with an error.
 figures:
 	@$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED); status=$$?; \
 	[ $$status -le 1 ] || exit $$status; \
 	echo "Figures:"; \
 	for experiment in $(EXPERIMENTS); do \
-	  $(BIN)/fobench plot $$experiment --kind all || exit; \
+	  $(BIN)/fobench plot $$experiment --kind all || status=1; \
 	done; \
 	echo "Report:"; \
-	$(BIN)/fobench report $(EXPERIMENTS) -o $(REPRODUCED)/$(PROFILE)-report.md || exit; \
+	$(BIN)/fobench report $(EXPERIMENTS) -o $(REPRODUCED)/$(PROFILE)-report.md || status=1; \
 	exit $$status
 
 prepare-quick:

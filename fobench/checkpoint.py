@@ -9,7 +9,9 @@ import hashlib
 import logging
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import torch
@@ -43,16 +45,32 @@ def save(folder: Path, content: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         if not is_whole(new):
             raise UserError(f"{new} is not as it was written: see to the disk")
-        if is_there(last):
-            move(last, folder / PREVIOUS)
-        move(new, last)
+        settle(folder)
     except OSError as error:
         raise UserError(f"{last} cannot be written ({error.strerror}): see to the disk") from error
+    finally:
+        # Half a checkpoint would take the room that a full disk still has for the rows.
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def settle(folder: Path) -> None:
+    """Put the new checkpoint in the last one's place, and that in the place of the one before."""
+    if is_there(folder / LAST):
+        move(folder / LAST, folder / PREVIOUS)
+    move(folder / NEW, folder / LAST)
 
 
 def write(content: dict[str, Any], file: BinaryIO) -> None:
     hashed = Hashed(file)
-    torch.save(content, hashed)
+    try:
+        torch.save(content, hashed)
+    except Exception:
+        # Torch's writer tells of a failed write in words of its own.
+        if hashed.error is None:
+            raise
+    if hashed.error is not None:
+        raise hashed.error
     file.write(hashed.sha256.digest() + LAST_LINE)
 
 
@@ -62,13 +80,20 @@ class Hashed:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.sha256 = hashlib.sha256()
+        self.error: BaseException | None = None
 
     def write(self, content: bytes) -> int:
-        self.sha256.update(content)
-        return self._file.write(content)
+        """Write; from the first error on only remember it, as torch's writer would lose it."""
+        if self.error is None:
+            try:
+                self.sha256.update(content)
+                self._file.write(content)
+            except BaseException as error:
+                self.error = error
+        return len(content)
 
     def flush(self) -> None:
-        self._file.flush()
+        """Done when the file is closed."""
 
 
 def is_whole(path: Path) -> bool:
@@ -97,11 +122,11 @@ def read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): mend that") from error
-    except DamagedError:
-        raise
-    except Exception as error:
+    except UnpicklingError as error:
         # Whole, and yet not what fobench saves: something else was put there.
         raise UserError(f"{path} holds more than a checkpoint may: delete it") from error
+    except (RuntimeError, MemoryError) as error:
+        raise UserError(f"{path} cannot be loaded ({error}): mend that and try again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(
             f"{path} is of another format than this fobench's ({FORMAT}): use the fobench that "
@@ -111,19 +136,24 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_last(folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint that is whole; None where there is none."""
+    """The last checkpoint that is whole; None where there is none. Damaged ones are removed."""
     damaged = False
-    for path in (folder / LAST, folder / PREVIOUS):
+    for path in (folder / NEW, folder / LAST, folder / PREVIOUS):
         if not is_there(path):
             continue
         try:
             content = read(path)
         except DamagedError as error:
-            log.warning("%s", error)
-            damaged = True
+            # A new one that is not whole is what a dying process was writing.
+            if path.name != NEW:
+                log.warning("%s", error)
+                damaged = True
+            remove(path)
         else:
             if damaged:
                 log.warning("going on from %s instead", path)
+            if path.name == NEW:
+                settle(folder)
             return content
     if damaged:
         log.warning("%s: no checkpoint is whole, so the run starts again", folder.name)

@@ -2,21 +2,23 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from fobench import __version__
 from fobench.errors import UserError
+from fobench.messages import (
+    draw_if_it_can,
+    mistakes_as_messages,
+    print_estimates,
+    print_plans,
+    print_prepared,
+    read_panels,
+    stops_as_messages,
+)
 from fobench.parameters import Duration, ShardParameter
 from fobench.shard import WHOLE, Shard
-
-if TYPE_CHECKING:
-    from fobench.panel import Panel
-    from fobench.sweep import Plan
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -26,30 +28,6 @@ data_root_option = click.option(
     type=FOLDER,
     help="Where prepared data sets lie.  [default: $FOBENCH_DATA, else ~/.cache/fobench]",
 )
-
-
-@contextmanager
-def mistakes_as_messages() -> Iterator[None]:
-    """Tell the user's mistakes, a line each, and leave with exit status 2."""
-    try:
-        yield
-    except UserError as error:
-        for problem in error.problems:
-            click.echo(f"Error: {problem}", err=True)
-        sys.exit(2)
-
-
-@contextmanager
-def stops_as_messages() -> Iterator[None]:
-    """Leave on the first Ctrl-C or SIGTERM, or when the time is up, and say how to go on."""
-    from fobench.stopping import Stopped, stopping_on_signals
-
-    try:
-        with stopping_on_signals():
-            yield
-    except Stopped as stopped:
-        click.echo(f"Stopped by {stopped}: the same command goes on from here", err=True)
-        sys.exit(stopped.exit_status)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -134,7 +112,12 @@ def run(
     from fobench.stopping import Deadline
 
     deadline = Deadline(time_limit)
-    with mistakes_as_messages(), stops_as_messages():
+    with mistakes_as_messages(), stops_as_messages(force):
+        if force and time_limit is not None:
+            raise UserError(
+                "--force and --time-limit: started again, the sweep would begin again each time; "
+                "give one of them"
+            )
         experiments = config.load_all(configs, overrides)
         plans = sweep.plan_all(experiments, results, datasets.data_root(data_root), only, shard)
         if dry_run:
@@ -143,33 +126,10 @@ def run(
         with machine_lock(wait=not no_wait, deadline=deadline):
             if estimate:
                 print_estimates(plans, device, force)
-            elif not sweep.carry_out(plans, device, deadline, force, keep_checkpoints):
+            elif not sweep.carry_out(
+                plans, device, deadline, force, keep_checkpoints, sharded=shard != WHOLE
+            ):
                 sys.exit(1)
-
-
-def print_plans(plans: "list[Plan]", force: bool) -> None:
-    due_of = [plan.due(force) for plan in plans]
-    for plan, due in zip(plans, due_of, strict=True):
-        click.echo(f"{plan.title}: {len(due)} of {len(plan.chosen)} runs to do")
-        for each in plan.chosen:
-            status = "to do" if each in due else plan.status(each)
-            click.echo(f"  {status:8}  {each.total_steps:7,} steps  {each.id}")
-
-
-def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
-    from fobench.device import choose
-    from fobench.estimate import estimate
-
-    here = choose(device)
-    estimates = {plan.experiment.name: estimate(plan, here, force) for plan in plans}
-    for name, each in estimates.items():
-        click.echo(
-            f"{name}: {each.runs} runs to do, about {each.seconds / 3600:.2f} hours "
-            f"on {here.type}, {each.disk_bytes / 1e6:.1f} MB of results"
-        )
-    total = sum(each.seconds for each in estimates.values()) / 3600
-    disk = sum(each.disk_bytes for each in estimates.values()) / 1e6
-    click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results")
 
 
 folders_argument = click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
@@ -202,23 +162,13 @@ def plot(folders: tuple[Path, ...], kind: str, output: Path | None, include_resu
 
     with mistakes_as_messages():
         panels = read_panels(folders, include_resumed)
-        if kind == "all":
-            paths = {each: (output or folders[0]) / f"{each}.svg" for each in figures.KINDS}
-        else:
-            paths = {kind: output or folders[0] / f"{kind}.svg"}
-        for each, path in paths.items():
-            figures.draw(panels, each, path)
+        if kind != "all":
+            path = output or folders[0] / f"{kind}.svg"
+            figures.draw(panels, kind, path)
             click.echo(path)
-
-
-def read_panels(folders: tuple[Path, ...], include_resumed: bool) -> "list[Panel]":
-    """The experiments in the folders; what is left out of them is told."""
-    from fobench import panel
-
-    panels, notes = panel.read_panels(folders, include_resumed)
-    for note in notes:
-        click.echo(f"Note: {note}", err=True)
-    return panels
+            return
+        for each in figures.KINDS:
+            draw_if_it_can(panels, each, (output or folders[0]) / f"{each}.svg")
 
 
 @main.command()
@@ -273,26 +223,3 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
             click.echo(prepare(name, root))
         if not names:
             print_prepared(root)
-
-
-def print_prepared(root: Path) -> None:
-    from fobench import datasets
-    from fobench.prepare import SOURCES
-
-    found = sorted(root.glob("*.npz"))
-    click.echo(f"{len(found)} prepared in {root}")
-    for path in found:
-        try:
-            each = datasets.open_npz(path)
-        except UserError as error:
-            click.echo(f"  {path.stem}: damaged: {'; '.join(error.problems)}")
-            continue
-        size = "x".join(str(side) for side in each.image_shape)
-        click.echo(
-            f"  {each.name}: {len(each.train_images):,} training and {len(each.test_images):,} "
-            f"test images, {size}, {len(each.classes)} classes, fingerprint {each.fingerprint}"
-        )
-    others = [name for name in SOURCES if root / f"{name}.npz" not in found]
-    if others:
-        click.echo(f"not prepared: {', '.join(others)} (fobench data NAME downloads and prepares)")
-    click.echo(f"always there: {datasets.SYNTHETIC} (generated)")

@@ -146,7 +146,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         raise UserError(
             f"{path} is not a readable prepared data set ({error}): it may be cut short or hold "
-            "pickled objects; make it anew with numpy.savez from plain arrays, or `fobench data`"
+            "pickled objects; delete it, then make it anew: `fobench data NAME`, or numpy.savez of "
+            "plain arrays"
         ) from error
 
 

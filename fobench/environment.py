@@ -24,6 +24,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "host": host(),
         "device": device.type,
         "processor": processor(),
+        "instructions": instructions(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
@@ -31,6 +32,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
         "versions": {"fobench": fobench.__version__} | {name: version(name) for name in PACKAGES},
         **commit(),
     }
@@ -38,7 +40,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def bits_depend_on(environment: dict[str, Any]) -> dict[str, Any]:
     """What of an environment must be the same for a run to repeat bit for bit."""
-    keys = ("device", "gpu", "processor", "threads")
+    keys = ("device", "gpu", "cuda", "cudnn", "processor", "instructions", "threads")
     return {key: environment[key] for key in keys} | {"torch": environment["versions"]["torch"]}
 
 
@@ -60,6 +62,21 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def instructions() -> str:
+    """The instruction set by which torch chooses its kernels, with a hash of what decides it.
+
+    Processors of one name differ: generations of it, or what a virtual machine shows.
+    """
+    kinds = ("vendor_id", "cpu family", "model\t", "flags", "CPU part", "Features")
+    try:
+        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
+    except OSError:
+        first = platform.machine()
+    told = "".join(line for line in first.splitlines() if line.startswith(kinds))
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return f"{torch.backends.cpu.get_cpu_capability()} {digest}"
 
 
 def commit() -> dict[str, Any]:

@@ -109,6 +109,7 @@ def begin(run: Run, folder: Path, terms: Terms, saved: dict[str, Any] | None) ->
         "resumed_at": [],
         "id": run.id,
         "baseline": run.its_baseline.id,
+        "control": run.its_control.id if run.its_control else None,
         "run": run.as_dict(),
         "total_steps": run.total_steps,
         "steps_per_epoch": run.steps_per_epoch,
@@ -128,12 +129,20 @@ def begin(run: Run, folder: Path, terms: Terms, saved: dict[str, Any] | None) ->
 
 
 def resumption(folder: Path, record: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """What the record says of a run that goes on: when it began, when and where it was resumed."""
+    """What the record says of a run that goes on: where it began, when and where it was resumed."""
     before = results.read_record(folder) if is_there(folder / "run.json") else record
-    here = {"epochs": epochs, "when": now(), "host": record["environment"]["host"]}
+    environment = record["environment"]
+    here = {"epochs": epochs, "when": now()}
+    here |= {key: environment[key] for key in ("host", "commit", "dirty")}
     log.info("going on after epoch %d", epochs)
+    if before["environment"]["commit"] != environment["commit"]:
+        log.warning(
+            "it began at commit %s and goes on at %s: exactly, if training did not change",
+            *(before["environment"]["commit"], environment["commit"]),
+        )
     return {
         "started": before["started"],
+        "environment": before["environment"],
         "resumed": True,
         "resumed_at": [*before.get("resumed_at", []), here],
     }
@@ -153,8 +162,10 @@ def train_and_keep(
     training = Training(run, data, terms.device)
     rows: list[Epoch] = []
     if saved is not None:
-        training.load_state_dict(saved["training"])
+        # Let go of the copy, which would take memory through the whole training.
+        training.load_state_dict(saved.pop("training"))
         rows = [Epoch(**row) for row in saved["rows"]]
+        deadline.expect(max(row.train_seconds + row.eval_seconds for row in rows))
     origin = {
         "run": run.id,
         "bits_depend_on": environment.bits_depend_on(record["environment"]),
@@ -181,7 +192,7 @@ def train_and_keep(
         log.info(
             "%s stops in epoch %d of %d: %s, and %.0f s of work since then are let go",
             *(run.id, min(len(rows) + 1, run.epochs), run.epochs),
-            f"epoch {keeper.epochs_kept} is kept" if keeper.epochs_kept else "it has just begun",
+            f"epoch {keeper.epochs_kept} is kept" if keeper.epochs_kept else "none is kept yet",
             keeper.seconds_since,
         )
         raise
@@ -220,7 +231,6 @@ def remove_strays(folder: Path) -> None:
     for name in ("run.json", "epochs.csv", checkpoint.NEW):
         for stray in folder.glob(f".{name}.*"):
             remove(stray)
-    remove(folder / checkpoint.NEW)
 
 
 def end(folder: Path, record: dict[str, Any], status: str, reason: str | None = None) -> None:

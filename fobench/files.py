@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from fobench.errors import UserError
 
@@ -38,7 +39,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises UserError where that fails; the old file then is as it was. The folder is not made: one
     that has vanished may be a disk that is no longer there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         try:
             with temporary.open("wb") as file:

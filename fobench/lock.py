@@ -3,7 +3,6 @@
 import fcntl
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,11 @@ POLL_SECONDS = 0.5
 
 
 def lock_path() -> Path:
-    """The file that is locked: $FOBENCH_LOCK, else one that all users of the machine share."""
-    return Path(os.environ.get("FOBENCH_LOCK") or Path(tempfile.gettempdir()) / "fobench.lock")
+    """The file that is locked: $FOBENCH_LOCK, else one that all users of the machine share.
+
+    Not in $TMPDIR, which may be another for each job.
+    """
+    return Path(os.environ.get("FOBENCH_LOCK") or "/tmp/fobench.lock")
 
 
 def open_to_lock(path: Path) -> int:
@@ -38,7 +40,7 @@ def open_to_lock(path: Path) -> int:
 
 
 def is_locked_now(descriptor: int) -> bool:
-    """Lock an open file or folder, if nobody else has."""
+    """Lock an open file or folder, if nobody else has. Raises OSError where that cannot be."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -66,6 +68,16 @@ def machine_lock(wait: bool = True, deadline: Deadline | None = None) -> Iterato
             while not is_locked_now(holder):
                 (deadline or Deadline(None)).require_time()
                 time.sleep(POLL_SECONDS)
+    except OSError as error:
+        os.close(holder)
+        raise UserError(
+            f"{path} cannot be locked ({error.strerror}): set FOBENCH_LOCK to a file on a disk of "
+            "this machine"
+        ) from error
+    except BaseException:
+        os.close(holder)
+        raise
+    try:
         yield
     finally:
         os.close(holder)
@@ -75,20 +87,24 @@ def machine_lock(wait: bool = True, deadline: Deadline | None = None) -> Iterato
 def run_lock(folder: Path) -> Iterator[bool]:
     """Hold a run's folder for the block; false where another process trains this run.
 
-    The folder itself is locked, so that no file of the lock's stays behind. Some network file
-    systems cannot lock a folder: there the run is trained without.
+    The folder itself is locked, so that nothing of the lock's stays behind. Network file systems
+    lock files only: there `.lock` in the folder is.
+
+    Raises UserError where neither can be locked.
     """
     try:
         holder = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be opened ({error.strerror}): mend that") from error
-    try:
         try:
             locked = is_locked_now(holder)
-        except OSError as error:
-            log.warning("%s cannot be locked (%s): let no other process train it",
-                        *(folder, error.strerror))  # fmt: skip
-            locked = True
+        except OSError:
+            os.close(holder)
+            holder = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            locked = is_locked_now(holder)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be locked ({error.strerror}): give a --results folder where it can"
+        ) from error
+    try:
         yield locked
     finally:
         os.close(holder)

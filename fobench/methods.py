@@ -18,9 +18,6 @@ from fobench.run import Run
 
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
 
-# Families whose step counter the published code never advances.
-STANDS_STILL = frozenset({"vgg"})
-
 
 class Method(Protocol):
     """What the training loop asks of a method."""
@@ -101,7 +98,7 @@ def baseline_freeze_steps(run: Run, units: int) -> list[int]:
 
 
 def baseline_annealing_steps(run: Run) -> int | None:
-    return run.total_steps if run.method.annealing == "cosine" else None
+    return run.total_steps if run.anneals else None
 
 
 def start_freezeout(
@@ -129,9 +126,10 @@ def freezeout_freeze_steps(run: Run, units: int) -> list[int]:
 
 def freezeout_annealing_steps(run: Run) -> int | None:
     """Those of the run; or, as the published code does, more, or none: it stays at step 0."""
-    if run.method.compat == "none":
-        return run.total_steps
-    return None if run.family in STANDS_STILL else schedule.reference_steps(run.total_steps)
+    if not run.anneals:
+        return None
+    steps = run.total_steps
+    return steps if run.method.compat == "none" else schedule.reference_steps(steps)
 
 
 KINDS: dict[str, Kind] = {

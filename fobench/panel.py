@@ -20,6 +20,12 @@ class Panel:
     runs: list[RunResult]
     table: pd.DataFrame
     summary: pd.DataFrame
+    left_out: Sequence[str] = ()
+
+    def timed(self, runs: Sequence[RunResult]) -> list[RunResult]:
+        """Those of the runs whose times count."""
+        ids = set(self.table.loc[self.table["timed"], "id"])
+        return [run for run in runs if run.id in ids]
 
     def variants(self) -> Iterator[tuple[pd.Series, list[RunResult]]]:
         """Each variant's row and its runs, in the order of the experiment."""
@@ -76,7 +82,7 @@ def read_panels(
             notes.append(f"{folder} has no finished run")
             continue
         table = stats.table(runs, include_resumed)
-        panels.append(Panel(folder, runs, table, stats.summary(table)))
+        panels.append(Panel(folder, runs, table, stats.summary(table), more))
         notes += [f"{folder}: {note}" for note in unpaired(panels[-1])]
     if not panels:
         raise UserError(notes)
@@ -87,7 +93,10 @@ def unpaired(panel: Panel) -> Iterator[str]:
     """What has no time saved, and why."""
     resumed = panel.table[panel.table["resumed"] & ~panel.table["timed"]]
     for run_id in resumed["id"]:
-        yield f"the time of {run_id} is left out, as it was resumed: --include-resumed takes it"
+        yield (
+            f"the time of {run_id} is left out, as it was resumed: --include-resumed takes it, "
+            f"`fobench run` with --force --only {run_id} times it anew"
+        )
     for _, row in panel.summary[panel.summary["pairs"] == 0].iterrows():
         name = variants.label(row["options"])
         yield f"no time saved for {name}: its baseline is missing or ran on another machine" + (

@@ -1,5 +1,6 @@
 """Data sets fetched through torchvision, checked by its checksums, and prepared once."""
 
+import os
 import tempfile
 from collections.abc import Iterable
 from http.client import HTTPException
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fobench.errors import UserError
-from fobench.files import is_there
+from fobench.files import is_there, move
 
 # torchvision's class for each name that can be prepared.
 SOURCES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
@@ -28,8 +29,11 @@ def prepare(name: str, root: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as scratch:
             arrays = download(name, Path(scratch), target)
             written = Path(scratch) / target.name
-            np.savez(written, **arrays)
-            written.replace(target)
+            with written.open("wb") as file:
+                np.savez(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            move(written, target)
     except OSError as error:
         raise UserError(
             f"{target} cannot be written ({error.strerror}): give another --data-root"

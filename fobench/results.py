@@ -22,6 +22,7 @@ FORMAT = 1
 # A run that diverged would diverge again.
 ENDED = ("finished", "diverged")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MEND = "delete its run.json, and the run is trained again, from its checkpoint if it has one"
 # What every reader of run.json may count on.
 RECORDED = ("status", "id", "baseline", "run", "total_steps", "steps_per_epoch", "environment")
 RECORDED_WITHIN = {
@@ -112,9 +113,7 @@ def read_epochs(folder: Path, sha256: str | None = None) -> list[Epoch]:
             raise ValueError("it holds no row")
         return [Epoch(**{name: read_cell(name, row[name]) for name in COLUMNS}) for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): delete the run's folder to run it anew"
-        ) from error
+        raise UserError(f"{path} cannot be read ({error}): {MEND}") from error
 
 
 def read_cell(name: str, text: str) -> int | float | None:
@@ -131,7 +130,7 @@ def require_whole(folder: Path, epochs: Sequence[Epoch], record: dict[str, Any])
     if not whole or not all(0 < epoch.total_train_seconds < math.inf for epoch in epochs):
         raise UserError(
             f"{folder / 'epochs.csv'} does not hold the {len(expected)} epochs to step {last}: "
-            "delete the run's folder to run it anew"
+            f"{MEND}"
         )
 
 
@@ -157,9 +156,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{FORMAT}: use the fobench that wrote it, or move the folder away"
         )
     if sha256 is not None and sha256 != record_digest(record):
-        raise UserError(
-            f"{folder / 'run.json'} is not as it was written: delete it to have it made anew"
-        )
+        raise UserError(f"{folder / 'run.json'} is not as it was written: {MEND}")
     missing = [key for key in RECORDED if key not in record]
     missing += [
         f"{key}.{inner}"
@@ -168,9 +165,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         if not isinstance(record.get(key), dict) or inner not in record[key]
     ]
     if missing:
-        raise UserError(
-            f"{folder / 'run.json'} lacks {', '.join(missing)}: delete the folder to run it anew"
-        )
+        raise UserError(f"{folder / 'run.json'} lacks {', '.join(missing)}: {MEND}")
     return record
 
 
@@ -179,10 +174,10 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}): delete it to have it made anew"
+            f"{path} cannot be read ({error}): delete it, and `fobench run` makes it anew"
         ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no table: delete it to have it made anew")
+        raise UserError(f"{path} holds no table: delete it, and `fobench run` makes it anew")
     return content
 
 

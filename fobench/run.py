@@ -20,6 +20,9 @@ from fobench.errors import UserError
 from fobench.models.families import ModelOptions
 from fobench.options import differing
 
+# Families whose step counter the published code never advances.
+STANDS_STILL = frozenset({"vgg"})
+
 
 @dataclass(frozen=True)
 class DataUsed:
@@ -38,8 +41,7 @@ class DataUsed:
 class Run:
     """One training: data × network × training options × method × seed × repeat.
 
-    `matched_steps` are those of a method that matches time, as `fobench.cost.match` finds them;
-    they follow from the rest and are no part of the id.
+    `matched_steps` are those of a method that matches time, as `fobench.cost.match` finds them.
     """
 
     data: DataOptions
@@ -63,7 +65,7 @@ class Run:
         if not self.method.match_time:
             return self.steps_by_share
         if self.matched_steps is None:
-            raise ValueError(f"{self.id} has no steps before fobench.cost.match")
+            raise ValueError("a run that matches time has no steps before fobench.cost.match")
         return self.matched_steps
 
     @property
@@ -87,6 +89,20 @@ class Run:
         return replace(self, method_name="baseline", method=BaselineOptions(), matched_steps=None)
 
     @property
+    def its_control(self) -> "Run | None":
+        """The baseline that does as the published code's VGG does: its rate stays constant."""
+        if self.method_name != "freezeout" or self.anneals:
+            return None
+        return replace(self.its_baseline, method=BaselineOptions(annealing="constant"))
+
+    @property
+    def anneals(self) -> bool:
+        """Whether the rates are annealed at all; the published code's VGG stays at step 0."""
+        if self.method_name == "baseline":
+            return self.method.annealing == "cosine"
+        return self.method.compat == "none" or self.family not in STANDS_STILL
+
+    @property
     def id(self) -> str:
         """A readable name, unique by the hash of all that makes the run what it is.
 
@@ -103,6 +119,8 @@ class Run:
             "seed": self.seed,
             "repeat": self.repeat,
         }
+        if self.matched_steps is not None:
+            identity["steps"] = self.matched_steps
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
         dataset = re.sub(r"[^A-Za-z0-9.-]+", "-", used.name)[:40]
         repeat = f"-repeat{self.repeat}" if self.repeat else ""

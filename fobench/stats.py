@@ -2,19 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import pandas as pd
 from scipy.stats import t as student
 
+from fobench.config import METHODS, TrainOptions
+from fobench.models.families import FAMILIES
 from fobench.results import RunResult
 
 CONFIDENCE = 0.95
-# A time this far from its method's median, and from the spread of all, is named as an outlier.
-OUTLYING_LOG_RATIO = 0.05
-OUTLYING_DEVIATIONS = 3.5
-MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -62,29 +60,56 @@ def speedup(log_ratios: Sequence[float]) -> Interval:
 def machine(record: dict[str, Any]) -> tuple[Any, ...]:
     """What must agree for two runs' times to be compared: the machine, and torch on it."""
     environment = record["environment"]
-    keys = ("host", "device", "gpu", "processor", "cores", "threads")
-    return (*(environment[key] for key in keys), environment["versions"]["torch"])
+    keys = ("device", "gpu", "processor", "cores", "threads")
+    # A run that was resumed elsewhere was timed on several hosts.
+    hosts = {environment["host"], *(each["host"] for each in record.get("resumed_at", []))}
+    shown = [environment[key] for key in keys]
+    return (*sorted(map(str, hosts)), *shown, environment["versions"]["torch"])
 
 
 def variant(record: dict[str, Any]) -> str:
     """What runs have in common that differ in seed and repeat alone."""
-    run = record["run"]
-    return str(
-        [run["data_used"], run["model"], run["train"], run["method"], run["data"]["augment"]]
+    run, family = record["run"], record["run"]["model"].get("name")
+    model = {key: value for key, value in run["model"].items() if key != "title"}
+    options = (
+        completed(FAMILIES.get(family), model),
+        completed(TrainOptions, run["train"]),
+        method_options(record),
     )
+    kept = {"dataset", "validation", "train_size", "test_size"}
+    data = {key: value for key, value in run["data"].items() if key not in kept}
+    # Steps too: those of a method that matches time follow from FLOPs, not from its options alone.
+    steps = record.get("total_steps")
+    return str([steps, *(sorted(each.items()) for each in (run["data_used"], data, *options))])
 
 
-def table(runs: Sequence[RunResult], include_resumed: bool = False) -> pd.DataFrame:
+def method_options(record: dict[str, Any]) -> dict[str, Any]:
+    """A run's method with all its options, those included that are younger than the record."""
+    method = record["run"]["method"]
+    return completed(METHODS.get(method["name"]), method)
+
+
+def completed(cls: type | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Recorded options, with the defaults of those that were not there yet."""
+    declared = fields(cls) if cls is not None else ()
+    defaults = {each.name: each.default for each in declared if each.default is not MISSING}
+    return defaults | options
+
+
+def table(
+    runs: Sequence[RunResult], include_resumed: bool = False, against: str = "baseline"
+) -> pd.DataFrame:
     """A row a run: its method, seed, last error and time, paired with its baseline's.
 
     A pair is a run and its baseline on the same machine: NaN stands where there is none.
     `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds, and
     both are NaN too where either was resumed, unless `include_resumed`. `error_points` and
-    `error_relative` (in percent) compare the test errors.
+    `error_relative` (in percent) compare the test errors. `against` names the entry of the record
+    that tells which run to pair with: "baseline" or "control".
     """
     by_id = {run.id: run for run in runs}
     return pd.DataFrame(
-        [table_row(run, by_id.get(run.record["baseline"]), include_resumed) for run in runs]
+        [table_row(run, by_id.get(run.record.get(against)), include_resumed) for run in runs]
     )
 
 
@@ -93,7 +118,7 @@ def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool)
     return {
         "id": run.id,
         "variant": variant(run.record),
-        "options": run.record["run"]["method"],
+        "options": method_options(run.record),
         "seed": run.record["run"]["seed"],
         "repeat": run.record["run"]["repeat"],
         "machine": str(machine(run.record)),
@@ -143,10 +168,10 @@ def log_ratio(one: float, other: float) -> float:
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a variant, in the order of first appearance, from a `table`.
 
-    `n` is the number of seeds, `pairs` that of seeds whose time has its baseline's beside it.
-    `saved`, `speedup`, `cpu_saved`, `points` and `relative` (change of the test error) are of the
-    pairs, `error` of all seeds; each has `_low` and `_high`. `on_front` says whether no variant is
-    at least as fast and as accurate and better in one.
+    `n` is the number of seeds, `pairs` and `error_pairs` those of seeds whose time or error has its
+    baseline's beside it. `saved`, `speedup`, `cpu_saved`, `points` and `relative` (change of the
+    test error) are of the pairs, `error` of all seeds; each has `_low` and `_high`. `on_front` says
+    whether no variant is at least as fast and as accurate and better in one.
     """
     rows = []
     for name, group in runs.groupby("variant", sort=False):
@@ -156,15 +181,16 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         log_ratios, cpu_log_ratios, points, relative, errors = (
             seeds[column].dropna().tolist() for column in columns
         )
+        timed = group[group["timed"]]
         rows.append(
             {
                 "variant": name,
                 "options": group.iloc[0]["options"],
                 "n": len(errors),
                 "pairs": len(log_ratios),
+                "error_pairs": len(points),
                 "steps": int(group.iloc[0]["steps"]),
-                "train_seconds": group.loc[group["timed"], "train_seconds"].mean(),
-                "cpu_share": (group["cpu_seconds"] / group["train_seconds"]).mean(),
+                "train_seconds": timed["train_seconds"].mean(),
             }
             | spread("saved", time_saved(log_ratios))
             | spread("speedup", speedup(log_ratios))
@@ -193,57 +219,6 @@ def pareto(costs: Sequence[float], errors: Sequence[float]) -> list[bool]:
         not any(map(math.isnan, point)) and not any(beats(other, point) for other in points)
         for point in points
     ]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How far times of the same work stray: the standard deviation of a time, in percent."""
-
-    percent: float
-    degrees: int  # of freedom
-
-    @property
-    def least_saving(self) -> float:
-        """The time saved, in percent, that one pair of runs shows by chance one time in 20."""
-        quantile = student.ppf(0.5 + CONFIDENCE / 2, self.degrees)
-        return 100 * (1 - math.exp(-quantile * math.sqrt(2) * math.log1p(self.percent / 100)))
-
-
-def noise(runs: pd.DataFrame, by: Sequence[str]) -> Noise | None:
-    """The noise of the clock, pooled over groups of runs that do the same work; None without any.
-
-    By variant, seed and machine the groups are repeats (A/A); by variant and machine they are
-    seeds, whose work is the same too, as only the numbers differ.
-    """
-    squares, degrees = 0.0, 0
-    for _, group in runs[runs["timed"]].groupby(list(by)):
-        logs = [math.log(seconds) for seconds in group["train_seconds"]]
-        mean = math.fsum(logs) / len(logs)
-        squares += math.fsum((log - mean) ** 2 for log in logs)
-        degrees += len(logs) - 1
-    if not degrees:
-        return None
-    return Noise(100 * math.expm1(math.sqrt(squares / degrees)), degrees)
-
-
-def outliers(runs: pd.DataFrame) -> list[tuple[str, float]]:
-    """Runs whose time strays from the median of their variant and machine, and by what percent.
-
-    What counts as straying is told from all runs that have two others beside them.
-    """
-    strays = []
-    for _, group in runs[runs["timed"]].groupby(["variant", "machine"], sort=False):
-        if len(group) >= 3:
-            median = group["train_seconds"].median()
-            strays += [
-                (run_id, math.log(seconds / median))
-                for run_id, seconds in zip(group["id"], group["train_seconds"], strict=True)
-            ]
-    if not strays:
-        return []
-    deviation = MAD_TO_DEVIATION * pd.Series([abs(stray) for _, stray in strays]).median()
-    limit = max(OUTLYING_LOG_RATIO, OUTLYING_DEVIATIONS * deviation)
-    return [(run_id, 100 * math.expm1(stray)) for run_id, stray in strays if abs(stray) > limit]
 
 
 def usual_target(runs: Sequence[RunResult]) -> float | None:

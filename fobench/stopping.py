@@ -51,6 +51,10 @@ class Deadline:
         self._end = None if seconds is None else self._lap_began + seconds
         self._longest = 0.0
 
+    def expect(self, seconds: float) -> None:
+        """An epoch is known to take so long."""
+        self._longest = max(self._longest, seconds)
+
     def start_lap(self) -> None:
         """An epoch begins."""
         self._lap_began = time.monotonic()

@@ -71,6 +71,12 @@ class Plan:
         """Whether some run's time saved cannot be told, for want of the run to compare it with."""
         return not {run.its_baseline.id for run in self.runs} <= {run.id for run in self.runs}
 
+    @property
+    def lacks_control(self) -> bool:
+        """Whether some run of the published VGG has no baseline at a constant rate beside it."""
+        controls = {run.its_control.id for run in self.runs if run.its_control}
+        return not controls <= {run.id for run in self.runs}
+
 
 def plan_all(
     experiments: Sequence[Experiment],
@@ -129,10 +135,12 @@ def carry_out(
     deadline: Deadline,
     force: bool = False,
     keep_checkpoints: bool = False,
+    sharded: bool = False,
 ) -> bool:
     """Train what is chosen and has not ended, one run after another; whether all finished.
 
-    With `force`, runs that have ended are trained anew, and none goes on from a checkpoint.
+    With `force`, runs that have ended are trained anew, and none goes on from a checkpoint. With
+    `sharded` other processes train the rest of the same runs.
 
     Raises Stopped where the deadline comes first.
     """
@@ -140,6 +148,8 @@ def carry_out(
     from fobench.execute import Terms, drop_spent_checkpoint, execute
     from fobench.pace import Pace, span
 
+    for plan in plans:
+        require_one_list(plan, sharded)
     terms = Terms(device.choose(device_name), deadline, 0, keep_checkpoints, anew=force)
     pace = Pace()
     for plan in plans:
@@ -172,6 +182,16 @@ def carry_out(
     return tell_unfinished(plans) == 0
 
 
+def require_one_list(plan: Plan, sharded: bool) -> None:
+    """Raises UserError if other shares of the sweep are of another config or data set."""
+    listed = results.runs_listed(plan.folder) if sharded else []
+    if listed and set(listed) != {run.id for run in plan.runs}:
+        raise UserError(
+            f"{plan.folder / 'experiment.json'} lists other runs than this share's sweep: give all "
+            "shares the same config and data set, or delete it"
+        )
+
+
 def later(plan: Plan, plans: Sequence[Plan], due_of: Sequence[list[Run]]) -> list[Run]:
     """The runs that are due in the plans after this one."""
     return [run for due in due_of[plans.index(plan) + 1 :] for run in due]
@@ -179,6 +199,9 @@ def later(plan: Plan, plans: Sequence[Plan], due_of: Sequence[list[Run]]) -> lis
 
 def note_pace(pace: "Pace", run: Run, folder: Path) -> None:
     """Learn from a run that is finished how fast the sweep goes."""
+    # Another process may be at it, and have written nothing yet.
+    if results.status(folder) is None:
+        return
     read = results.read_run(folder)
     if read.record["status"] == "finished":
         evaluating = sum(epoch.eval_seconds for epoch in read.epochs)
@@ -209,6 +232,11 @@ def announce(plan: Plan, due: Sequence[Run]) -> None:
     if plan.lacks_baseline:
         log.warning(
             "%s has no baseline of the whole epochs: time saved cannot be told without one",
+            plan.experiment.name,
+        )
+    if plan.lacks_control:
+        log.warning(
+            '%s lacks the control of the published VGG: a baseline with annealing = "constant"',
             plan.experiment.name,
         )
     for run in plan.chosen:

@@ -12,35 +12,41 @@ def share_note(options: Options) -> str:
 
 
 def baseline_name(options: Options) -> str:
-    constant = " at a constant rate" if options.get("annealing") == "constant" else ""
-    return f"baseline{constant}{share_note(options)}"
+    return "baseline" if is_baseline(options) else "baseline at a constant rate"
 
 
 def freezeout_name(options: Options) -> str:
     rates = "scaled" if options["scale_lr"] else "unscaled"
-    notes = share_note(options)
-    if options.get("match_time"):
-        notes += ", equal FLOPs"
+    notes = ", equal FLOPs" if options.get("match_time") else ""
     if options.get("compat", "none") != "none":
         notes += f", as the {options['compat']} code does"
     return f"FreezeOut {options['scaling']}, {rates} rates{notes}"
 
 
-STRATEGIES: dict[str, Callable[[Options], str]] = {
+NAMES: dict[str, Callable[[Options], str]] = {
     "baseline": baseline_name,
     "freezeout": freezeout_name,
 }
 
 
 def strategy(options: Options) -> str:
-    """The name of a method with its options, but for t0: what a line of a figure stands for."""
-    return STRATEGIES[options["name"]](options)
+    """What a line of a figure stands for: a method, whatever its t0 or share of the steps."""
+    if is_baseline(options) and not is_whole_baseline(options):
+        return "baseline trained shorter"
+    return NAMES[options["name"]](options)
+
+
+def point(options: Options) -> str:
+    """What tells a variant from others of its strategy: its t0, or its share of the steps."""
+    if "t0" in options:
+        return f"{options['t0']:g}"
+    return "" if options["epoch_share"] == 1 else f"{options['epoch_share']:.0%}"
 
 
 def label(options: Options) -> str:
     """The name of a variant."""
     t0 = f", t0 = {options['t0']:g}" if "t0" in options else ""
-    return strategy(options) + t0
+    return f"{NAMES[options['name']](options)}{share_note(options)}{t0}"
 
 
 def is_baseline(options: Options) -> bool:

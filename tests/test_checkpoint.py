@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fobench import checkpoint
 from fobench.checkpoint import LAST, NEW, PREVIOUS, DamagedError
 from fobench.errors import UserError
+from fobench.stopping import Stopped
 
 
 def content(number: int) -> dict:
@@ -75,6 +76,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog):
     assert f"going on from {tmp_path / PREVIOUS}" in caplog.text
     (tmp_path / PREVIOUS).write_bytes(b"")
     assert checkpoint.read_last(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
     assert "no checkpoint is whole" in caplog.text
 
 
@@ -83,8 +85,71 @@ def test_a_checkpoint_that_the_disk_garbles_does_not_replace_the_last(tmp_path, 
     monkeypatch.setattr(checkpoint, "write", lambda content, file: file.write(PACKED[:-9]))
     with pytest.raises(UserError, match="not as it was written"):
         checkpoint.save(tmp_path, content(2))
+    assert not (tmp_path / NEW).exists(), "a full disk needs the room"
     assert is_number(checkpoint.read_last(tmp_path), 1)
-    assert (tmp_path / NEW).exists()
+
+
+def test_a_new_checkpoint_is_taken_where_a_process_died_before_it_was_in_place(tmp_path):
+    for number in (1, 2):
+        checkpoint.save(tmp_path, content(number))
+    (tmp_path / LAST).rename(tmp_path / PREVIOUS)
+    with (tmp_path / NEW).open("wb") as file:
+        checkpoint.write({"format": checkpoint.FORMAT, **content(3)}, file)
+    assert is_number(checkpoint.read_last(tmp_path), 3)
+    assert is_number(checkpoint.read(tmp_path / LAST), 3)
+    assert is_number(checkpoint.read(tmp_path / PREVIOUS), 2)
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path):
+    for number in (1, 2):
+        checkpoint.save(tmp_path, content(number))
+    (tmp_path / LAST).write_bytes(b"")
+    assert is_number(checkpoint.read_last(tmp_path), 1)
+    assert not (tmp_path / LAST).exists()
+    checkpoint.save(tmp_path, content(3))
+    (tmp_path / LAST).write_bytes(b"")
+    assert is_number(checkpoint.read_last(tmp_path), 1)
+
+
+class Broken(io.BytesIO):
+    """A file that raises at the nth write."""
+
+    def __init__(self, number: int, error: BaseException) -> None:
+        super().__init__()
+        self.left, self.error = number, error
+
+    def write(self, content):
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return super().write(content)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), Stopped("SIGINT", 130)])
+def test_what_breaks_a_write_is_what_is_told(error):
+    """Not what torch's writer makes of it, wherever it happens."""
+    writes = 0
+    while True:
+        try:
+            checkpoint.write(content(1), Broken(writes, error))
+        except BaseException as told:
+            assert told is error, writes
+        else:
+            break
+        writes += 1
+    assert writes > 10
+
+
+def test_a_checkpoint_that_cannot_be_loaded_now_is_not_condemned(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, content(1))
+
+    def full(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(UserError, match=r"cannot be loaded .* try again"):
+        checkpoint.read_last(tmp_path)
+    assert (tmp_path / LAST).exists()
 
 
 def test_another_format_is_named_with_the_mend(tmp_path):

@@ -66,10 +66,13 @@ def test_matched_steps_cost_what_the_baseline_costs_and_not_a_step_more(
     assert cost.flops_of(one_more, costs) > paid
 
 
-def test_the_id_of_a_matched_run_hangs_on_the_option_alone(run):
+def test_a_matched_run_is_known_by_its_steps(run):
+    """Which follow from FLOPs and so hang on no clock; other steps are another run."""
     asked = freezeout(run, t0=0.3, match_time=True)
-    assert cost.match(asked).id == asked.id != freezeout(run, t0=0.3).id
-    assert "-matched_" in asked.id
+    matched = cost.match(asked)
+    assert cost.match(asked).id == matched.id
+    assert "-matched_" in matched.id
+    assert replace(matched, matched_steps=99).id != matched.id
     with pytest.raises(ValueError, match="has no steps before"):
         _ = asked.total_steps
 
@@ -127,6 +130,26 @@ def test_its_control_is_a_baseline_at_a_constant_rate(run):
     assert (rates(control) == 0.1).all()
     assert control.its_baseline.method.annealing == "cosine"
     assert "_baseline-constant_" in control.id
+
+
+def test_the_published_vgg_is_compared_with_its_control(fobench, tiny, tmp_path, caplog):
+    text = TINY.replace('"densenet"\ndepth = 10\ngrowth_rate = 4', '"vgg"\nwidth = 0.05').replace(
+        "epoch_share = [1.0, 0.5]", 'annealing = ["cosine", "constant"]'
+    )
+    tiny.write_text(text.replace("t0 = [0.3, 1.0]", 't0 = 0.3\ncompat = "reference"'))
+    words = ("run", tiny, "--device", "cpu", "--set", "train.epochs=1", "--set", "train.lr=1e-3")
+    assert fobench(*words).exit_code == 0
+    assert "lacks the control" not in caplog.text
+    found, _ = results.read_experiment(tmp_path / "results" / "tiny")
+    errors = {run.id: run.epochs[-1].test_error for run in found}
+    (published,) = (run for run in found if run.record["control"])
+    text = fobench("report", "results/tiny").output.partition("at a constant rate\n")[2]
+    row = next(line for line in text.splitlines() if "as the reference code does" in line)
+    change = errors[published.id] - errors[published.record["control"]]
+    assert f"| {round(change, 1) + 0.0:+.1f} |" in row
+    tiny.write_text(tiny.read_text().replace('["cosine", "constant"]', '"cosine"'))
+    assert fobench(*words).exit_code == 0
+    assert "lacks the control of the published VGG" in caplog.text
 
 
 def test_constant_rates_go_on_after_a_checkpoint(run):

@@ -59,6 +59,23 @@ def test_the_lock_dies_with_its_holder():
         pass
 
 
+def test_all_jobs_of_a_machine_have_one_lock(monkeypatch, tmp_path):
+    """Though each may have a folder of its own for temporary files."""
+    monkeypatch.delenv("FOBENCH_LOCK")
+    before = lock_path()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert lock_path() == before
+
+
+def test_a_disk_that_locks_nothing_is_named(monkeypatch):
+    def unsupported(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with pytest.raises(UserError, match="set FOBENCH_LOCK to a file on a disk of"), machine_lock():
+        pass
+
+
 def test_a_lock_that_cannot_be_opened_is_named(monkeypatch):
     monkeypatch.setenv("FOBENCH_LOCK", "/proc/none/lock")
     with pytest.raises(UserError, match="set FOBENCH_LOCK"), machine_lock():

@@ -39,8 +39,9 @@ def test_the_speedup_figure_has_a_point_a_method(panels):
     (legend,) = axes.figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "within 3% of the baseline's error",
-        "baseline trained shorter: the line to beat",
+        "the line to beat",
         "baseline",
+        "baseline trained shorter",
         "FreezeOut linear, scaled rates",
     ]
     assert "n = 1, so no interval" in legend.get_title().get_text()
@@ -104,6 +105,26 @@ def test_several_experiments_stand_in_a_row_with_shared_axes(panels, kind):
     assert len({ax.get_position().y0 for ax in axes}) == 1
     assert len({ax.get_xlim() for ax in axes}) == 1
     assert len({ax.get_ylim() for ax in axes}) == 1
+
+
+def test_each_experiment_of_a_row_names_its_own_methods(panels):
+    """Also where the axes are shared."""
+    other = replace(panels[0], summary=panels[0].summary.iloc[1:])
+    one, two = plot.KINDS["time"]([panels[0], other]).axes
+    assert [label.get_text() for label in one.get_yticklabels()][1:] == [
+        label.get_text() for label in two.get_yticklabels()
+    ]
+
+
+def test_points_stay_in_the_frame_when_intervals_do_not(panels):
+    errors = range(90, 90 + len(panels[0].summary))
+    wild = {"saved_low": -1e6, "saved_high": 1e6, "error_low": 0, "error_high": 1e3}
+    summary = panels[0].summary.assign(error=errors, **wild)
+    wide = replace(panels[0], summary=summary)
+    (ax,) = speedup_error([wide]).axes
+    for low, high, column in ((*ax.get_xlim(), "saved"), (*ax.get_ylim(), "error")):
+        assert low < summary[column].min() <= summary[column].max() < high
+        assert high - low < 3 * (summary[column].max() - summary[column].min())
 
 
 def test_the_time_figure_shows_all_seconds_of_training_and_evaluation(panels):

@@ -1,6 +1,7 @@
 """The report says what the files say, warns of what is weak, and lives with damaged folders."""
 
 import json
+import math
 import shutil
 import time
 from dataclasses import replace
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fobench import results, stats
+from fobench import noise, results
+from fobench.errors import UserError
 from fobench.panel import read_panels
+from fobench.plot import draw
 from fobench.report import report
 from tests.test_cli import imported_by
 
@@ -69,37 +72,79 @@ def test_what_is_weak_is_warned_of(copied):
     assert f"resumed, so its time is in pieces, and left out: {first.name}" in text
     assert "the runs come from several machines" in text
     assert "changes that were not committed" in text
+    # Its baseline is resumed or elsewhere: whether it is on the front cannot be told.
+    assert "–" in row_of(text, "FreezeOut linear, scaled rates, t0 = 0.3")[4:11]
     taken = told(copied, include_resumed=True)
     assert f"resumed, so its time is in pieces, and taken: {first.name}" in taken
     assert third.name not in text
 
 
-def test_a_run_that_waited_for_others_is_warned_of(copied):
-    for path in copied.glob("*/run.json"):
+def test_a_run_that_waited_for_others_is_warned_of(fobench, tiny, tmp_path):
+    words = ("run", tiny, "--set", "experiment.seeds=[0, 1, 2]", "--set", "train.epochs=1")
+    assert fobench(*words, "--only", "_baseline_").exit_code == 0
+    for path in tmp_path.glob("results/tiny/*/run.json"):
+        share = 0.5 if "seed1" in path.parent.name else 2.0
         read = results.read_run(path.parent)
-        rows = [replace(row, train_cpu_seconds=0.5 * row.train_seconds) for row in read.epochs]
-        results.write_epochs(path.parent, rows)
-        change_digest(path.parent)
-    assert "0.50 processor seconds a second" in told(copied)
-
-
-def change_digest(folder: Path) -> None:
-    import hashlib
-
-    record = results.read_record(folder)
-    sha256 = hashlib.sha256((folder / "epochs.csv").read_bytes()).hexdigest()
-    results.write_record(folder, record | {"epochs_sha256": sha256})
+        rows = [replace(row, train_cpu_seconds=share * row.train_seconds,
+                        total_train_seconds=row.train_seconds) for row in read.epochs]  # fmt: skip
+        sha256 = results.write_epochs(path.parent, rows)
+        record = results.read_record(path.parent)
+        results.write_record(path.parent, record | {"epochs_sha256": sha256})
+    text = told(tmp_path / "results" / "tiny")
+    assert "0.50 processor seconds a second, where runs of its method have 2.00" in text
+    assert text.count("processor seconds a second") == 1
 
 
 def test_repeats_tell_the_noise_of_the_clock(fobench, tiny, tmp_path):
     words = ("run", tiny, "--set", "experiment.repeats=2", "--set", "train.epochs=1")
     assert fobench(*words, "--only", "_baseline_").exit_code == 0
     (panel,), _ = read_panels([tmp_path / "results" / "tiny"])
-    noise = stats.noise(panel.table, ["variant", "machine", "seed"])
+    found = noise.noise_of_repeats(panel.table)
     text = told(tmp_path / "results" / "tiny")
-    assert noise.degrees == 1
-    assert f"standard deviation of a time is {noise.percent:.1f} % (1 degrees" in text
+    assert found.degrees == 1
+    assert f"Repeats (A/A): standard deviation {found.percent:.1f} % (1 degrees" in text
     assert "Their test errors are equal to the last digit." in text
+
+
+def test_runs_that_were_lost_are_warned_of(copied):
+    victim = next(copied.glob("*t0.30*"))
+    record = results.read_record(victim)
+    results.write_record(victim, record | {"status": "diverged", "reason": "loss"})
+    text = told(copied)
+    assert "1 runs diverged or failed: the means are those of the others" in text
+    assert "| FreezeOut linear, scaled rates, t0 = 0.3 |" not in text
+
+
+def test_resumed_runs_stay_out_of_seconds_and_in_errors(copied, tiny_results):
+    first = next(copied.glob("*_baseline_seed0*"))
+    change(first, seconds=1000.0, resumed=True)
+    (panel,), _ = read_panels([copied])
+    (row, runs), *_ = panel.variants()
+    assert len(runs) == 1
+    assert panel.timed(runs) == []
+    assert math.isnan(row["train_seconds"])
+    assert row["error"] == runs[0].epochs[-1].test_error
+    for kind in ("curves", "time", "schedule"):
+        draw([panel], kind, copied / "figure.svg")
+    with pytest.raises(UserError, match="--include-resumed"):
+        draw([panel], "speedup-error", copied / "figure.svg")
+
+
+def test_one_figure_that_cannot_be_drawn_does_not_stop_the_others(fobench, copied, tmp_path):
+    change(next(copied.glob("*_baseline_seed0*")), resumed=True)
+    ran = fobench("plot", copied, "--kind", "all", "-o", tmp_path / "figures")
+    assert ran.exit_code == 0
+    assert "Note: no speedup-error: " in ran.output
+    drawn = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert drawn == ["curves.svg", "schedule.svg", "time.svg"]
+
+
+def test_an_experiment_without_validation_is_reported_and_drawn(fobench, tiny, tmp_path):
+    words = ("run", tiny, "--set", "data.validation=0", "--set", "train.epochs=1")
+    assert fobench(*words, "--only", "t0.30").exit_code == 0
+    text = fobench("report", "results/tiny", "--target-error", "50").output
+    assert "Time to a validation error" not in text, "none was measured"
+    assert fobench("plot", "results/tiny", "--kind", "all").exit_code == 0
 
 
 def test_the_time_to_a_target(fobench, tiny_results):

@@ -132,7 +132,7 @@ def test_rows_that_are_missing_or_impossible_are_told(tmp_path, steps, seconds, 
     results.write_experiment(tmp_path, "mine", ["a"])
     found, notes = results.read_experiment(tmp_path)
     assert [run.epochs for run in found] == ([rows] if sound else [])
-    assert ("delete the run's folder" in "".join(notes)) == (not sound)
+    assert ("delete its run.json" in "".join(notes)) == (not sound)
 
 
 def test_a_record_without_what_readers_need_is_told(tmp_path):

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,47 +175,24 @@ def test_every_point_off_the_front_is_beaten_by_one_on_it(points):
         assert beaten != is_on
 
 
-def noisy(seconds: dict[tuple[int, int], float]) -> pd.DataFrame:
-    """A table of baselines by (seed, repeat)."""
-    return stats.table(
-        [result("baseline", seed, each, 30, repeat) for (seed, repeat), each in seconds.items()]
-    )
+def test_runs_recorded_before_an_option_was_there_are_of_one_variant():
+    old, new = result("freezeout", 0, 80, 31), result("freezeout", 1, 80, 31)
+    new.record["run"]["method"] |= {"match_time": False, "compat": "none"}
+    new.record["run"]["train"] |= {"deterministic": False}
+    (row,) = stats.summary(stats.table([old, new])).to_dict("records")
+    assert row["n"] == 2
+    assert row["options"]["compat"] == "none"
+    new.record["run"]["method"]["compat"] = "reference"
+    assert len(stats.summary(stats.table([old, new]))) == 2
 
 
-def test_the_noise_of_repeats_is_their_pooled_deviation():
-    """Logs 0 and 0.02, 1 and 1.04: squares about the means 0.0002 and 0.0008, 2 degrees."""
-    seconds = {(0, 0): 1.0, (0, 1): math.exp(0.02), (1, 0): math.e, (1, 1): math.exp(1.04)}
-    noise = stats.noise(noisy(seconds), ["variant", "machine", "seed"])
-    assert noise.degrees == 2
-    assert noise.percent == pytest.approx(100 * math.expm1(math.sqrt(0.001 / 2)))
-    # t(0.975, 2) = 4.30265.
-    least = 100 * (1 - math.exp(-4.30265 * math.sqrt(2 * 0.001 / 2)))
-    assert noise.least_saving == pytest.approx(least, abs=1e-3)
-
-
-def test_there_is_no_noise_to_tell_without_repeats_and_none_in_equal_times():
-    assert stats.noise(noisy({(0, 0): 1, (1, 0): 2}), ["variant", "machine", "seed"]) is None
-    equal = stats.noise(noisy({(0, 0): 7, (0, 1): 7}), ["variant", "machine", "seed"])
-    assert (equal.percent, equal.least_saving) == (0, 0)
-
-
-def test_an_outlying_time_is_named_with_how_far_it_strays():
-    seconds = {(seed, 0): 100 + seed for seed in range(6)} | {(6, 0): 150}
-    assert stats.outliers(noisy(seconds)) == [
-        ("baseline-6-0", pytest.approx(100 * (150 / 103 - 1)))
-    ]
-
-
-@pytest.mark.parametrize(
-    "seconds",
-    [
-        {(0, 0): 100, (1, 0): 150},  # of two, either may be the one that strays
-        {(0, 0): 100.0, (1, 0): 100.1, (2, 0): 104},  # within 5 %
-        {(0, 0): 70, (1, 0): 100, (2, 0): 130},  # all stray
-    ],
-)
-def test_a_time_that_does_not_stand_out_is_not_named(seconds):
-    assert stats.outliers(noisy(seconds)) == []
+def test_times_of_runs_resumed_elsewhere_are_not_paired():
+    runs = [result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31, resumed=True)]
+    runs[1].record["resumed_at"] = [{"epochs": 1, "host": "other"}]
+    table = stats.table(runs, include_resumed=True)
+    assert math.isnan(table["log_ratio"][1])
+    runs[1].record["resumed_at"] = [{"epochs": 1, "host": "h"}]
+    assert stats.table(runs, include_resumed=True)["log_ratio"][1] == pytest.approx(math.log(0.8))
 
 
 def test_time_to_a_target_is_that_of_the_first_epoch_below_it_or_never():

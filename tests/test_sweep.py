@@ -61,6 +61,14 @@ def test_a_shard_is_trained_and_the_figures_know_the_rest(fobench, tiny, tmp_pat
     assert fobench(*words, "--shard", "3/3", "--dry-run").exit_code == 0, "a share may be empty"
 
 
+def test_shares_of_other_sweeps_are_refused(fobench, tiny):
+    words = ("run", tiny, "--shard", "1/2", "--device", "cpu", "--set")
+    assert fobench(*words, "train.epochs=1").exit_code == 0
+    ran = fobench(*words, "train.epochs=2")
+    assert ran.exit_code == 2
+    assert "give all shares the same config and data set" in ran.output
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "2", "1/0", "a/b", "-1/2", ""])
 def test_other_shards_are_mistakes(fobench, tiny, text):
     ran = fobench("run", tiny, "--shard", text)
@@ -101,8 +109,11 @@ def test_the_time_left_is_told_once_a_run_is_done(fobench, tiny, caplog):
     assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert ["left" in line for line in lines] == [False, True, True, True]
     caplog.clear()
-    words = ("--set", "experiment.seeds=[0, 1]", "--only", "seed1")
+    words = ("--set", "experiment.seeds=[0, 1]", "--device", "cpu")
     assert fobench("run", tiny, "--set", "train.epochs=1", *words).exit_code == 0
+    first = next(line for line in caplog.messages if re.match(r"tiny \d", line))
+    assert first.startswith("tiny 1/4 ")
+    assert "left" in first, "known from the runs that were finished before"
 
 
 @pytest.mark.parametrize(

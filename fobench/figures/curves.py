@@ -18,24 +18,30 @@ def curves(panels: Sequence[Panel]) -> Figure:
     rows = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
     known = styles(panels)
     for (by_epoch, by_time), panel in zip(rows, panels, strict=True):
+        means: list[float] = []
         measured = "val_error" if panel.runs[0].epochs[0].val_error is not None else "train_error"
         drawn: dict[str, int] = {}
         for row, runs in panel.variants():
             style = known[variants.strategy(row["options"])]
             number = drawn[style.colour] = drawn.get(style.colour, -1) + 1
             curve = mean_curve(runs, measured)
+            means += curve["mean"].tolist()
             label = f"{variants.label(row['options'])} (n = {row['n']})"
-            for ax, x in ((by_epoch, "epoch"), (by_time, "total_train_seconds")):
+            seconds = mean_seconds(panel.timed(runs))
+            for ax, x in ((by_epoch, curve["epoch"]), (by_time, seconds)):
                 line = {"color": style.colour, "linestyle": LINES[number % len(LINES)]}
-                ax.plot(curve[x], curve["mean"], linewidth=1.3, label=label, **line)
-                draw_end(ax, curve.iloc[-1], x, style)
+                if len(x):
+                    ax.plot(x, curve["mean"], linewidth=1.3, label=label, **line)
+                    draw_end(ax, x.iloc[-1], curve.iloc[-1], style)
+        room = 0.1 * (max(means) - min(means)) or 1.0
+        by_epoch.set_ylim(min(means) - room, max(means) + room)
         name = {"val_error": "validation", "train_error": "training"}[measured]
         by_epoch.set_ylabel(f"{name} error (%)")
         by_epoch.set_xlabel("epochs trained")
         by_time.set_xlabel("training time (s)")
         by_epoch.set_title(panel.title, fontsize=9, loc="left")
         by_time.legend(
-            title="mean of n seeds; bars at the ends: 95 % intervals",
+            title="mean of n seeds; at the ends 95 % intervals,\ncut off at the frame",
             title_fontsize=8,
             fontsize=8,
             loc="upper left",
@@ -44,26 +50,32 @@ def curves(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def draw_end(ax: Axes, end: pd.Series, x: str, style: Style) -> None:
+def mean_seconds(runs: Sequence[RunResult]) -> pd.Series:
+    """Training seconds to each epoch's end, the mean over runs; empty without runs."""
+    rows = zip(*(run.epochs for run in runs), strict=True)
+    return pd.Series(
+        [sum(epoch.total_train_seconds for epoch in row) / len(row) for row in rows], dtype=float
+    )
+
+
+def draw_end(ax: Axes, x: float, end: pd.Series, style: Style) -> None:
     """A line's last point, with its interval if it has one."""
     bars = None
     if end["low"] is not None:
         bars = [[end["mean"] - end["low"]], [end["high"] - end["mean"]]]
-    ax.errorbar([end[x]], [end["mean"]], yerr=bars, capsize=2, elinewidth=0.6, **style.points)
+    ax.errorbar([x], [end["mean"]], yerr=bars, capsize=2, elinewidth=0.6, **style.points)
 
 
 def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:
-    """A row an epoch: the mean over the runs of a variant with its interval, and where it stands.
+    """A row an epoch: the mean over the seeds of a variant with its interval, and where it stands.
 
     `epoch` is in epochs trained, a fraction where the last was cut short.
     """
     rows = []
     for epochs in zip(*(run.epochs for run in runs), strict=True):
-        seconds = [epoch.total_train_seconds for epoch in epochs]
         rows.append(
             {
                 "epoch": epochs[0].step / runs[0].record["steps_per_epoch"],
-                "total_train_seconds": sum(seconds) / len(seconds),
                 **vars(stats.mean_interval(seed_means(runs, epochs, measured))),
             }
         )

@@ -2,19 +2,31 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fobench import variants
-from fobench.figures.style import interval_note, legend_below, row_of_axes, styles
+from fobench.figures.style import (
+    HALO,
+    Style,
+    frame,
+    interval_note,
+    legend_below,
+    require_pairs,
+    row_of_axes,
+    styles,
+)
 from fobench.panel import Panel
 
 
 def pareto(panels: Sequence[Panel]) -> Figure:
     """A point a variant, its time as a share of the baseline's; those off the front are pale."""
+    require_pairs(panels)
     figure, axes = row_of_axes(panels)
     known = styles(panels)
-    for ax, panel in zip(axes, panels, strict=True):
-        summary = panel.summary[panel.summary["pairs"] > 0]
+    paired = [panel.summary[panel.summary["pairs"] > 0] for panel in panels]
+    for ax, summary in zip(axes, paired, strict=True):
         front = summary[summary["on_front"]].sort_values("saved", ascending=False)
         ax.step(
             100 - front["saved"],
@@ -25,25 +37,23 @@ def pareto(panels: Sequence[Panel]) -> Figure:
             label="Pareto front: nothing is both faster and more accurate",
         )
         for _, row in summary.iterrows():
-            style = known[variants.strategy(row["options"])]
-            look = style.points | {"linestyle": "none", "alpha": 1 if row["on_front"] else 0.35}
-            x, y = 100 - row["saved"], row["error"]
-            size = 12 if style.marker == "*" else 7
-            ax.plot(x, y, label=variants.strategy(row["options"]), markersize=size, **look)
-            note = beside(row["options"])
-            ax.annotate(
-                note, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7,
-                alpha=look["alpha"],
-            )  # fmt: skip
+            draw_variant(ax, row, known[variants.strategy(row["options"])])
         ax.set_xlabel("training time (% of the baseline's)")
-        ax.margins(0.12)
+    points = pd.concat(paired)
+    frame(axes[0], 100 - points["saved"], points["error"])
     axes[0].set_ylabel("test error after the last epoch (%)")
-    legend_below(figure, axes, f"{interval_note(panels).partition(',')[0]}; beside points: t0")
+    note = interval_note(panels).partition(",")[0]
+    legend_below(figure, axes, f"{note}; beside points: t0, or share of the baseline's steps")
     return figure
 
 
-def beside(options: variants.Options) -> str:
-    """What is written beside a point: its t0, or its share of the steps."""
-    if "t0" in options:
-        return f"{options['t0']:g}"
-    return "" if options["epoch_share"] == 1 else f"{options['epoch_share']:.0%}"
+def draw_variant(ax: Axes, row: pd.Series, style: Style) -> None:
+    """A variant's point; pale if it is off the front."""
+    strength = {"alpha": 1.0 if row["on_front"] else 0.4}
+    x, y = 100 - row["saved"], row["error"]
+    name, size = variants.strategy(row["options"]), 12 if style.marker == "*" else 7
+    # For the legend, which shall not be pale.
+    ax.plot([], [], label=name, linestyle="none", **style.points)
+    ax.plot(x, y, markersize=size, linestyle="none", **style.points, **strength)
+    text, beside = variants.point(row["options"]), {"xytext": (5, 4), "textcoords": "offset points"}
+    ax.annotate(text, (x, y), fontsize=7, path_effects=HALO, **beside, **strength)

@@ -47,6 +47,7 @@ def draw_panel(figure: SubFigure, panel: Panel, count: int) -> None:
             rates.set_ylabel("learning rate")
             frozen.set_ylabel("units frozen (%)")
         frozen.set_xlabel("epochs", fontsize=8)
+        frozen.tick_params(labelbottom=True)
     units = len(panel.runs[0].record["units"])
     colours = matplotlib.cm.ScalarMappable(
         matplotlib.colors.Normalize(0, units - 1), matplotlib.colormaps["viridis"]

@@ -1,15 +1,25 @@
 """Time saved against test error, in the manner of the FreezeOut paper's figure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from fobench import variants
-from fobench.errors import UserError
-from fobench.figures.style import SHORTER, Style, interval_note, legend_below, row_of_axes, styles
+from fobench.figures.style import (
+    HALO,
+    SHORTER,
+    Style,
+    frame,
+    interval_note,
+    legend_below,
+    require_pairs,
+    row_of_axes,
+    styles,
+)
 from fobench.panel import Panel
 
 ENVELOPE = 0.03  # relative error that the paper calls little
@@ -20,31 +30,23 @@ CORNERS = ((1, -1), (-1, 1), (1, 1), (-1, -1))
 
 def speedup_error(panels: Sequence[Panel]) -> Figure:
     """A line a strategy, a point a t0; the shorter baselines are the line to beat."""
-    for panel in panels:
-        if not panel.summary["pairs"].any():
-            raise UserError(
-                f"{panel.folder}: no run has its baseline from the same machine beside it, neither "
-                "resumed: run that first, or give --include-resumed"
-            )
+    require_pairs(panels)
     figure, axes = row_of_axes(panels)
     known = styles(panels)
-    for ax, panel in zip(axes, panels, strict=True):
-        summary = panel.summary[panel.summary["pairs"] > 0]
+    paired = [panel.summary[panel.summary["pairs"] > 0] for panel in panels]
+    for ax, summary in zip(axes, paired, strict=True):
         draw_envelope(ax, summary)
-        draw_shorter(ax, summary)
+        draw_line_to_beat(ax, summary)
         names = [variants.strategy(options) for options in summary["options"]]
-        lines = [name for name in dict.fromkeys(names) if known[name].colour != SHORTER]
-        for number, name in enumerate(lines):
+        for number, name in enumerate(dict.fromkeys(names)):
             points = summary[[each == name for each in names]]
             draw_strategy(ax, points, name, known[name], CORNERS[number % len(CORNERS)])
-        for name in dict.fromkeys(names):
-            if known[name].marker == "p":
-                draw_strategy(ax, summary[[each == name for each in names]], name, known[name])
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.set_xlabel("training time saved (% of the baseline's)")
-        ax.margins(0.12)
+    points = pd.concat(paired)
+    frame(axes[0], points["saved"], points["error"])
     axes[0].set_ylabel("test error after the last epoch (%)")
-    note = f"{interval_note(panels)}; beside points: t0, or share of the baseline's steps"
+    note = f"{interval_note(panels)}\nbeside points: t0, or share of the baseline's steps"
     legend_below(figure, axes, note)
     return figure
 
@@ -58,31 +60,30 @@ def draw_envelope(ax: Axes, summary: pd.DataFrame) -> None:
         ax.axhspan(*ends, color="0.93", linewidth=0, zorder=-1, label=label)
 
 
-def draw_shorter(ax: Axes, summary: pd.DataFrame) -> None:
-    """The baselines trained for fewer steps, annealed to their end: the line to beat."""
+def draw_line_to_beat(ax: Axes, summary: pd.DataFrame) -> None:
+    """Join the baselines trained for fewer steps, annealed to their end, with the whole one."""
     plain = summary[[variants.is_baseline(options) for options in summary["options"]]]
-    shares = pd.Series([options["epoch_share"] for options in plain["options"]], index=plain.index)
-    ordered = plain.loc[shares.sort_values(ascending=False).index]
-    shorter = ordered[shares[ordered.index] < 1]
-    if shorter.empty:
-        return
-    ax.plot(ordered["saved"], ordered["error"], color=SHORTER, linestyle="--", linewidth=1.2)
-    style = {"color": SHORTER, "marker": "X", "linestyle": "--"}
-    with_intervals(ax, shorter, label="baseline trained shorter: the line to beat", **style)
-    annotate(ax, shorter, [f"{shares[index]:.0%}" for index in shorter.index], "0.3")
+    ordered = plain.iloc[argsort(-options["epoch_share"] for options in plain["options"])]
+    if len(ordered) > 1:
+        label = "the line to beat"
+        line = {"color": SHORTER, "linestyle": "--", "linewidth": 1.2}
+        ax.plot(ordered["saved"], ordered["error"], label=label, **line)
 
 
 def draw_strategy(
-    ax: Axes, points: pd.DataFrame, name: str, style: Style, corner: tuple[int, int] = (1, -1)
+    ax: Axes, points: pd.DataFrame, name: str, style: Style, corner: tuple[int, int]
 ) -> None:
-    """A strategy's points, in the order of t0, with the line that joins them."""
-    t0s = pd.Series([options.get("t0") for options in points["options"]], index=points.index)
-    points = points.loc[t0s.sort_values().index]
-    size = 12 if style.marker == "*" else 7
-    look = style.points | {"linestyle": style.line if len(points) > 1 else "none"}
-    with_intervals(ax, points, label=name, markersize=size, **look)
-    texts = ["" if t0 is None else f"{t0:g}" for t0 in t0s[points.index]]
-    annotate(ax, points, texts, style.colour, corner)
+    """A strategy's points, each with what tells it from the others; joined in the order of t0."""
+    points = points.iloc[argsort(options.get("t0", 0) for options in points["options"])]
+    joined = len(points) > 1 and style.colour != SHORTER
+    look = style.points | {"linestyle": style.line if joined else "none"}
+    with_intervals(ax, points, label=name, markersize=12 if style.marker == "*" else 7, **look)
+    annotate(ax, points, style.colour, corner)
+
+
+def argsort(keys: Iterable[float]) -> list[int]:
+    """The places of the keys in ascending order."""
+    return [place for _, place in sorted((key, place) for place, key in enumerate(keys))]
 
 
 def with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
@@ -92,23 +93,20 @@ def with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
         low, high = points[f"{column}_low"].astype(float), points[f"{column}_high"].astype(float)
         # NaN, for n = 1, draws no bar.
         bars[axis] = [points[column] - low, high - points[column]]
-    ax.errorbar(points["saved"], points["error"], **bars, elinewidth=0.6, capsize=2, **style)
+    look = {"elinewidth": 0.8, "capsize": 2, "ecolor": to_rgba(style["color"], 0.5)}
+    ax.errorbar(points["saved"], points["error"], **bars, **look, **style)
 
 
-def annotate(
-    ax: Axes,
-    points: pd.DataFrame,
-    texts: Sequence[str],
-    colour: str,
-    corner: tuple[int, int] = (-1, 1),
-) -> None:
-    """Write a text beside each point, on the side that `corner` tells."""
+def annotate(ax: Axes, points: pd.DataFrame, colour: str, corner: tuple[int, int]) -> None:
+    """Write beside each point what tells it from the others, on the side that `corner` tells."""
     right, up = corner
     style = {
         "xytext": (5 * right, 4 * up),
         "textcoords": "offset points",
         "ha": "left" if right > 0 else "right",
         "va": "bottom" if up > 0 else "top",
+        "path_effects": HALO,
     }
-    for x, y, text in zip(points["saved"], points["error"], texts, strict=True):
-        ax.annotate(text, (x, y), fontsize=8, color=colour, **style)
+    for x, y, options in zip(points["saved"], points["error"], points["options"], strict=True):
+        text = variants.point(options)
+        ax.annotate(text, (x, y), fontsize=8, color=colour, annotation_clip=True, **style)

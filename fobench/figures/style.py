@@ -6,12 +6,15 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from fobench import variants
+from fobench.errors import UserError
 from fobench.panel import Panel
 
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
-LEGEND_WIDTH = 3.4  # inches of a column of the legend
+LEGEND_WIDTH = 3.1  # inches of a column of the legend
+ROOM = 0.25  # beside the points, as a share of the span that they take
 BASELINE, SHORTER = "black", "0.45"
 # Colours of Okabe and Ito, told apart by the colour-blind; shapes for print without colour.
 COLOURS: dict[tuple[str, bool], tuple[str, str]] = {
@@ -23,7 +26,7 @@ COLOURS: dict[tuple[str, bool], tuple[str, str]] = {
     ("cubic", True): ("#0072B2", "D"),
 }
 OTHERS = ("#F0E442", "h")
-LINES = ("-", "--", ":", "-.")
+LINES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 3)))
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Style:
 
     colour: str
     marker: str
-    line: str = "-"
+    line: Any = "-"
     filled: bool = True
 
     @property
@@ -65,6 +68,16 @@ def styles(panels: Sequence[Panel]) -> dict[str, Style]:
     return found
 
 
+def require_pairs(panels: Sequence[Panel]) -> None:
+    """Raises UserError for an experiment in which nothing stands beside its baseline."""
+    for panel in panels:
+        if not panel.summary["pairs"].any():
+            raise UserError(
+                f"{panel.folder}: no run has its baseline from the same machine beside it, neither "
+                "resumed: run that first, or give --include-resumed"
+            )
+
+
 def row_of_axes(panels: Sequence[Panel], height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
     """One row of panels with shared axes, each with its title."""
     figure = Figure(figsize=(PANEL_WIDTH * len(panels), height), layout="constrained")
@@ -72,6 +85,20 @@ def row_of_axes(panels: Sequence[Panel], height: float = HEIGHT) -> tuple[Figure
     for ax, panel in zip(axes, panels, strict=True):
         ax.set_title(panel.title, fontsize=9)
     return figure, list(axes)
+
+
+def frame(ax: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+    """Fit a panel and those that share its axes to points; bars that leave it are cut off.
+
+    The interval of two seeds is so wide that it would hide everything else.
+    """
+    for values, limit in ((x, ax.set_xlim), (y, ax.set_ylim)):
+        low, high = min(values), max(values)
+        room = ROOM * (high - low) or 0.05 * max(abs(high), 1.0)
+        limit(low - room, high + room)
+
+
+HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a text legible on lines
 
 
 def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
@@ -93,8 +120,16 @@ def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
 
 def interval_note(panels: Sequence[Panel]) -> str:
     """How many pairs stand behind a point, and what its bars are."""
-    counts = sorted({int(pairs) for panel in panels for pairs in panel.summary["pairs"] if pairs})
-    if not counts:
-        return "no pairs"
-    n = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-    return f"n = {n}" + (", bars: 95 % intervals" if counts[-1] > 1 else ", so no interval")
+    times, errors = (
+        sorted({int(count) for panel in panels for count in panel.summary[column] if count})
+        for column in ("pairs", "n")
+    )
+    n = span_of(times) if times == errors else f"{span_of(times)} times, {span_of(errors)} errors"
+    most = max([*times, *errors], default=0)
+    bars = ", bars: 95 % intervals, cut off at the frame"
+    return f"n = {n}" + (bars if most > 1 else ", so no interval")
+
+
+def span_of(counts: Sequence[int]) -> str:
+    """3, or 2 to 5."""
+    return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))

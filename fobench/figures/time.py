@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from fobench import variants
-from fobench.figures.style import legend_below, row_of_axes
+from fobench.figures.style import PANEL_WIDTH, legend_below
 from fobench.panel import Panel
 from fobench.results import RunResult
 
@@ -16,26 +16,31 @@ PHASES = {
     "more than half of the units frozen": (1.0, "#E69F00", ".."),
 }
 EVALUATION = ("evaluation (not in the training time)", "0.8", "xx")
-BAR = 0.32  # inches
+BAR, LABELS = 0.32, 2.0  # inches
 
 
 def time(panels: Sequence[Panel]) -> Figure:
-    """A bar a variant: the mean of its seconds over seeds, in epochs of three phases."""
+    """A bar a variant: the mean of its seconds over n runs, in epochs of three phases."""
     longest = max(len(panel.summary) for panel in panels)
-    figure, axes = row_of_axes(panels, height=2.2 + BAR * longest)
+    size = ((PANEL_WIDTH + LABELS) * len(panels), 2.2 + BAR * longest)
+    figure = Figure(figsize=size, layout="constrained")
+    # Methods differ from experiment to experiment, so only the seconds are shared.
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True)[0]
     for ax, panel in zip(axes, panels, strict=True):
+        ax.set_title(panel.title, fontsize=9, loc="right")
         labels = []
         for place, (row, runs) in enumerate(panel.variants()):
-            labels.append(f"{variants.label(row['options'])} (n = {row['n']})")
+            timed = panel.timed(runs)
+            labels.append(f"{variants.label(row['options'])} (n = {len(timed)})")
             left = 0.0
-            for name, (seconds, colour, hatch) in mean_phases(runs).items():
+            for name, (seconds, colour, hatch) in mean_phases(timed).items():
                 style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
                 ax.barh(place, seconds, left=left, label=name, **style)
                 left += seconds
         ax.set_yticks(range(len(labels)), labels, fontsize=8)
         ax.set_ylim(longest - 0.5, -0.5)
         ax.set_xlabel("seconds, mean over the runs")
-    legend_below(figure, axes, "epochs by what is frozen at their end")
+    legend_below(figure, list(axes), "epochs by what is frozen at their end")
     return figure
 
 
@@ -49,8 +54,8 @@ def mean_phases(runs: Sequence[RunResult]) -> dict[str, tuple[float, str, str]]:
             for epoch in run.epochs
             if above < epoch.frozen_units / len(run.record["units"]) <= share
         )
-        found[name] = (seconds / len(runs), colour, hatch)
+        found[name] = (seconds / max(1, len(runs)), colour, hatch)
         above = share
     name, colour, hatch = EVALUATION
     evaluating = sum(epoch.eval_seconds for run in runs for epoch in run.epochs)
-    return found | {name: (evaluating / len(runs), colour, hatch)}
+    return found | {name: (evaluating / max(1, len(runs)), colour, hatch)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from fobench import results
+from fobench import results, train
 from fobench.stopping import Deadline
 from tests.faults.kills import differences
 
@@ -53,3 +53,16 @@ class Victim:
 def victim(fobench, tiny, tmp_path, tiny_results, monkeypatch) -> Victim:
     (alone,) = tiny_results.glob(f"*{ONLY}*")
     return Victim(fobench, tiny, tmp_path, alone, monkeypatch)
+
+
+def after_steps(monkeypatch, epoch: int, what) -> None:
+    """Do something when an epoch's steps are done and nothing of it is written yet."""
+    train_epoch = train.train_epoch
+
+    def watched(training, number, *args):
+        totals = train_epoch(training, number, *args)
+        if number == epoch:
+            what()
+        return totals
+
+    monkeypatch.setattr(train, "train_epoch", watched)

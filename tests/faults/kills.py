@@ -116,6 +116,7 @@ class Tally:
     sweeps: int = 0
     runs: int = 0
     moments: Counter = field(default_factory=Counter)
+    resumed: Counter = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
 
@@ -135,19 +136,23 @@ def soak(
         for network in sweeps:
             config, whole, seconds = alone[network]
             trial = folder / f"trial-{tally.sweeps}"
-            keep = ["--keep-checkpoints"] if draw.random() < 0.5 else []
-            words = ["run", config, "--results", trial, "--device", "cpu", *keep]
+            keep = ["--keep-checkpoints"] if draw.random() < 0.7 else []
+            thin = ["--set", f"experiment.checkpoint_every={draw.choice([0, 0, 0.1])}"]
+            words = ["run", config, "--results", trial, "--device", "cpu", *keep, *thin]
             while True:
                 ended = launcher.run(*words, kill_after=draw.uniform(0, 1.1 * seconds))
                 if ended["exit"] != -signal.SIGKILL:
                     break
                 tally.kills += 1
-                tally.moments[moment(trial / network)] += 1
+                tally.moments[f"{network}, {moment(trial / network)}"] += 1
             if ended["exit"] != 0:
                 tally.differences.append(f"{network}: exit {ended['exit']}, see {launcher.log}")
             seen = compare(whole, trial / network)
             tally.runs += seen.runs
             tally.resumes += seen.resumes
+            tally.resumed += Counter(
+                {f"{network}, {phase}": count for phase, count in seen.resumed.items()}
+            )
             tally.differences += seen.differences
             tally.sweeps += 1
             shutil.rmtree(trial)
@@ -175,16 +180,23 @@ def moment(experiment: Path) -> str:
         record = results.read_record(folder)
         if record["status"] != "running":
             continue
-        epochs = -(-record["total_steps"] // record["steps_per_epoch"])
         path = folder / "epochs.csv"
         rows = path.read_text().splitlines()[1:] if path.exists() else []
-        if not rows:
-            return "in the first epoch"
-        if len(rows) >= epochs - 1:
-            return "in the last epoch or after it"
-        frozen = int(rows[-1].split(",")[2])
-        return "between freezes" if frozen else "before the first freeze"
-    return "between runs or before them"
+        return phase(record, len(rows))
+    return "between runs"
+
+
+def phase(record: dict[str, Any], epochs: int) -> str:
+    """What a run is about to do after so many epochs."""
+    if epochs == 0:
+        return "in the first epoch"
+    if (epochs + 1) * record["steps_per_epoch"] >= record["total_steps"]:
+        return "in the last epoch"
+    freezes = [unit["freeze_step"] for unit in record["units"] if unit["freeze_step"] is not None]
+    if not freezes:
+        return "without freezing"
+    step = epochs * record["steps_per_epoch"]
+    return "before the first freeze" if step < min(freezes) else "between freezes"
 
 
 def compare(alone: Path, trial: Path) -> Tally:
@@ -198,6 +210,8 @@ def compare(alone: Path, trial: Path) -> Tally:
             continue
         tally.runs += 1
         tally.resumes += len(resumed.record["resumed_at"])
+        for each in resumed.record["resumed_at"]:
+            tally.resumed[phase(resumed.record, each["epochs"])] += 1
         tally.differences += [f"{folder.name}: {each}" for each in differences(whole, resumed)]
         kept = trial / folder.name / checkpoint.LAST
         if resumed.record["keeps_checkpoint"] != kept.exists():

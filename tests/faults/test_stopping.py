@@ -33,7 +33,9 @@ def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
     )
     told = ""
     while "epoch 2/9999" not in told:
-        told += process.stderr.readline()
+        line = process.stderr.readline()
+        assert line, told
+        told += line
     sent = time.monotonic()
     process.send_signal(number)
     told += process.stderr.read()
@@ -112,6 +114,29 @@ def test_a_deadline_leaves_time_for_the_longest_epoch(clock):
     with pytest.raises(Stopped, match="time limit") as stopped:
         deadline.require_time()
     assert stopped.value.exit_status == TIME_IS_UP == 75
+
+
+def test_a_deadline_knows_an_epoch_before_one_is_done(clock):
+    """From the rows of a run that goes on."""
+    deadline = Deadline(100)
+    deadline.expect(60)
+    assert not deadline.is_near
+    clock["now"] += 41
+    assert deadline.is_near
+
+
+def test_with_force_the_same_command_would_begin_again(fobench, tiny, monkeypatch):
+    ran = fobench("run", tiny, "--force", "--time-limit", "1h")
+    assert ran.exit_code == 2
+    assert "give one of them" in ran.output
+
+    def stop(*_):
+        raise Stopped("SIGINT", 130)
+
+    monkeypatch.setattr("fobench.train.train_epoch", stop)
+    told = fobench("run", tiny, "--force")
+    assert told.exit_code == 130
+    assert "the same command without --force goes on from here" in told.output
 
 
 def test_without_a_limit_there_is_always_time(clock):

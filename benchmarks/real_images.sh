@@ -3,13 +3,13 @@
 # of an hour on two cores. Needs fobench on the PATH and both sets prepared (`fobench data`).
 set -eu
 cd "$(dirname "$0")/.."
-folders=()
 for dataset in cifar10 cifar100; do
+  folders=()
   for network in densenet wideresnet vgg; do
     name=quick-$network-$dataset
     fobench run "configs/quick/$network.toml" \
       --set "experiment.name=$name" --set "data.dataset=$dataset"
     folders+=("results/$name")
   done
+  fobench plot "${folders[@]}" -o "results/quick-$dataset.svg"
 done
-fobench plot "${folders[@]}" -o results/quick-real-images.svg

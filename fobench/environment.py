@@ -41,7 +41,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 def bits_depend_on(environment: dict[str, Any]) -> dict[str, Any]:
     """What of an environment must be the same for a run to repeat bit for bit."""
     keys = ("device", "gpu", "cuda", "cudnn", "processor", "instructions", "threads")
-    return {key: environment[key] for key in keys} | {"torch": environment["versions"]["torch"]}
+    return {key: environment.get(key) for key in keys} | {"torch": environment["versions"]["torch"]}
 
 
 def host() -> str:

@@ -17,11 +17,13 @@ STEPS = 5
 BYTES_PER_EPOCH = 250  # a row of epochs.csv, roundly
 BYTES_PER_UNIT = 200  # an entry of the unit table, roundly
 BYTES_OF_RECORD = 3000  # run.json beside its unit table, roundly
+BYTES_PER_PARAMETER = 8  # of a checkpoint: a weight and its momentum
+CHECKPOINTS = 3  # of the run that trains: the last, the one before, the one being written
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Training and evaluation of the runs that are not finished."""
+    """Training and evaluation of the runs that are not finished; their results and checkpoints."""
 
     runs: int
     seconds: float
@@ -44,7 +46,8 @@ def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
         evaluated = run.data_used.validation_images * run.epochs + run.data_used.test_images
         seconds += run.total_steps * step_seconds * share + evaluated * image_seconds
         disk_bytes += BYTES_OF_RECORD + BYTES_PER_UNIT * len(costs) + BYTES_PER_EPOCH * run.epochs
-    return Estimate(len(due), seconds, disk_bytes)
+    checkpoints = CHECKPOINTS * BYTES_PER_PARAMETER * sum(each.parameters for each in costs)
+    return Estimate(len(due), seconds, disk_bytes + checkpoints)
 
 
 def measure(run: Run, device: torch.device) -> tuple[float, float]:

@@ -58,11 +58,11 @@ def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
     for name, each in estimates.items():
         click.echo(
             f"{name}: {each.runs} runs to do, about {each.seconds / 3600:.2f} hours "
-            f"on {here.type}, {each.disk_bytes / 1e6:.1f} MB of results"
+            f"on {here.type}, {each.disk_bytes / 1e6:.1f} MB of results and checkpoints"
         )
     total = sum(each.seconds for each in estimates.values()) / 3600
     disk = sum(each.disk_bytes for each in estimates.values()) / 1e6
-    click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results")
+    click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results and checkpoints")
 
 
 def draw_if_it_can(panels: "list[Panel]", kind: str, path: Path) -> None:

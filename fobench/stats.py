@@ -128,6 +128,7 @@ def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool)
         "train_seconds": last.total_train_seconds,
         "cpu_seconds": cpu_seconds(run),
         "test_error": last.test_error,
+        "flops_saved": run.record.get("predictions", {}).get("flops_saved_percent", math.nan),
         **compared(run, baseline, include_resumed),
     }
 
@@ -191,6 +192,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
                 "error_pairs": len(points),
                 "steps": int(group.iloc[0]["steps"]),
                 "train_seconds": timed["train_seconds"].mean(),
+                "flops_saved": group.iloc[0]["flops_saved"],
             }
             | spread("saved", time_saved(log_ratios))
             | spread("speedup", speedup(log_ratios))

@@ -63,8 +63,13 @@ class Plan:
         return found
 
     def due(self, force: bool = False) -> list[Run]:
-        """The chosen runs that have not ended, or all of them. Raises UserError as `statuses`."""
-        return [run for run, is_at in self.statuses().items() if force or is_at not in ENDED]
+        """The chosen runs that have not ended; with `force` all, whatever state they are in.
+
+        Raises UserError as `statuses`, unless forced.
+        """
+        if force:
+            return list(self.chosen)
+        return [run for run, is_at in self.statuses().items() if is_at not in ENDED]
 
     @property
     def lacks_baseline(self) -> bool:

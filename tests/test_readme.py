@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import pandas as pd
-
-from fobench import variants
+from fobench import noise, plot, report
 from fobench.models import families
 from fobench.models.families import FAMILIES
 from fobench.panel import read_panels
@@ -54,31 +52,42 @@ def test_a_network_added_as_told_trains(fobench, tiny, tmp_path, monkeypatch):
     assert "[model] width = 0: give a whole number of at least 1 and at most 1000" in wrong.output
 
 
-def cell(row: pd.Series, column: str) -> str:
-    return f"{row[column]:.1f} ({row[f'{column}_low']:.1f} to {row[f'{column}_high']:.1f})"
+EVIDENCE = ROOT / "results" / "cpu-densenet"
+SHOWN = ("method", "n", "time saved, %", "by FLOPs, %", "test error, %", "change, points")
 
 
-def results_table(folder: Path) -> str:
-    """The table of the README, from the files of an experiment."""
-    (panel,), _ = read_panels([folder])
-    lines = ["| method | n | time saved, % | test error, % |", "|---|---|---|---|"]
-    for _, row in panel.summary.iterrows():
-        label = variants.label(row["options"])
-        saved = "0" if label == "baseline" else cell(row, "saved")
-        lines.append(f"| {label} | {row['n']} | {saved} | {cell(row, 'error')} |")
-    return "\n".join(lines)
+def results_table() -> str:
+    """The table of the README: some columns of the report's."""
+    (panel,), _ = read_panels([EVIDENCE])
+    header, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in report.methods_table(panel.summary).splitlines()
+    ]
+    columns = [header.index(name) for name in SHOWN]
+    chosen = [[row[column] for column in columns] for row in rows]
+    return report.markdown(SHOWN, chosen).rstrip()
+
+
+def between(start: str, end: str = "end") -> str:
+    return README.partition(f"<!-- {start} -->")[2].partition(f"<!-- {end} -->")[0].strip()
 
 
 def test_the_results_table_is_that_of_the_committed_files():
-    shown = README.partition("<!-- results:start -->\n")[2].partition("\n<!-- results:end -->")[0]
-    assert shown == results_table(ROOT / "results" / "cpu-densenet")
+    assert between("results:start", "results:end") == results_table()
 
 
-def test_the_predicted_savings_are_those_of_the_committed_files():
-    (panel,), _ = read_panels([ROOT / "results" / "cpu-densenet"])
-    predicted = {run.record["predictions"]["flops_saved_percent"] for run in panel.runs}
-    cubic, linear = sorted((each for each in predicted if each > 20.5), reverse=True)
-    assert f"predict ({cubic:.1f} % and {linear:.1f} %)" in README.replace("\n", " ")
+def test_the_committed_report_and_figures_are_those_of_the_committed_files(tmp_path):
+    """As `fobench report` and `fobench plot` write them."""
+    panels, notes = read_panels([EVIDENCE])
+    assert (EVIDENCE / "report.md").read_text() == report.report(panels, notes)
+    for kind in plot.KINDS:
+        assert (EVIDENCE / f"{kind}.svg").is_file(), kind
+
+
+def test_the_noise_is_that_of_the_committed_runs():
+    (panel,), _ = read_panels([ROOT / "results" / "cpu-noise"])
+    found = noise.noise_of_repeats(panel.table)
+    assert between("noise") == f"{found.percent:.1f} % ({found.degrees + 1} runs)"
 
 
 def test_the_step_overhead_is_that_of_the_committed_file():

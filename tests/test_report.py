@@ -11,6 +11,7 @@ import pytest
 
 from fobench import noise, results
 from fobench.errors import UserError
+from fobench.figures.speedup_error import speedup_error
 from fobench.panel import read_panels
 from fobench.plot import draw
 from fobench.report import report
@@ -52,11 +53,12 @@ def test_a_row_a_method_with_what_its_files_say(tiny_results):
     cells = row_of(text, "FreezeOut linear, scaled rates, t0 = 0.3")
     assert cells[1:4] == ["1", "1", "15"]
     assert cells[4] == f"{round(100 * (1 - ratio), 1) + 0.0:.1f}"
-    assert cells[5] == f"{1 / ratio:.2f}"
-    assert cells[7] == f"{frozen.epochs[-1].test_error:.1f}"
+    assert cells[5] == f"{frozen.record['predictions']['flops_saved_percent']:.1f}"
+    assert cells[6] == f"{1 / ratio:.2f}"
+    assert cells[8] == f"{frozen.epochs[-1].test_error:.1f}"
     points = frozen.epochs[-1].test_error - baseline.epochs[-1].test_error
-    assert cells[8] == f"{round(points, 1) + 0.0:+.1f}"
-    assert row_of(text, "baseline")[4:7] == ["0", "1", "0"]
+    assert cells[9] == f"{round(points, 1) + 0.0:+.1f}"
+    assert row_of(text, "baseline")[4:8] == ["0", "0.0", "1", "0"]
     assert "DenseNet-BC 10-4 on synthetic" in text
     assert "n = 1 for some methods: no interval" in text
     assert "Repeats (A/A): none" in text
@@ -73,7 +75,7 @@ def test_what_is_weak_is_warned_of(copied):
     assert "the runs come from several machines" in text
     assert "changes that were not committed" in text
     # Its baseline is resumed or elsewhere: whether it is on the front cannot be told.
-    assert "–" in row_of(text, "FreezeOut linear, scaled rates, t0 = 0.3")[4:11]
+    assert "–" in row_of(text, "FreezeOut linear, scaled rates, t0 = 0.3")[4:12]
     taken = told(copied, include_resumed=True)
     assert f"resumed, so its time is in pieces, and taken: {first.name}" in taken
     assert third.name not in text
@@ -128,6 +130,13 @@ def test_resumed_runs_stay_out_of_seconds_and_in_errors(copied, tiny_results):
         draw([panel], kind, copied / "figure.svg")
     with pytest.raises(UserError, match="--include-resumed"):
         draw([panel], "speedup-error", copied / "figure.svg")
+
+
+def test_experiments_without_pairs_do_not_stop_the_others(copied, tiny_results):
+    change(next(copied.glob("*_baseline_seed0*")), resumed=True)
+    panels, notes = read_panels([copied, tiny_results])
+    assert len(speedup_error(panels).axes) == 1
+    assert any("no time saved for" in note and str(copied) in note for note in notes)
 
 
 def test_one_figure_that_cannot_be_drawn_does_not_stop_the_others(fobench, copied, tmp_path):

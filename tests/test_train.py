@@ -1,6 +1,7 @@
 """The training loop: paired, repeatable, and the same as doing it by hand."""
 
 import copy
+import io
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -293,6 +294,42 @@ def test_no_training_step_waits_for_the_device(run, family, monkeypatch):
     with reads:
         float(torch.ones(1))
     assert reads.count == 1
+
+
+def require_exact_resume(run: Run, device: torch.device) -> None:
+    """From the state after each epoch the same rows follow, through a file as a checkpoint is."""
+    read = data.load(DATASET, run.data_used, run.data.augment, device)
+    whole, states = Training(run, read, device), []
+    rows = []
+    for row in train(whole, Watch()):
+        rows.append(row)
+        states.append(io.BytesIO())
+        torch.save(whole.state_dict(), states[-1])
+    for epochs, state in enumerate(states, start=1):
+        state.seek(0)
+        resumed = Training(run, read, device)
+        resumed.load_state_dict(torch.load(state, map_location="cpu", weights_only=True))
+        torch.rand(5)  # what was drawn before must not matter
+        assert resumed.epoch == epochs
+        assert repeatable(list(train(resumed, Watch()))) == repeatable(rows[epochs:])
+        for one, other in zip(
+            whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True
+        ):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_a_training_goes_on_exactly_from_its_state(run, family):
+    require_exact_resume(with_method(of_family(run, family), scaling="linear", t0=0.3), CPU)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_a_training_goes_on_exactly_from_its_state_on_cuda(run, family):
+    run = with_method(of_family(run, family), scaling="linear", t0=0.3)
+    run = replace(run, train=replace(run.train, deterministic=True))
+    require_exact_resume(run, torch.device("cuda"))
 
 
 @pytest.mark.cuda

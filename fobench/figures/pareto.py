@@ -13,16 +13,16 @@ from fobench.figures.style import (
     frame,
     interval_note,
     legend_below,
-    require_pairs,
     row_of_axes,
     styles,
+    with_pairs,
 )
 from fobench.panel import Panel
 
 
 def pareto(panels: Sequence[Panel]) -> Figure:
     """A point a variant, its time as a share of the baseline's; those off the front are pale."""
-    require_pairs(panels)
+    panels = with_pairs(panels)
     figure, axes = row_of_axes(panels)
     known = styles(panels)
     paired = [panel.summary[panel.summary["pairs"] > 0] for panel in panels]

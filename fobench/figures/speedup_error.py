@@ -16,9 +16,9 @@ from fobench.figures.style import (
     frame,
     interval_note,
     legend_below,
-    require_pairs,
     row_of_axes,
     styles,
+    with_pairs,
 )
 from fobench.panel import Panel
 
@@ -30,7 +30,7 @@ CORNERS = ((1, -1), (-1, 1), (1, 1), (-1, -1))
 
 def speedup_error(panels: Sequence[Panel]) -> Figure:
     """A line a strategy, a point a t0; the shorter baselines are the line to beat."""
-    require_pairs(panels)
+    panels = with_pairs(panels)
     figure, axes = row_of_axes(panels)
     known = styles(panels)
     paired = [panel.summary[panel.summary["pairs"] > 0] for panel in panels]

@@ -68,14 +68,18 @@ def styles(panels: Sequence[Panel]) -> dict[str, Style]:
     return found
 
 
-def require_pairs(panels: Sequence[Panel]) -> None:
-    """Raises UserError for an experiment in which nothing stands beside its baseline."""
-    for panel in panels:
-        if not panel.summary["pairs"].any():
-            raise UserError(
-                f"{panel.folder}: no run has its baseline from the same machine beside it, neither "
-                "resumed: run that first, or give --include-resumed"
-            )
+def with_pairs(panels: Sequence[Panel]) -> list[Panel]:
+    """The experiments in which something stands beside its baseline.
+
+    Raises UserError if there is none.
+    """
+    found = [panel for panel in panels if panel.summary["pairs"].any()]
+    if not found:
+        raise UserError(
+            f"{panels[0].folder}: no run has its baseline from the same machine beside it, neither "
+            "resumed: run that first, or give --include-resumed"
+        )
+    return found
 
 
 def row_of_axes(panels: Sequence[Panel], height: float = HEIGHT) -> tuple[Figure, list[Axes]]:

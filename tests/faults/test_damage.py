@@ -123,6 +123,13 @@ def test_a_prepared_data_set_cut_short_after_preparation(fobench, tiny, tmp_path
     assert written == {file: file.read_bytes() for file in tmp_path.glob("results/tiny/*/*")}
 
 
+def test_a_damaged_run_can_be_forced(victim):
+    assert victim.run().exit_code == 0
+    damage(victim.folder / "run.json", "flipped")
+    assert victim.run("--force").exit_code == 0
+    victim.require_its_end()
+
+
 @pytest.mark.parametrize("number", [0, results.FORMAT + 1])
 def test_a_run_folder_of_another_format_is_named(victim, number):
     assert victim.run().exit_code == 0

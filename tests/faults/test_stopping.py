@@ -171,7 +171,7 @@ def test_a_time_limit_is_kept(fobench, tiny, tmp_path):
     words = ("run", tiny, "--device", "cpu", "--set", "train.epochs=9999", "--time-limit", "2s")
     ran = fobench(*words)
     assert ran.exit_code == 75, ran.output
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
     (path,) = tmp_path.glob("results/tiny/*/run.json")
     assert json.loads(path.read_text())["status"] == "running"
     kept = checkpoint.read_last(path.parent)

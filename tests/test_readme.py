@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from fobench import noise, plot, report
+import numpy as np
+
+from fobench import noise, plot, report, variants
 from fobench.models import families
 from fobench.models.families import FAMILIES
 from fobench.panel import read_panels
@@ -74,6 +76,22 @@ def between(start: str, end: str = "end") -> str:
 
 def test_the_results_table_is_that_of_the_committed_files():
     assert between("results:start", "results:end") == results_table()
+
+
+def test_what_the_page_says_of_the_results_is_so():
+    (panel,), _ = read_panels([EVIDENCE])
+    summary = panel.summary
+    frozen = summary[[options["name"] == "freezeout" for options in summary["options"]]]
+    assert len(frozen) == 8
+    for name, column, digits in (("saved", "saved", 0), ("points", "points", 1)):
+        low, high = frozen[column].min(), frozen[column].max()
+        assert between(name) == f"{low:.{digits}f} to {high:.{digits}f}"
+    line = summary[[variants.is_baseline(options) for options in summary["options"]]]
+    line = line.sort_values("saved")
+    # A point beyond the end of the line is compared with that end, which is kind to the point.
+    to_beat = np.interp(frozen["saved"], line["saved"], line["error"])
+    assert (frozen["error"] > to_beat).all()
+    assert abs(frozen["saved"] - frozen["flops_saved"]).max() < 5
 
 
 def test_the_committed_report_and_figures_are_those_of_the_committed_files(tmp_path):

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from fobench.errors import UserError
 from fobench.figures.curves import curves
 from fobench.figures.pareto import pareto
-from fobench.figures.schedule import schedule
+from fobench.figures.rates import schedule
 from fobench.figures.speedup_error import speedup_error
-from fobench.figures.time import time
+from fobench.figures.time_spent import time
 from fobench.files import make_folder, write_bytes
 from fobench.panel import Panel
 

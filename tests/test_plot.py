@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from fobench import cli, plot
 from fobench.errors import UserError
 from fobench.figures.curves import curves, mean_curve
-from fobench.figures.schedule import unit_rates
+from fobench.figures.rates import unit_rates
 from fobench.figures.speedup_error import speedup_error
 from fobench.panel import read_panels
 

@@ -11,7 +11,6 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -30,7 +29,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, launching(Path(scratch)) as launcher:
         sweeps = {network: list(METHODS) for network in NETWORKS}
         tally = soak(Path(scratch), launcher, asked.kills, asked.seed, sweeps)
-    told = asdict(tally) | {
+    told = vars(tally) | {
         "seed": asked.seed,
         "seconds": round(time.monotonic() - began),
         "methods": list(METHODS),

@@ -153,7 +153,12 @@ def read_last(folder: Path) -> dict[str, Any] | None:
             if damaged:
                 log.warning("going on from %s instead", path)
             if path.name == NEW:
-                settle(folder)
+                try:
+                    settle(folder)
+                except OSError as error:
+                    raise UserError(
+                        f"{path} cannot be moved ({error.strerror}): see to the disk"
+                    ) from error
             return content
     if damaged:
         log.warning("%s: no checkpoint is whole, so the run starts again", folder.name)

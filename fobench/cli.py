@@ -9,7 +9,7 @@ import click
 from fobench import __version__
 from fobench.errors import UserError
 from fobench.messages import (
-    draw_if_it_can,
+    draw_all,
     mistakes_as_messages,
     print_estimates,
     print_plans,
@@ -153,7 +153,7 @@ resumed_option = click.option(
     "--output",
     type=click.Path(path_type=Path),
     help="The figure: .png, .svg or .pdf; for all kinds, their folder.  "
-    "[default: KIND.svg in the first DIR]",
+    "[default: KIND.svg in the first DIR that has results]",
 )
 @resumed_option
 def plot(folders: tuple[Path, ...], kind: str, output: Path | None, include_resumed: bool) -> None:
@@ -162,13 +162,12 @@ def plot(folders: tuple[Path, ...], kind: str, output: Path | None, include_resu
 
     with mistakes_as_messages():
         panels = read_panels(folders, include_resumed)
-        if kind != "all":
-            path = output or folders[0] / f"{kind}.svg"
+        if kind == "all":
+            draw_all(panels, output or panels[0].folder)
+        else:
+            path = output or panels[0].folder / f"{kind}.svg"
             figures.draw(panels, kind, path)
             click.echo(path)
-            return
-        for each in figures.KINDS:
-            draw_if_it_can(panels, each, (output or folders[0]) / f"{each}.svg")
 
 
 @main.command()

@@ -165,7 +165,8 @@ def train_and_keep(
         # Let go of the copy, which would take memory through the whole training.
         training.load_state_dict(saved.pop("training"))
         rows = [Epoch(**row) for row in saved["rows"]]
-        deadline.expect(max(row.train_seconds + row.eval_seconds for row in rows))
+        if not training.is_done:
+            deadline.expect(max(row.train_seconds + row.eval_seconds for row in rows))
     origin = {
         "run": run.id,
         "bits_depend_on": environment.bits_depend_on(record["environment"]),

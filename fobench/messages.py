@@ -35,8 +35,13 @@ def stops_as_messages(force: bool) -> Iterator[None]:
         with stopping_on_signals():
             yield
     except Stopped as stopped:
-        again = "the same command without --force" if force else "the same command"
-        click.echo(f"Stopped by {stopped}: {again} goes on from here", err=True)
+        again = "the same command goes on from here"
+        if force:
+            again = (
+                "the same command without --force goes on with the run at hand; those not yet "
+                "repeated keep their earlier results"
+            )
+        click.echo(f"Stopped by {stopped}: {again}", err=True)
         sys.exit(stopped.exit_status)
 
 
@@ -65,15 +70,24 @@ def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
     click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results and checkpoints")
 
 
-def draw_if_it_can(panels: "list[Panel]", kind: str, path: Path) -> None:
-    """Draw one figure of several: where the results do not do for one, they may for others."""
-    from fobench import plot as figures
+def draw_all(panels: "list[Panel]", folder: Path) -> None:
+    """Draw every figure that can be: where the results do not do for one, they may for others.
 
-    try:
-        figures.draw(panels, kind, path)
-        click.echo(path)
-    except UserError as error:
-        click.echo(f"Note: no {kind}: {error}", err=True)
+    Raises UserError where the folder cannot be written.
+    """
+    from fobench import plot as figures
+    from fobench.files import make_folder
+
+    make_folder(folder)
+    for kind in figures.KINDS:
+        path = folder / f"{kind}.svg"
+        try:
+            drawn = figures.render(panels, kind, path.suffix)
+        except UserError as error:
+            click.echo(f"Note: no {kind}: {error}", err=True)
+        else:
+            figures.write_bytes(path, drawn)
+            click.echo(path)
 
 
 def read_panels(folders: tuple[Path, ...], include_resumed: bool) -> "list[Panel]":

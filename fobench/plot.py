@@ -34,10 +34,16 @@ def draw(panels: Sequence[Panel], kind: str, path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"{path}: give a file that ends in {', '.join(SUFFIXES)}")
+    drawn = render(panels, kind, suffix)
+    make_folder(path.parent)
+    write_bytes(path, drawn)
+
+
+def render(panels: Sequence[Panel], kind: str, suffix: str) -> bytes:
+    """The figure as a file's content. Raises UserError for results that do not do for it."""
     # Without dates and random ids the same results give the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
     drawn = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "fobench"}):
         KINDS[kind](panels).savefig(drawn, format=suffix[1:], dpi=160, metadata=metadata)
-    make_folder(path.parent)
-    write_bytes(path, drawn.getvalue())
+    return drawn.getvalue()

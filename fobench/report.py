@@ -130,9 +130,9 @@ def control_table(panel: Panel) -> Iterator[str]:
 
 def target_table(panel: Panel, target: float | None) -> Iterator[str]:
     """Training seconds to a validation error; nothing where none was measured."""
-    usual = stats.usual_target(panel.runs)
-    target = usual if target is None else target
-    if usual is None or target is None:
+    measured = any(run.epochs[-1].val_error is not None for run in panel.runs)
+    target = stats.usual_target(panel.runs) if target is None else target
+    if target is None or not measured:
         return
     yield f"### Time to a validation error of {number(target, 2)} %\n"
     rows = []

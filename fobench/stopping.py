@@ -50,10 +50,17 @@ class Deadline:
         self._lap_began = time.monotonic()
         self._end = None if seconds is None else self._lap_began + seconds
         self._longest = 0.0
+        self._laps = 0
 
     def expect(self, seconds: float) -> None:
-        """An epoch is known to take so long."""
+        """An epoch is known to take so long.
+
+        Raises Stopped where there is no time for it, unless none was done yet: each start of a
+        sweep does one at least, so that it comes to its end in pieces of any length.
+        """
         self._longest = max(self._longest, seconds)
+        if self._laps:
+            self.require_time()
 
     def start_lap(self) -> None:
         """An epoch begins."""
@@ -64,6 +71,7 @@ class Deadline:
         now = time.monotonic()
         self._longest = max(self._longest, now - self._lap_began)
         self._lap_began = now
+        self._laps += 1
 
     @property
     def is_near(self) -> bool:

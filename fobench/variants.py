@@ -30,10 +30,10 @@ NAMES: dict[str, Callable[[Options], str]] = {
 
 
 def strategy(options: Options) -> str:
-    """What a line of a figure stands for: a method, whatever its t0 or share of the steps."""
-    if is_baseline(options) and not is_whole_baseline(options):
-        return "baseline trained shorter"
-    return NAMES[options["name"]](options)
+    """What a line of a figure stands for: a method whatever its t0, the baseline for any share."""
+    if is_baseline(options):
+        return "baseline" if is_whole_baseline(options) else "baseline trained shorter"
+    return NAMES[options["name"]](options) + share_note(options)
 
 
 def point(options: Options) -> str:

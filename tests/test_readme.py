@@ -98,8 +98,15 @@ def test_the_committed_report_and_figures_are_those_of_the_committed_files(tmp_p
     """As `fobench report` and `fobench plot` write them."""
     panels, notes = read_panels([EVIDENCE])
     assert (EVIDENCE / "report.md").read_text() == report.report(panels, notes)
+    (panel,) = panels
     for kind in plot.KINDS:
-        assert (EVIDENCE / f"{kind}.svg").is_file(), kind
+        # Texts stand in an SVG as comments beside their outlines.
+        drawn = (EVIDENCE / f"{kind}.svg").read_text()
+        for told in panel.title.splitlines():
+            assert f"<!-- {told} -->" in drawn, kind
+        for options in panel.summary["options"]:
+            names = (variants.strategy(options), variants.label(options).partition(", t0")[0])
+            assert any(name in drawn for name in names), (kind, names)
 
 
 def test_the_noise_is_that_of_the_committed_runs():

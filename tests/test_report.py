@@ -157,6 +157,7 @@ def test_an_experiment_without_validation_is_reported_and_drawn(fobench, tiny, t
 
 
 def test_the_time_to_a_target(fobench, tiny_results):
+    assert fobench("report", tiny_results, "--target-error", "0").exit_code == 0
     text = fobench("report", tiny_results, "--target-error", "0").output
     assert "Time to a validation error of 0.00 %" in text
     assert "| baseline | 0 of 1 | never |" in text
@@ -200,6 +201,16 @@ def test_what_is_sound_is_used_and_the_rest_is_named(
     assert any(str(copied) in note for note in notes)
     if command == "report":
         assert "## Left out" in (tmp_path / "out.svg").read_text()
+
+
+def test_figures_go_to_the_first_folder_that_has_results(fobench, copied, tmp_path):
+    ran = fobench("plot", "results/typo", copied)
+    assert ran.exit_code == 0
+    assert (copied / "speedup-error.svg").exists()
+    assert not (tmp_path / "results" / "typo").exists()
+    nowhere = fobench("plot", copied, "--kind", "all", "-o", "/proc/none")
+    assert nowhere.exit_code == 2
+    assert "/proc/none cannot be written" in nowhere.output
 
 
 @pytest.mark.parametrize("command", ["plot", "report"])

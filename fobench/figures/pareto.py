@@ -10,8 +10,8 @@ from fobench import variants
 from fobench.figures.style import (
     HALO,
     Style,
+    count_note,
     frame,
-    interval_note,
     legend_below,
     row_of_axes,
     styles,
@@ -42,8 +42,8 @@ def pareto(panels: Sequence[Panel]) -> Figure:
     points = pd.concat(paired)
     frame(axes[0], 100 - points["saved"], points["error"])
     axes[0].set_ylabel("test error after the last epoch (%)")
-    note = interval_note(panels).partition(",")[0]
-    legend_below(figure, axes, f"{note}; beside points: t0, or share of the baseline's steps")
+    note = f"{count_note(panels)}; beside points: t0, or share of the baseline's steps"
+    legend_below(figure, axes, note)
     return figure
 
 

@@ -123,15 +123,21 @@ def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
 
 
 def interval_note(panels: Sequence[Panel]) -> str:
-    """How many pairs stand behind a point, and what its bars are."""
+    """How many seeds stand behind a point, and what its bars are."""
+    most = max(count for panel in panels for count in panel.summary["n"])
+    bars = "bars: 95 % intervals, cut off at the frame"
+    return f"{count_note(panels)}, {bars if most > 1 else 'so no interval'}"
+
+
+def count_note(panels: Sequence[Panel]) -> str:
+    """How many seeds stand behind the times, and how many behind the errors."""
     times, errors = (
         sorted({int(count) for panel in panels for count in panel.summary[column] if count})
         for column in ("pairs", "n")
     )
-    n = span_of(times) if times == errors else f"{span_of(times)} times, {span_of(errors)} errors"
-    most = max([*times, *errors], default=0)
-    bars = ", bars: 95 % intervals, cut off at the frame"
-    return f"n = {n}" + (bars if most > 1 else ", so no interval")
+    if times == errors:
+        return f"n = {span_of(times)}"
+    return f"n = {span_of(times)} of times and {span_of(errors)} of errors"
 
 
 def span_of(counts: Sequence[int]) -> str:

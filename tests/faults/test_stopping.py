@@ -123,6 +123,10 @@ def test_a_deadline_knows_an_epoch_before_one_is_done(clock):
     assert not deadline.is_near
     clock["now"] += 41
     assert deadline.is_near
+    deadline.expect(60)  # nothing was done yet, and something has to be
+    deadline.end_lap()
+    with pytest.raises(Stopped):
+        deadline.expect(1)
 
 
 def test_with_force_the_same_command_would_begin_again(fobench, tiny, monkeypatch):
@@ -136,7 +140,7 @@ def test_with_force_the_same_command_would_begin_again(fobench, tiny, monkeypatc
     monkeypatch.setattr("fobench.train.train_epoch", stop)
     told = fobench("run", tiny, "--force")
     assert told.exit_code == 130
-    assert "the same command without --force goes on from here" in told.output
+    assert "the same command without --force goes on with the run at hand" in told.output
 
 
 def test_without_a_limit_there_is_always_time(clock):

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from fobench import environment
-from tests.faults.kills import METHODS, NETWORKS, launching, soak
+from tests.faults.kills import METHODS, NETWORKS, all_sweeps, launching, soak
 
 
 def main() -> int:
@@ -27,8 +27,7 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, launching(Path(scratch)) as launcher:
-        sweeps = {network: list(METHODS) for network in NETWORKS}
-        tally = soak(Path(scratch), launcher, asked.kills, asked.seed, sweeps)
+        tally = soak(Path(scratch), launcher, asked.kills, asked.seed, all_sweeps())
     told = vars(tally) | {
         "seed": asked.seed,
         "seconds": round(time.monotonic() - began),

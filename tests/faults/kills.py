@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,24 +27,38 @@ METHODS = {
     "baseline": 'name = "baseline"',
     "shorter baseline": 'name = "baseline"\nepoch_share = 0.7',
     "constant rate": 'name = "baseline"\nannealing = "constant"',
-    "linear, scaled": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.3',
+    "linear, scaled": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.5',
     "cubic, unscaled": 'name = "freezeout"\nscale_lr = false\nt0 = 0.7',
     "squared, shorter": 'name = "freezeout"\nscaling = "squared"\nt0 = 0.5\nepoch_share = 0.7',
-    "equal time": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.4\nmatch_time = true',
+    "equal time": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.5\nmatch_time = true',
     "as published": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.4\ncompat = "reference"',
 }
 NETWORKS = EXAMPLES
+MOST_OVER = 3
 # What a record may tell otherwise of a run that was cut off.
 RECORD_MAY_DIFFER = {"resumed", "resumed_at", "started", "ended", "epochs_sha256", "environment"}
 
 
-def config_of(network: str, methods: Sequence[str] = tuple(METHODS)) -> str:
+PHASES = ("before the first freeze", "between freezes", "in the last epoch")
+SHARES = 3  # of the methods, so that a sweep is short and kills come soon
+
+
+def all_sweeps() -> dict[str, tuple[str, list[str]]]:
+    """Every method of every network, in short sweeps: network and methods by name."""
+    return {
+        f"{network}-{share}": (network, list(METHODS)[share::SHARES])
+        for share in range(SHARES)
+        for network in NETWORKS
+    }
+
+
+def config_of(name: str, network: str, methods: Sequence[str]) -> str:
     """A small experiment: 5 epochs of 5 steps, the last batch short, augmented and validated."""
     options = "\n".join(f"{key} = {value}" for key, value in NETWORKS[network].items())
     tables = "\n".join(f"[[method]]\n{METHODS[method]}\n" for method in methods)
     return f"""
 [experiment]
-name = "{network}"
+name = "{name}"
 [data]
 dataset = "synthetic"
 train_size = 45
@@ -121,20 +135,25 @@ class Tally:
 
 
 def soak(
-    folder: Path, launcher: Launcher, kills: int, seed: int, sweeps: dict[str, Sequence[str]]
+    folder: Path,
+    launcher: Launcher,
+    kills: int,
+    seed: int,
+    sweeps: dict[str, tuple[str, list[str]]],
+    resumed: Iterable[str] = (),
 ) -> Tally:
     """Kill sweeps at random moments, again and again until each is done, and compare the ends.
 
-    `sweeps` are the methods to train of each network.
+    `sweeps` are networks and methods by name. It goes on beyond `kills`, though not to their
+    threefold, until runs were resumed in all the phases that `resumed` names.
     """
     draw, tally = random.Random(seed), Tally()
-    alone = {
-        network: train_alone(folder, launcher, network, methods)
-        for network, methods in sweeps.items()
-    }
-    while tally.kills < kills:
-        for network in sweeps:
-            config, whole, seconds = alone[network]
+    alone = {name: train_alone(folder, launcher, name, *sweeps[name]) for name in sweeps}
+    while tally.kills < kills or (
+        set(resumed) - set(tally.resumed) and tally.kills < MOST_OVER * kills
+    ):
+        for name, (network, _) in sweeps.items():
+            config, whole, seconds = alone[name]
             trial = folder / f"trial-{tally.sweeps}"
             keep = ["--keep-checkpoints"] if draw.random() < 0.7 else []
             thin = ["--set", f"experiment.checkpoint_every={draw.choice([0, 0, 0.1])}"]
@@ -144,10 +163,10 @@ def soak(
                 if ended["exit"] != -signal.SIGKILL:
                     break
                 tally.kills += 1
-                tally.moments[f"{network}, {moment(trial / network)}"] += 1
+                tally.moments[f"{network}, {moment(trial / name)}"] += 1
             if ended["exit"] != 0:
-                tally.differences.append(f"{network}: exit {ended['exit']}, see {launcher.log}")
-            seen = compare(whole, trial / network)
+                tally.differences.append(f"{name}: exit {ended['exit']}, see {launcher.log}")
+            seen = compare(whole, trial / name)
             tally.runs += seen.runs
             tally.resumes += seen.resumes
             tally.resumed += Counter(
@@ -160,16 +179,16 @@ def soak(
 
 
 def train_alone(
-    folder: Path, launcher: Launcher, network: str, methods: Sequence[str]
+    folder: Path, launcher: Launcher, name: str, network: str, methods: Sequence[str]
 ) -> tuple[Path, Path, float]:
-    """Train a network's sweep without a kill: its config, its results and its seconds."""
-    config = folder / f"{network}.toml"
-    config.write_text(config_of(network, methods))
+    """Train a sweep without a kill: its config, its results and its seconds."""
+    config = folder / f"{name}.toml"
+    config.write_text(config_of(name, network, methods))
     words = ("run", config, "--results", folder / "alone", "--device", "cpu")
     ended = launcher.run(*words, "--keep-checkpoints")
     if ended["exit"] != 0:
         raise RuntimeError(launcher.log.read_text())
-    return config, folder / "alone" / network, ended["seconds"]
+    return config, folder / "alone" / name, ended["seconds"]
 
 
 def moment(experiment: Path) -> str:

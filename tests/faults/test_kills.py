@@ -3,12 +3,12 @@
 import pytest
 
 from tests.faults import kills
-from tests.faults.kills import METHODS, NETWORKS, launching, soak
+from tests.faults.kills import METHODS, NETWORKS, PHASES, all_sweeps, launching, soak
 
 
-def require_the_same_end(tmp_path, count: int, seed: int, sweeps: dict) -> kills.Tally:
+def require_the_same_end(tmp_path, count: int, seed: int, sweeps: dict, resumed=()) -> kills.Tally:
     with launching(tmp_path) as launcher:
-        tally = soak(tmp_path, launcher, count, seed, sweeps)
+        tally = soak(tmp_path, launcher, count, seed, sweeps, resumed)
     assert tally.differences == []
     assert tally.kills >= count
     assert tally.resumes > 0
@@ -17,18 +17,16 @@ def require_the_same_end(tmp_path, count: int, seed: int, sweeps: dict) -> kills
 
 def test_about_ten_kills(tmp_path):
     """All methods and all networks, each method with one of the networks."""
-    sweeps = {name: list(METHODS)[place::3] for place, name in enumerate(NETWORKS)}
-    require_the_same_end(tmp_path, 10, 0, sweeps)
+    names = [f"{network}-{share}" for share, network in enumerate(NETWORKS)]
+    require_the_same_end(tmp_path, 10, 0, {name: all_sweeps()[name] for name in names})
 
 
 @pytest.mark.slow
 def test_two_hundred_kills_at_every_phase(tmp_path):
     """All methods of all networks."""
-    sweeps = {network: list(METHODS) for network in NETWORKS}
-    tally = require_the_same_end(tmp_path, 200, 1, sweeps)
-    assert tally.runs == tally.sweeps * len(METHODS)
-    phases = ("before the first freeze", "between freezes", "in the last epoch")
-    assert {f"{network}, {phase}" for network in NETWORKS for phase in phases} <= set(tally.resumed)
+    every = {f"{network}, {phase}" for network in NETWORKS for phase in PHASES}
+    tally = require_the_same_end(tmp_path, 200, 1, all_sweeps(), every)
+    assert every <= set(tally.resumed)
 
 
 def test_every_method_and_network_is_in_the_table():

@@ -113,7 +113,8 @@ def test_where_nothing_can_be_locked_nothing_is_trained(victim, monkeypatch):
 def test_two_processes_on_one_results_folder_share_the_work(tmp_path):
     """With machine locks of their own, as on two machines that share a disk."""
     config = tmp_path / "wideresnet.toml"
-    config.write_text(config_of("wideresnet", ["baseline", "linear, scaled", "equal time"]))
+    methods = ["baseline", "linear, scaled", "equal time"]
+    config.write_text(config_of("wideresnet", "wideresnet", methods))
     words = ("run", config, "--device", "cpu", "--results")
     # A thread each: two processes of two threads would wait for each other most of the time.
     folders = (tmp_path / "one", tmp_path / "two")

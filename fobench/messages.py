@@ -76,7 +76,7 @@ def draw_all(panels: "list[Panel]", folder: Path) -> None:
     Raises UserError where the folder cannot be written.
     """
     from fobench import plot as figures
-    from fobench.files import make_folder
+    from fobench.files import make_folder, write_bytes
 
     make_folder(folder)
     for kind in figures.KINDS:
@@ -86,7 +86,7 @@ def draw_all(panels: "list[Panel]", folder: Path) -> None:
         except UserError as error:
             click.echo(f"Note: no {kind}: {error}", err=True)
         else:
-            figures.write_bytes(path, drawn)
+            write_bytes(path, drawn)
             click.echo(path)
 
 

@@ -43,7 +43,10 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 class Deadline:
-    """The end of the time allowed, kept by never beginning an epoch that would pass it."""
+    """The end of the time allowed: no epoch begins that would pass it, as far as is known.
+
+    The first one of a sweep is not foreseen.
+    """
 
     def __init__(self, seconds: float | None) -> None:
         """The time allowed from now on; None for all the time that there is."""
@@ -77,9 +80,6 @@ class Deadline:
     def is_near(self) -> bool:
         """Whether another epoch as long as the longest so far would end too late."""
         return self._end is not None and time.monotonic() + self._longest > self._end
-
-    def seconds_left(self) -> float | None:
-        return None if self._end is None else self._end - time.monotonic()
 
     def require_time(self) -> None:
         """Raises Stopped where there is no time for another epoch."""

@@ -205,7 +205,7 @@ def later(plan: Plan, plans: Sequence[Plan], due_of: Sequence[list[Run]]) -> lis
 def note_pace(pace: "Pace", run: Run, folder: Path) -> None:
     """Learn from a run that is finished how fast the sweep goes."""
     # Another process may be at it, and have written nothing yet.
-    if results.status(folder) is None:
+    if not is_there(folder / "run.json"):
         return
     read = results.read_run(folder)
     if read.record["status"] == "finished":

@@ -21,7 +21,7 @@ from fobench.files import is_there, move, remove
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 LAST_LINE = b"\nfobench checkpoint\n"
 BEHIND = hashlib.sha256().digest_size + len(LAST_LINE)
 LAST, PREVIOUS, NEW = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.new.pt"

@@ -18,6 +18,35 @@ class Span:
     cpu_seconds: float = 0.0
 
 
+class Stopwatch:
+    """Adds up the seconds of spans within a timed block, without waiting for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def span(self) -> Iterator[None]:
+        if self._device.type == "cuda":
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            yield
+            end.record()
+            self._events.append((start, end))
+        else:
+            start_seconds = time.perf_counter()
+            yield
+            self._seconds += time.perf_counter() - start_seconds
+
+    def take(self) -> float:
+        """The seconds since the last time, once the device has been waited for."""
+        synchronize(self._device)
+        seconds = self._seconds + sum(start.elapsed_time(end) for start, end in self._events) / 1000
+        self._seconds, self._events = 0.0, []
+        return seconds
+
+
 @contextmanager
 def timed(device: torch.device) -> Iterator[Span]:
     """Time the block. The device is synchronised here and nowhere in between."""

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from fobench.errors import UserError
+from fobench.method_options import METHODS, MethodOptions
 from fobench.models.families import FAMILIES, ModelOptions
 from fobench.options import MOST_POINTS, option, read, read_grid, rule, show, unknown_key
-from fobench.schedule import SCALINGS
 
 MOST_IMAGES = 10_000_000
 MOST_SECONDS = 1e9
-# With rates and freeze times within these, lr / t_i is a number that float32 has.
+# Divided by a freeze time, it still is a number that float32 has.
 MOST_RATE = 1e6
-LEAST_FREEZE_TIME = 1e-9
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -90,65 +89,6 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class BaselineOptions:
-    """[[method]] name = "baseline": plain cosine annealing; a share below 1 is a shorter one.
-
-    A constant rate is the control of the published code's VGG, which never anneals.
-    """
-
-    epoch_share: float = option(1.0, above=0, at_most=1)
-    annealing: str = option("cosine", one_of=("cosine", "constant"))
-
-    match_time = False
-
-    def slug(self) -> str:
-        constant = "" if self.annealing == "cosine" else "-constant"
-        return f"baseline{constant}{share_slug(self.epoch_share)}"
-
-
-@rule("t0", "scaling")
-def first_unit_trains(t0: float, scaling: str) -> str | None:
-    if SCALINGS[scaling](t0) >= LEAST_FREEZE_TIME:
-        return None
-    return f"t0 = {t0}: the first unit would freeze at once; raise it"
-
-
-@dataclass(frozen=True)
-class FreezeOutOptions:
-    """[[method]] name = "freezeout": see `fobench.freezeout.FreezeOut`.
-
-    With `match_time` it trains the further steps that its saving by FLOPs pays for. `compat =
-    "reference"` counts steps as the published code does; see `fobench.methods`.
-    """
-
-    scaling: str = option("cubic", one_of=tuple(SCALINGS))
-    scale_lr: bool = option(True)
-    t0: float = option(0.8, above=0, at_most=1)
-    epoch_share: float = option(1.0, above=0, at_most=1)
-    match_time: bool = option(False)
-    compat: str = option("none", one_of=("none", "reference"))
-
-    rules = (first_unit_trains,)
-
-    def slug(self) -> str:
-        scaled = "scaled" if self.scale_lr else "unscaled"
-        notes = share_slug(self.epoch_share) + "-matched" * self.match_time
-        notes += "" if self.compat == "none" else f"-{self.compat}"
-        return f"freezeout-{self.scaling}-{scaled}-t{self.t0:.2f}{notes}"
-
-
-def share_slug(epoch_share: float) -> str:
-    return "" if epoch_share == 1 else f"-share{epoch_share:.2f}"
-
-
-MethodOptions = BaselineOptions | FreezeOutOptions
-METHODS: dict[str, type[MethodOptions]] = {
-    "baseline": BaselineOptions,
-    "freezeout": FreezeOutOptions,
-}
-
-
-@dataclass(frozen=True)
 class Experiment:
     """A checked config. `model` and each of `methods` are (name, options)."""
 
@@ -207,6 +147,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     problems += wrong
     methods, wrong = read_methods(tables.get("method", []))
     problems += wrong
+    if options.get("data") is not None:
+        problems += views_misfit(options["data"].augment, [method for _, method in methods])
     if problems:
         raise UserError(f"{path}: {problem}" for problem in problems)
     experiment = options["experiment"]
@@ -278,6 +220,22 @@ def read_methods(tables: Any) -> tuple[list[tuple[str, MethodOptions]], list[str
         methods += made
         problems += wrong
     return methods, problems
+
+
+def views_misfit(augment: str, methods: Iterable[MethodOptions]) -> list[str]:
+    """What of the methods does not go with the augmentation."""
+    problems = []
+    if augment == "random" and any(each.precompute and not each.views for each in methods):
+        problems.append(
+            "[[method]] precompute = true: images that are augmented afresh each time have no "
+            'activation to use again; set views = 4 or so, or data.augment = "none"'
+        )
+    if augment == "none" and any(each.views for each in methods):
+        problems.append(
+            "[[method]] views: they are of augmented images; leave them out, or set data.augment = "
+            '"random"'
+        )
+    return problems
 
 
 def read_named(

@@ -1,11 +1,13 @@
 """What each unit costs, and what a method should therefore save."""
 
 import copy
+import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import torch
@@ -13,10 +15,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fobench import methods, models
+from fobench.clock import timed
+from fobench.data import Split
 from fobench.models.families import ModelOptions
 from fobench.run import Run
+from fobench.seeds import generator
+from fobench.store import PLACES, NoRoomError, Store
+from fobench.store_plan import Costs, Place
 
 BATCH = 2  # BatchNorm takes no batch of one
+LEAST_ROUNDS, MOST_ROUNDS, ROUNDS_SECONDS = 4, 30, 10.0
+SAMPLE_BYTES = 256 << 20  # of a store that is written and read to measure its speed
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,81 @@ def costs_of_network(
     with torch.device("meta"):
         network = models.build(family, classes, image_shape[2], **vars(model))
     return unit_costs(network, image_shape)
+
+
+def measure(units: Sequence[nn.Module], split: Split, batch_size: int, dtype: torch.dtype) -> Costs:
+    """What an image costs without gradients: medians over rounds of a few seconds in all.
+
+    The units are put into evaluation mode. `split` gives the images, augmented if it pads them.
+    """
+    device, bytes_at = split.labels.device, [0]
+    everything = torch.arange(batch_size) % len(split)
+    view = split.draw_view(0, 0)
+    rounds: list[list[float]] = []
+    began = time.perf_counter()
+    for unit in units:
+        unit.eval()
+    while len(rounds) < LEAST_ROUNDS or (
+        len(rounds) < MOST_ROUNDS and time.perf_counter() - began < ROUNDS_SECONDS
+    ):
+        seconds: list[float] = []
+        with timed(device) as reading:
+            x = split.images_at(everything, view)
+        seconds.append(reading.seconds)
+        for unit in units:
+            with timed(device) as running, torch.no_grad():
+                x = unit(x)
+            seconds.append(running.seconds)
+            if not rounds:
+                bytes_at.append(x[0].numel() * dtype.itemsize)
+        rounds.append(seconds)
+    # The first round is slow: memory is asked for, algorithms are chosen.
+    pixels, *forward = (median(each) / batch_size for each in zip(*rounds[1:], strict=True))
+    return Costs(pixels, tuple(forward), tuple(bytes_at[:-1]))
+
+
+def measure_place(
+    name: str, units: Sequence[nn.Module], split: Split, batch_size: int, dtype: torch.dtype
+) -> Place | None:
+    """How fast a store there is written and read, and its room; None where there is none.
+
+    The activations of most bytes are kept for a part of the images, and read in a random order.
+    """
+    device = split.labels.device
+    room = PLACES[name].room(device)
+    with torch.no_grad():
+        x = forward_to_largest(units, split.images_at(torch.arange(batch_size) % len(split)))
+    batches = max(1, min(SAMPLE_BYTES // (x.numel() * dtype.itemsize), len(split) // batch_size))
+    count = batches * batch_size
+    try:
+        store = Store(count, x, dtype, name, device)
+    except NoRoomError:
+        return None
+
+    def write() -> None:
+        for start in range(0, count, batch_size):
+            store.write(start, x)
+
+    def read() -> None:
+        for indices in torch.randperm(count, generator=generator(0, 0, "cost")).split(batch_size):
+            store.read(indices)
+
+    # Each store is built into fresh memory, so the first writing is the one to time.
+    with timed(device) as writing:
+        write()
+    read()
+    with timed(device) as reading:
+        read()
+    return Place(name, room, store.bytes / reading.seconds, store.bytes / writing.seconds)
+
+
+def forward_to_largest(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    """The activations of most bytes between two units."""
+    between = []
+    for unit in units[:-1]:
+        x = unit(x)
+        between.append(x)
+    return max(between, key=torch.numel)
 
 
 def describe(run: Run) -> dict[str, Any]:

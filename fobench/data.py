@@ -42,17 +42,28 @@ class Split:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised images float [B, C, H, W], channels last, and labels [B].
 
-        Without a view the images are whole and unflipped.
+        `indices` [B] may lie on the CPU. Without a view the images are whole and unflipped.
         """
-        pixels = self._crop(indices, view) if self.padding else self.images[indices]
-        images = (pixels.float() - self.mean) / self.std
-        return images.permute(0, 3, 1, 2), self.labels[indices]
+        return self.images_at(indices, view), self.labels_at(indices)
 
-    def draw_view(self, seed: int, number: int) -> View | None:
+    def images_at(self, indices: torch.Tensor, view: View | None = None) -> torch.Tensor:
+        """The images of a `batch`."""
+        indices = self._here(indices)
+        pixels = self._crop(indices, view) if self.padding else self.images[indices]
+        return ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+
+    def labels_at(self, indices: torch.Tensor) -> torch.Tensor:
+        """The labels of a `batch`."""
+        return self.labels[self._here(indices)]
+
+    def _here(self, indices: torch.Tensor) -> torch.Tensor:
+        return indices.to(self.labels.device, non_blocking=True)
+
+    def draw_view(self, seed: int, number: int, purpose: str = "augmentation") -> View | None:
         """The view of that number; None where the images are not augmented."""
         if not self.padding:
             return None
-        random = generator(seed, number, "augmentation")
+        random = generator(seed, number, purpose)
         offsets = torch.randint(0, 2 * self.padding + 1, (2, len(self)), generator=random)
         flip = torch.randint(0, 2, (len(self),), generator=random, dtype=torch.bool)
         top, left = offsets.to(self.images.device)

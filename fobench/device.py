@@ -31,6 +31,11 @@ def set_determinism(deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
 
 
+def ahead(indices: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Indices on the CPU, from where the device takes them without waiting."""
+    return indices.pin_memory() if device.type == "cuda" else indices
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done all that was asked of it."""
     if device.type == "cuda":
@@ -58,12 +63,44 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+def available_memory(device: torch.device) -> tuple[int, int]:
+    """Free bytes and all bytes of the device's memory, or on the CPU of the host's.
+
+    Where a control group limits the process, what it leaves. Only Linux tells what is free; else
+    half of all is taken to be.
+    """
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + unused, total
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if sys.platform != "linux":
+        return total // 2, total
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    limit, used = (control_group_memory(name) for name in ("memory.max", "memory.current"))
+    if limit is None or used is None or limit > total:
+        return free, total
+    return min(free, max(0, limit - used)), limit
+
+
+def control_group_memory(name: str) -> int | None:
+    """Bytes that a file of the process's control group tells; None where there is none."""
+    try:
+        return int(Path("/sys/fs/cgroup", name).read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an allocation failed, on the device or on the host."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    # The CPU's allocator has no exception of its own.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # The allocators of the CPU's and of pinned memory have no exceptions of their own.
+    told = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in told or "out of memory" in told
+    )
 
 
 def release_memory(device: torch.device) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fobench import checkpoint, cost, environment, results
+from fobench import checkpoint, cost, environment, planning, results
 from fobench import device as devices
 from fobench.data import Data
 from fobench.errors import UserError
@@ -110,6 +110,7 @@ def begin(run: Run, folder: Path, terms: Terms, saved: dict[str, Any] | None) ->
         "id": run.id,
         "baseline": run.its_baseline.id,
         "control": run.its_control.id if run.its_control else None,
+        "uncached": run.its_uncached.id if run.its_uncached else None,
         "run": run.as_dict(),
         "total_steps": run.total_steps,
         "steps_per_epoch": run.steps_per_epoch,
@@ -159,11 +160,13 @@ def train_and_keep(
     """Train to the end, keeping rows and checkpoint after each epoch; the SHA-256 of the rows."""
     deadline, progress = terms.deadline, Progress()
     deadline.start_lap()
-    training = Training(run, data, terms.device)
+    plan = planning.plan_of(run, folder.parent, data.train)
+    training = Training(run, data, terms.device, plan)
     rows: list[Epoch] = []
     if saved is not None:
         # Let go of the copy, which would take memory through the whole training.
         training.load_state_dict(saved.pop("training"))
+        plan = training.activations.plan
         rows = [Epoch(**row) for row in saved["rows"]]
         if not training.is_done:
             deadline.expect(max(row.train_seconds + row.eval_seconds for row in rows))
@@ -171,12 +174,18 @@ def train_and_keep(
         "run": run.id,
         "bits_depend_on": environment.bits_depend_on(record["environment"]),
     }
+    if run.method.precompute:
+        planning.tell(plan)
+        record["store_plan"] = planning.describe(plan, run)
+        results.write_record(folder, record)
     keeper = checkpoint.Keeper(folder, terms.checkpoint_every, len(rows))
     sha256 = results.write_epochs(folder, rows)
     try:
         with progress.of(run, training.epoch):
             for row in train(training, progress):
                 rows.append(row)
+                if run.method.precompute:
+                    record["store"] = training.activations.told()
                 sha256 = results.write_epochs(folder, rows)
                 deadline.end_lap()
                 stops = deadline.is_near and not training.is_done

@@ -1,9 +1,9 @@
 """The methods: what each does before a training step, and how its optimizer is laid out.
 
 A method has `step()`, called before each training step; `frozen`, the number of frozen units; and
-`state_dict()` and `load_state_dict()`. To add one: its options in `fobench/config.py`, METHODS;
-its object and its freeze steps here; its name in `fobench/variants.py`; a line in the table of
-`tests/faults/kills.py`.
+`state_dict()` and `load_state_dict()`. To add one: its options in `fobench/method_options.py`,
+METHODS; its object and its freeze steps here; its name in `fobench/variants.py`; a line in the
+table of `tests/faults/kills.py`.
 """
 
 from collections.abc import Callable, Iterable

@@ -128,7 +128,8 @@ def read_grid(cls: type[T], table: Mapping[str, Any], where: str) -> tuple[list[
     if points > MOST_POINTS:
         problems.append(f"{where} its lists span {points} runs: give {MOST_POINTS} at most")
         axes = {key: values[:1] for key, values in axes.items()}
-    single = {key: value for key, value in table.items() if value != [] or key not in types}
+    empty = {key for key in table if table[key] == [] and not is_list(types.get(key))}
+    single = {key: value for key, value in table.items() if key not in empty & types.keys()}
     made: list[T] = []
     for point in product(*axes.values()):
         one, wrong = read(cls, {**single, **dict(zip(axes, point, strict=True))}, where)
@@ -164,12 +165,30 @@ def convert(value: Any, kind: Any, declared: Field) -> tuple[Any, bool]:
     limits: Limits = declared.metadata["limits"]
     if is_list(kind):
         element = get_args(kind)[0]
+        if is_pair(element):
+            return convert_pairs(value, limits)
         items = value if isinstance(value, list) else [value]
         good = bool(items) and all(fits(item, element) and limits.allow(item) for item in items)
         return tuple(items), good
     if not fits(value, kind) or not limits.allow(value):
         return None, False
     return kind(value), True
+
+
+def is_pair(kind: Any) -> bool:
+    return kind == tuple[int, int]
+
+
+def convert_pairs(value: Any, limits: Limits) -> tuple[Any, bool]:
+    """A list of lists of two whole numbers as tuples, and whether it is one."""
+    good = isinstance(value, list) and bool(value)
+    good = good and all(
+        isinstance(pair, list)
+        and len(pair) == 2
+        and all(fits(each, int) and limits.allow(each) for each in pair)
+        for pair in value
+    )
+    return (tuple(map(tuple, value)) if good else None), good
 
 
 def fits(value: Any, kind: type) -> bool:
@@ -185,6 +204,8 @@ def allowed(declared: Field, kind: Any) -> str:
     if declared.metadata["limits"].one_of is not None:
         return limits
     if is_list(kind):
+        if is_pair(get_args(kind)[0]):
+            return f"a list of [whole number, whole number], each {limits}".strip()
         name = TYPE_NAMES[get_args(kind)[0]]
         return f"{name} {limits}".strip() + " or a list of such"
     return f"{TYPE_NAMES[kind]} {limits}".strip()

@@ -8,18 +8,15 @@ from itertools import product
 from typing import Any
 
 from fobench import schedule
-from fobench.config import (
-    BaselineOptions,
-    DataOptions,
-    Experiment,
-    MethodOptions,
-    TrainOptions,
-)
+from fobench.config import DataOptions, Experiment, TrainOptions
 from fobench.datasets import DataSet
 from fobench.errors import UserError
+from fobench.method_options import BaselineOptions, MethodOptions
 from fobench.models.families import ModelOptions
 from fobench.options import differing
 
+# Options of a method that change what is stored, not what is trained on.
+STORING = frozenset({"precompute", "store", "budget", "plan"})
 # Families whose step counter the published code never advances.
 STANDS_STILL = frozenset({"vgg"})
 
@@ -94,6 +91,16 @@ class Run:
         if self.method_name != "freezeout" or self.anneals:
             return None
         return replace(self.its_baseline, method=BaselineOptions(annealing="constant"))
+
+    @property
+    def its_uncached(self) -> "Run | None":
+        """The run that sees the same inputs and stores nothing; None where this one is it."""
+        if not self.method.precompute:
+            return None
+        without = {
+            key: value for key, value in differing(self.method).items() if key not in STORING
+        }
+        return replace(self, method=type(self.method)(**without))
 
     @property
     def anneals(self) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t as student
 
-from fobench.config import METHODS, TrainOptions
+from fobench.config import TrainOptions
+from fobench.method_options import METHODS
 from fobench.models.families import FAMILIES
 from fobench.results import RunResult
 

@@ -131,6 +131,11 @@ def plan_one(experiment: Experiment, results_root: Path, data_root: Path) -> Pla
         from fobench import cost
 
         runs = tuple(cost.match(run) if run.method.match_time else run for run in runs)
+    if any(run.method.plan for run in runs if run.method.precompute):
+        # Torch counts the units, to tell which are frozen when.
+        from fobench import planning
+
+        planning.require_sound(runs)
     return Plan(experiment, dataset, runs, runs, results_root / experiment.name)
 
 

@@ -1,12 +1,13 @@
 """The training loop: one run in, a row an epoch out.
 
 Everything that a method causes stands inside the timed span: drawing the order and the
-augmentation, the batches, the forward and backward pass, the optimizer, the freezing. Evaluation
-is timed apart. Nothing in a step waits for the device.
+augmentation, the batches, building and reading stores of activations, the forward and backward
+pass, the optimizer, the freezing. Evaluation is timed apart. In a step nothing waits for the
+device.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,9 +21,11 @@ from fobench import methods, models
 from fobench.clock import timed
 from fobench.config import TrainOptions
 from fobench.data import Data, Split
+from fobench.precompute import Activations, forward
 from fobench.results import Epoch
 from fobench.run import Run
 from fobench.seeds import generator, seed_globally
+from fobench.store_plan import NOTHING, StorePlan
 from fobench.warmup import warm_up
 
 
@@ -39,13 +42,16 @@ class Progress(Protocol):
 class Training:
     """A run under way: all that changes as it trains. Random numbers derive from its seed alone."""
 
-    def __init__(self, run: Run, data: Data, device: torch.device) -> None:
+    def __init__(
+        self, run: Run, data: Data, device: torch.device, plan: StorePlan = NOTHING
+    ) -> None:
         devices.set_determinism(run.train.deterministic)
         self.run, self.data, self.device = run, data, device
         self.network = build_network(run).to(device, memory_format=torch.channels_last)
         self.optimizer, self.method = methods.start(
             run, self.network, lambda groups: sgd(groups, run.train)
         )
+        self.activations = Activations(run, self.network, data.train, plan)
         self.step, self.total_train_seconds = 0, 0.0
         warm_up(self.network, self.optimizer, data.train, run.train.batch_size)
         devices.reset_peak_memory(device)
@@ -67,6 +73,7 @@ class Training:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "method": self.method.state_dict(),
+            "activations": self.activations.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -75,6 +82,7 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.method.load_state_dict(state["method"])
+        self.activations.load_state_dict(state["activations"])
 
 
 def train(training: Training, progress: Progress) -> Iterator[Epoch]:
@@ -104,7 +112,7 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
             epoch=epoch + 1,
             step=training.step,
             frozen_units=training.method.frozen,
-            cached_units=0,
+            cached_units=training.activations.cut,
             train_loss=train_loss,
             train_error=train_error,
             val_loss=val_loss,
@@ -116,7 +124,7 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
             train_cpu_seconds=trained.cpu_seconds,
             eval_seconds=evaluation.seconds,
             images_per_second=totals.images / trained.seconds,
-            cache_bytes=0,
+            cache_bytes=training.activations.bytes,
             peak_memory_bytes=devices.peak_memory(device),
         )
 
@@ -170,17 +178,15 @@ def train_epoch(training: Training, epoch: int, steps: int, progress: Progress) 
     """The first `steps` training steps of an epoch."""
     run, split, method = training.run, training.data.train, training.method
     optimizer, units = training.optimizer, list(training.network)
-    device = training.device
-    order = torch.randperm(len(split), generator=generator(run.seed, epoch, "order")).to(device)
-    view = split.draw_view(run.seed, epoch)
-    totals = Totals.zero(device)
+    activations = training.activations
+    order = torch.randperm(len(split), generator=generator(run.seed, epoch, "order"))
+    totals = Totals.zero(training.device)
     seed_globally(run.seed, epoch, "dropout")
     training.network.train()
-    for indices in order.split(run.train.batch_size)[:steps]:
+    activations.start(epoch)
+    for indices in devices.ahead(order, training.device).split(run.train.batch_size)[:steps]:
         method.step()
-        images, labels = split.batch(indices, view)
-        with torch.no_grad():
-            inputs = forward(units[: method.frozen], images)
+        inputs, labels = activations.inputs(indices, method.frozen), split.labels_at(indices)
         logits = forward(units[method.frozen :], inputs)
         loss = cross_entropy(logits, labels)
         optimizer.zero_grad(set_to_none=True)
@@ -188,13 +194,8 @@ def train_epoch(training: Training, epoch: int, steps: int, progress: Progress) 
         optimizer.step()
         totals.add(loss, logits, labels)
         progress.step(len(indices), method.frozen)
+    activations.end()
     return totals
-
-
-def forward(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
-    for unit in units:
-        x = unit(x)
-    return x
 
 
 @torch.no_grad()

@@ -2,9 +2,10 @@
 
 import pytest
 
-from fobench.config import METHODS, load, load_all
+from fobench.config import load, load_all
 from fobench.datasets import open_synthetic
 from fobench.errors import UserError
+from fobench.method_options import METHODS
 from fobench.run import expand
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fobench import cost, methods, results, schedule
-from fobench.config import BaselineOptions, FreezeOutOptions, load
+from fobench.config import load
 from fobench.datasets import open_synthetic
+from fobench.method_options import BaselineOptions, FreezeOutOptions
 from fobench.models.families import FAMILIES
 from fobench.run import Run, expand
 from fobench.train import build_network, sgd

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fobench import cost, models
-from fobench.config import BaselineOptions, FreezeOutOptions, load
+from fobench.config import load
 from fobench.datasets import open_synthetic
+from fobench.method_options import BaselineOptions, FreezeOutOptions
 from fobench.run import expand
 
 

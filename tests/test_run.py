@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from fobench.config import BaselineOptions, FreezeOutOptions, load
+from fobench.config import load
 from fobench.datasets import open_synthetic
 from fobench.errors import UserError
+from fobench.method_options import BaselineOptions, FreezeOutOptions
 from fobench.run import Run, expand
 
 

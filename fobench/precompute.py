@@ -1,0 +1,251 @@
+"""What the first active unit reads: the images through the frozen units, stored or computed."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from fobench import methods, store_plan
+from fobench.clock import Stopwatch
+from fobench.data import Split, View
+from fobench.run import Run
+from fobench.store import DTYPES, PLACES, NoRoomError, Store
+from fobench.store_plan import StorePlan
+
+log = logging.getLogger(__name__)
+
+FRESH = None  # the key of an augmentation that no other epoch sees
+
+
+class NotFiniteError(Exception):
+    """Activations that the store's type cannot hold."""
+
+
+@dataclass
+class Chain:
+    """How a view's activations are made: rounded at each of `cuts`, and kept at cut `stored`.
+
+    What is rounded is the plan's to say alone. So where a store had no room, the numbers are those
+    that it would have held.
+    """
+
+    cuts: tuple[int, ...] = ()
+    store: Store | None = None
+    stored: int = 0
+
+
+class Activations:
+    """The inputs of the active units, by the batch.
+
+    The frozen units run without gradients, in chunks of exactly the batch size, whether anything is
+    stored or not: so a float32 store on the CPU changes no bit. A store is built from the one
+    before, or from the pixels, at the first batch of an epoch. What the plan's float16 or bfloat16
+    store rounds is rounded for the rest of the run, also where there is no room to keep it.
+
+    From the first epoch on that starts with a frozen unit, a method with `views` = V sees view
+    (epoch mod V) of its images, whether anything is stored or not.
+
+    Attributes:
+        cut: at which the epoch at hand reads its store; 0 where it has none.
+        bytes: of all stores held.
+        notes: what went otherwise than planned.
+    """
+
+    def __init__(self, run: Run, units: Sequence[nn.Module], split: Split, plan: StorePlan) -> None:
+        self.plan, self.notes = plan, list[str]()
+        self.build_seconds, self.read_seconds = list[float](), list[float]()
+        self._run, self._units, self._split = run, list(units), split
+        self._device = split.labels.device
+        self._dtype = DTYPES[run.method.store] if run.method.precompute else torch.float32
+        self._chains: dict[int | None, Chain] = {}
+        self._has_room = True
+        self._building, self._reading = Stopwatch(self._device), Stopwatch(self._device)
+        freeze_steps = methods.freeze_steps(run, len(self._units))
+        found = store_plan.uses(
+            freeze_steps, run.total_steps, run.steps_per_epoch, len(split), run.train.batch_size
+        )
+        self._views_from = found[0].epoch if found else run.epochs
+        self._due: int | None = None
+        self._view: View | None = None
+        self._key: int | None = FRESH
+
+    def start(self, epoch: int) -> None:
+        """Begin an epoch: choose its view, and what to build in it."""
+        self._key, self._view = self._view_of(epoch)
+        self._due = self.plan.cut_in(epoch)
+
+    def inputs(self, indices: torch.Tensor, frozen: int) -> torch.Tensor:
+        """What unit `frozen` reads of the images `indices` [B], on the CPU; B ≤ the batch size.
+
+        The units before it have to be in evaluation mode.
+        """
+        if self._due is not None:
+            cut, self._due = self._due, None
+            self._build(cut)
+        if not frozen:
+            return self._split.images_at(indices, self._view)
+        with torch.no_grad():
+            values, cut = self._source(self._chain, self._view, self._padded(indices))
+            return forward(self._units[cut:frozen], values)[: len(indices)]
+
+    def end(self) -> None:
+        """End an epoch: its seconds of building and reading are known."""
+        self.build_seconds.append(self._building.take())
+        self.read_seconds.append(self._reading.take())
+
+    @property
+    def cut(self) -> int:
+        return self._chain.stored
+
+    @property
+    def bytes(self) -> int:
+        return sum(chain.store.bytes for chain in self._chains.values() if chain.store)
+
+    def told(self) -> dict[str, Any]:
+        """What is to be told of the stores beside the rows: seconds by epoch, and notes."""
+        return {
+            "build_seconds": list(self.build_seconds),
+            "read_seconds": list(self.read_seconds),
+            "notes": list(self.notes),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it takes to make the same stores again."""
+        return {
+            "plan": asdict(self.plan),
+            "chains": {str(view): list(chain.cuts) for view, chain in self._chains.items()},
+            **self.told(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Make the stores again. Load network and method first, so that the frozen units are so."""
+        self.plan = StorePlan.from_dict(state["plan"])
+        self.notes = list(state["notes"])
+        self.build_seconds = list(state["build_seconds"])
+        self.read_seconds = list(state["read_seconds"])
+        self._chains = {}
+        for key, cuts in state["chains"].items():
+            store = self._try_to_fill(Chain(), self._draw(int(key)), cuts)
+            self._chains[int(key)] = Chain(tuple(cuts), store, cuts[-1] if store else 0)
+
+    def _view_of(self, epoch: int) -> tuple[int | None, View | None]:
+        """The view of an epoch, and under which key its activations may be kept."""
+        if epoch < self._views_from:
+            return FRESH, self._split.draw_view(self._run.seed, epoch)
+        if self._run.method.views:
+            key = epoch % self._run.method.views
+            return key, self._draw(key)
+        # Without augmentation all epochs see the same images.
+        view = self._split.draw_view(self._run.seed, epoch)
+        return (0 if view is None else FRESH), view
+
+    def _draw(self, key: int) -> View | None:
+        return self._split.draw_view(self._run.seed, key, "view")
+
+    @property
+    def _chain(self) -> Chain:
+        return self._chains.get(self._key, Chain())
+
+    def _build(self, cut: int) -> None:
+        """Store the activations of the view at hand at a cut, and let the store before go."""
+        chain = self._chain
+        cuts = (*chain.cuts, cut)
+        with self._building.span():
+            try:
+                store = self._try_to_fill(chain, self._view, (cut,))
+            except NotFiniteError as error:
+                self._note(f"{error}: the run goes on without a further store")
+                self.plan = replace(self.plan, builds=())
+                return
+        if store:
+            self._chains[self._key] = Chain(cuts, store, cut)
+        else:
+            self._chains[self._key] = Chain(cuts, chain.store, chain.stored)
+
+    def _try_to_fill(self, chain: Chain, view: View | None, cuts: Sequence[int]) -> Store | None:
+        """A store as `_filled`; None where it had no room, and for all later ones."""
+        try:
+            return self._filled(chain, view, cuts) if self._has_room else None
+        except NoRoomError as error:
+            self._has_room = False
+            self._note(f"no room for a store at cut {cuts[-1]} ({error}): it is computed instead")
+            return None
+
+    def _note(self, note: str) -> None:
+        log.warning("%s", note)
+        self.notes.append(note)
+
+    @torch.no_grad()
+    def _filled(self, chain: Chain, view: View | None, cuts: Sequence[int]) -> Store:
+        """A store at the last of `cuts`: all images in order, from `chain` through the cuts.
+
+        Raises NoRoomError or NotFiniteError where it cannot be.
+        """
+        store, finite = None, torch.ones((), dtype=torch.bool, device=self._device)
+        for indices in torch.arange(len(self._split)).split(self._run.train.batch_size):
+            values, _ = self._through(cuts, *self._source(chain, view, self._padded(indices)))
+            values = values[: len(indices)]
+            if store is None:
+                store = self._allocated(values)
+            store.write(int(indices[0]), values)
+            finite &= values.isfinite().all()
+        if not finite:
+            raise NotFiniteError(
+                f"activations at cut {cuts[-1]} are beyond what {self._run.method.store} holds"
+            )
+        return store
+
+    def _allocated(self, values: torch.Tensor) -> Store:
+        """An empty store where the plan wants it, else in a place further away."""
+        size = len(self._split) * values[0].numel() * self._dtype.itemsize
+        if self.bytes + size > self.plan.room:
+            raise NoRoomError(
+                f"a store of {size:,} bytes beside {self.bytes:,} is beyond the budget of "
+                f"{self.plan.room:,}"
+            )
+        names = list(PLACES)
+        for name in names[names.index(self.plan.place) :]:
+            try:
+                return Store(len(self._split), values, self._dtype, name, self._device)
+            except NoRoomError as error:
+                refused = error
+        raise refused
+
+    def _source(
+        self, chain: Chain, view: View | None, indices: torch.Tensor
+    ) -> tuple[torch.Tensor, int]:
+        """The values of a chain's last cut, and that cut; the images and 0 where it has none."""
+        if chain.store:
+            with self._reading.span():
+                values = chain.store.read(indices)
+        else:
+            values = self._split.images_at(indices, view)
+        return self._through(
+            [cut for cut in chain.cuts if cut > chain.stored], values, chain.stored
+        )
+
+    def _through(
+        self, cuts: Sequence[int], values: torch.Tensor, at: int
+    ) -> tuple[torch.Tensor, int]:
+        """The values of the last cut, rounded at each of them, from those at cut `at`."""
+        for cut in cuts:
+            values, at = self._rounded(forward(self._units[at:cut], values)), cut
+        return values, at
+
+    def _rounded(self, values: torch.Tensor) -> torch.Tensor:
+        return values.to(self._dtype).float()
+
+    def _padded(self, indices: torch.Tensor) -> torch.Tensor:
+        """As many indices as a whole batch has; those beyond are computed and not used."""
+        missing = self._run.train.batch_size - len(indices)
+        return torch.cat([indices, indices[:1].expand(missing)]) if missing > 0 else indices
+
+
+def forward(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    """The values behind the units, one after another."""
+    for unit in units:
+        x = unit(x)
+    return x

@@ -1,0 +1,280 @@
+"""Stored activations: the same inputs, bit for bit where that is promised, whatever happens."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fobench import data, methods, precompute, store, store_plan
+from fobench.config import load
+from fobench.datasets import open_synthetic
+from fobench.method_options import FreezeOutOptions
+from fobench.models import build
+from fobench.models.families import FAMILIES
+from fobench.precompute import forward
+from fobench.results import Epoch
+from fobench.run import Run, expand
+from fobench.store import NoRoomError
+from fobench.store_plan import StorePlan
+from fobench.train import Training, train
+from tests.networks import EXAMPLES
+
+CPU = torch.device("cpu")
+IMAGES = 45  # 5 steps an epoch, the last batch of 5
+DATASET = open_synthetic(IMAGES, 20)
+AMPLE = 1 << 40
+
+
+class Unseen:
+    """Progress that nobody watches."""
+
+    def step(self, images: int, frozen: int) -> None: ...
+
+
+@pytest.fixture(params=EXAMPLES)
+def run(request, tiny) -> Run:
+    """A run of 8 epochs of each network that freezes within epochs and between them."""
+    changes = ["data.train_size=45", "data.validation=0", "data.test_size=20", "train.epochs=8"]
+    run = expand(load(tiny, changes), DATASET)[0]
+    model = FAMILIES[request.param](**EXAMPLES[request.param])
+    return replace(run, family=request.param, model=model)
+
+
+def augmented(run: Run, augment: str) -> Run:
+    return replace(run, data=replace(run.data, augment=augment))
+
+
+def method(run: Run, **options) -> Run:
+    chosen = {"scaling": "linear", "t0": 0.15} | options
+    return replace(run, method_name="freezeout", method=FreezeOutOptions(**chosen))
+
+
+def loaded(run: Run) -> data.Data:
+    return data.load(DATASET, run.data_used, run.data.augment, CPU)
+
+
+def plan_of_all(run: Run, every: int = 1, room: int = AMPLE) -> StorePlan:
+    """A store behind all that is frozen, built anew in every epoch, or in some."""
+    units = len(methods_units(run))
+    found = store_plan.uses(
+        methods.freeze_steps(run, units), run.total_steps, run.steps_per_epoch, IMAGES,
+        run.train.batch_size,
+    )  # fmt: skip
+    builds = []
+    for seen in store_plan.by_view(found, run.method.views or 1):
+        at = 0
+        for use in seen[::every]:
+            if use.storable > at:
+                at = use.storable
+                builds.append((use.epoch, at))
+    assert builds
+    return StorePlan(builds=tuple(sorted(builds)), place="host memory", room=room)
+
+
+def methods_units(run: Run) -> torch.nn.Sequential:
+    with torch.device("meta"):
+        return build(run.family, 10, 3, **vars(run.model))
+
+
+def train_all(run: Run, plan: StorePlan) -> tuple[Training, list[Epoch]]:
+    training = Training(run, loaded(run), CPU, plan)
+    return training, list(train(training, Unseen()))
+
+
+def learned(rows: list[Epoch]) -> list[tuple]:
+    return [
+        (row.train_loss, row.train_error, row.val_loss, row.test_loss, row.test_error)
+        for row in rows
+    ]
+
+
+def same_weights(one: Training, other: Training) -> bool:
+    states = zip(
+        one.network.state_dict().values(), other.network.state_dict().values(), strict=True
+    )
+    return all(torch.equal(*each) for each in states)
+
+
+@pytest.mark.parametrize("batch_size", [10, 50, 64])
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_an_eval_forward_does_not_depend_on_neighbours_or_place(family, batch_size):
+    """What bit-identity rests on: a sample's activations in a full batch are its own."""
+    torch.manual_seed(0)
+    network = build(family, 10, 3, **EXAMPLES[family]).to(memory_format=torch.channels_last)
+    network.train()
+    images = torch.randn(3 * batch_size, 3, 32, 32).to(memory_format=torch.channels_last)
+    network(images)  # running statistics other than those of the start
+    network.eval()
+    elsewhere = torch.randperm(len(images))
+    with torch.no_grad():
+        for cut in range(1, len(network)):
+            units = network[:cut]
+            here = torch.cat([units(part) for part in images.split(batch_size)])
+            there = torch.cat([units(part) for part in images[elsewhere].split(batch_size)])
+            assert torch.equal(here[elsewhere], there), (family, cut)
+
+
+@pytest.mark.parametrize(
+    ("augment", "views"), [("none", None), ("random", 1), ("random", 2), ("random", 3)]
+)
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_float32_store_changes_no_bit(run, augment, views, every):
+    run = augmented(run, augment)
+    plain, rows = train_all(method(run, views=views), store_plan.NOTHING)
+    storing = method(run, views=views, precompute=True, store="float32")
+    training, stored_rows = train_all(storing, plan_of_all(storing, every))
+    assert learned(stored_rows) == learned(rows)
+    assert same_weights(training, plain)
+    assert [row.frozen_units for row in stored_rows] == [row.frozen_units for row in rows]
+    assert max(row.cached_units for row in stored_rows) > 1
+    assert not any(row.cached_units or row.cache_bytes for row in rows)
+
+
+@pytest.mark.parametrize(("dtype", "points"), [("float16", 5.0), ("bfloat16", 15.0)])
+def test_rounded_stores_end_near_the_exact_error(run, dtype, points):
+    """20 test images, so that one of them is 5 points: float16 may turn one, bfloat16 three."""
+    run = augmented(run, "none")
+    _, rows = train_all(method(run), store_plan.NOTHING)
+    storing = method(run, precompute=True, store=dtype)
+    training, stored_rows = train_all(storing, plan_of_all(storing))
+    assert training.activations.bytes > 0
+    assert learned(stored_rows) != learned(rows), "nothing was rounded"
+    assert abs(stored_rows[-1].test_error - rows[-1].test_error) <= points
+    assert stored_rows[-1].train_loss == pytest.approx(rows[-1].train_loss, rel=0.02)
+
+
+def test_units_that_freeze_within_an_epoch_are_not_stored_before_the_next(run):
+    storing = method(augmented(run, "none"), precompute=True, store="float32")
+    training, rows = train_all(storing, plan_of_all(storing))
+    steps = methods.freeze_steps(storing, len(training.network))
+    for row in rows:
+        first = (row.epoch - 1) * storing.steps_per_epoch
+        assert row.cached_units == sum(step <= first for step in steps)
+    assert any(row.cached_units < row.frozen_units for row in rows)
+
+
+def test_views_begin_with_the_first_epoch_that_starts_with_a_frozen_unit(run, monkeypatch):
+    drawn = []
+    draw = data.Split.draw_view
+
+    def watched(split, seed, number, purpose="augmentation"):
+        drawn.append((number, purpose))
+        return draw(split, seed, number, purpose)
+
+    training = Training(method(run, views=3), loaded(run), CPU)
+    first = next(epoch for epoch in range(8) if training.method.freeze_steps[0] <= epoch * 5)
+    monkeypatch.setattr(data.Split, "draw_view", watched)
+    list(train(training, Unseen()))
+    assert 0 < first < 6
+    fresh = [(epoch, "augmentation") for epoch in range(first)]
+    assert drawn == fresh + [(epoch % 3, "view") for epoch in range(first, 8)]
+
+
+def test_more_views_than_epochs_left_and_a_share_of_them(run):
+    """Views that come once each are all different, and are never built twice."""
+    storing = method(run, views=50, precompute=True, store="float32", epoch_share=0.9)
+    plain, rows = train_all(method(run, views=50, epoch_share=0.9), store_plan.NOTHING)
+    training, stored_rows = train_all(storing, plan_of_all(storing))
+    assert learned(stored_rows) == learned(rows)
+    assert same_weights(training, plain)
+
+
+def test_nothing_frozen_before_the_last_epoch_means_no_store_and_fresh_images(run):
+    late = {"t0": 0.95, "scaling": "linear"}
+    storing = method(run, views=2, precompute=True, **late)
+    units = len(methods_units(run))
+    assert not store_plan.uses(methods.freeze_steps(storing, units), 40, 5, IMAGES, 10)
+    _, rows = train_all(method(run, **late), store_plan.NOTHING)
+    _, stored_rows = train_all(storing, store_plan.NOTHING)
+    assert learned(stored_rows) == learned(rows)
+
+
+@pytest.mark.parametrize("fits", ["none", "some"])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_store_beyond_the_budget_is_computed_to_the_same_numbers(run, fits, dtype, caplog):
+    """What is rounded is the plan's to say, whether there is room to keep it or not."""
+    storing = method(augmented(run, "none"), precompute=True, store=dtype)
+    _, rows = train_all(storing, plan_of_all(storing))
+    held = [row.cache_bytes for row in rows if row.cache_bytes]
+    # Enough for the first store, not for another beside it.
+    room = 1 if fits == "none" else held[0]
+    training, small_rows = train_all(storing, plan_of_all(storing, room=room))
+    assert learned(small_rows) == learned(rows)
+    assert [row.cache_bytes for row in small_rows if row.cache_bytes] == (
+        [] if fits == "none" else [held[0]] * len(held)
+    )
+    (note,) = training.activations.notes
+    assert "beyond the budget" in note
+    assert note in caplog.text
+
+
+def test_memory_that_gives_out_while_building_goes_to_disk_or_goes_without(run, monkeypatch):
+    storing = method(augmented(run, "none"), precompute=True, store="float32")
+    _, rows = train_all(storing, plan_of_all(storing))
+
+    def full(shape, dtype, device):
+        raise NoRoomError("nothing left")
+
+    broken = replace(store.PLACES["host memory"], allocate=full)
+    monkeypatch.setitem(store.PLACES, "host memory", broken)
+    training, on_disk = train_all(storing, plan_of_all(storing))
+    assert training.activations.bytes > 0
+    monkeypatch.setitem(store.PLACES, "scratch file", broken)
+    without, computed = train_all(storing, plan_of_all(storing))
+    assert learned(on_disk) == learned(computed) == learned(rows)
+    assert not training.activations.notes
+    assert ["nothing left" in note for note in without.activations.notes] == [True]
+    assert [row.cached_units for row in computed] == [0] * 8
+
+
+def test_activations_that_float16_cannot_hold_are_not_stored(run, monkeypatch):
+    storing = method(augmented(run, "none"), precompute=True)
+    plan = plan_of_all(storing)
+    real = precompute.forward
+    monkeypatch.setattr(precompute, "forward", lambda units, x: 1e6 * real(units, x))
+    training = Training(storing, loaded(run), CPU, plan)
+    training.network.eval()
+    training.activations.start(plan.builds[0][0])
+    values = training.activations.inputs(torch.arange(10), plan.builds[0][1])
+    assert values.isfinite().all()
+    assert values.abs().max() > 65504
+    assert "beyond what float16 holds" in training.activations.notes[0]
+    assert training.activations.bytes == training.activations.cut == 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("views", [None, 2])
+def test_a_run_that_goes_on_makes_the_same_stores_again(run, dtype, views):
+    run = augmented(run, "random" if views else "none")
+    storing = method(run, views=views, precompute=True, store=dtype)
+    plan = plan_of_all(storing)
+    whole, rows = train_all(storing, plan)
+    for stop in (4, 6):
+        first = Training(storing, loaded(run), CPU, plan)
+        epochs = train(first, Unseen())
+        before = [next(epochs) for _ in range(stop)]
+        second = Training(storing, loaded(run), CPU, store_plan.NOTHING)
+        second.load_state_dict(first.state_dict())
+        after = list(train(second, Unseen()))
+        assert learned(before + after) == learned(rows)
+        told = [(row.cached_units, row.cache_bytes) for row in before + after]
+        assert told == [(row.cached_units, row.cache_bytes) for row in rows]
+        assert same_weights(second, whole)
+
+
+def test_the_seconds_of_stores_lie_within_those_of_their_epochs(run):
+    storing = method(augmented(run, "none"), precompute=True)
+    training, rows = train_all(storing, plan_of_all(storing))
+    told = training.activations.told()
+    assert len(told["build_seconds"]) == len(told["read_seconds"]) == len(rows) == 8
+    for row, building, reading in zip(
+        rows, told["build_seconds"], told["read_seconds"], strict=True
+    ):
+        assert 0 <= building + reading < row.train_seconds
+        assert (reading > 0) == (row.cached_units > 0)
+
+
+def test_forward_runs_units_in_order():
+    units = [lambda x: x + 1, lambda x: 2 * x]
+    assert forward(units, torch.tensor(3)) == 8
+    assert forward([], torch.tensor(3)) == 3

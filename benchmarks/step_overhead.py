@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from fobench import data, environment, train
+from fobench import data, environment, precompute, train
 from fobench.config import load
 from fobench.datasets import DataSet, open_synthetic
 from fobench.progress import Progress
@@ -71,6 +71,7 @@ def watch_the_work() -> Stopwatch:
     stopwatch.run_during(train, "train_epoch")
     for holder, name in (
         (train, "forward"),
+        (precompute, "forward"),
         (train, "cross_entropy"),
         (torch.Tensor, "backward"),
         (torch.optim.SGD, "zero_grad"),

@@ -21,10 +21,11 @@ from fobench.models.families import ModelOptions
 from fobench.run import Run
 from fobench.seeds import generator
 from fobench.store import PLACES, NoRoomError, Store
-from fobench.store_plan import Costs, Place
+from fobench.store_plan import Place
 
 BATCH = 2  # BatchNorm takes no batch of one
-LEAST_ROUNDS, MOST_ROUNDS, ROUNDS_SECONDS = 4, 30, 10.0
+FLOAT32 = 4  # bytes
+LEAST_ROUNDS, MOST_ROUNDS, ROUNDS_SECONDS = 2, 30, 10.0
 SAMPLE_BYTES = 256 << 20  # of a store that is written and read to measure its speed
 
 
@@ -148,18 +149,18 @@ def costs_of_network(
     return unit_costs(network, image_shape)
 
 
-def measure(units: Sequence[nn.Module], split: Split, batch_size: int, dtype: torch.dtype) -> Costs:
-    """What an image costs without gradients: medians over rounds of a few seconds in all.
+def measure(
+    units: Sequence[nn.Module], split: Split, batch_size: int
+) -> tuple[float, tuple[float, ...]]:
+    """Seconds to read an image, and of each unit for it without gradients, by medians of rounds.
 
-    The units are put into evaluation mode. `split` gives the images, augmented if it pads them.
+    The units have to be in evaluation mode. `split` gives the images, augmented if it pads them.
     """
-    device, bytes_at = split.labels.device, [0]
+    device = split.labels.device
     everything = torch.arange(batch_size) % len(split)
     view = split.draw_view(0, 0)
     rounds: list[list[float]] = []
     began = time.perf_counter()
-    for unit in units:
-        unit.eval()
     while len(rounds) < LEAST_ROUNDS or (
         len(rounds) < MOST_ROUNDS and time.perf_counter() - began < ROUNDS_SECONDS
     ):
@@ -171,12 +172,16 @@ def measure(units: Sequence[nn.Module], split: Split, batch_size: int, dtype: to
             with timed(device) as running, torch.no_grad():
                 x = unit(x)
             seconds.append(running.seconds)
-            if not rounds:
-                bytes_at.append(x[0].numel() * dtype.itemsize)
         rounds.append(seconds)
     # The first round is slow: memory is asked for, algorithms are chosen.
     pixels, *forward = (median(each) / batch_size for each in zip(*rounds[1:], strict=True))
-    return Costs(pixels, tuple(forward), tuple(bytes_at[:-1]))
+    return pixels, tuple(forward)
+
+
+def bytes_at_cuts(run: Run, dtype: torch.dtype) -> tuple[int, ...]:
+    """Bytes of an image's activations as stored at each cut; 0 at cut 0, the pixels."""
+    between = costs_of(run)[:-1]
+    return (0, *(dtype.itemsize * unit.activation_bytes // FLOAT32 for unit in between))
 
 
 def measure_place(
@@ -185,12 +190,14 @@ def measure_place(
     """How fast a store there is written and read, and its room; None where there is none.
 
     The activations of most bytes are kept for a part of the images, and read in a random order.
+    A scratch file of that size mostly lies in the page cache: its speed is that of files which fit.
     """
     device = split.labels.device
     room = PLACES[name].room(device)
     with torch.no_grad():
         x = forward_to_largest(units, split.images_at(torch.arange(batch_size) % len(split)))
-    batches = max(1, min(SAMPLE_BYTES // (x.numel() * dtype.itemsize), len(split) // batch_size))
+    sample = min(SAMPLE_BYTES, room) // (x.numel() * dtype.itemsize)
+    batches = max(1, min(sample, len(split) // batch_size))
     count = batches * batch_size
     try:
         store = Store(count, x, dtype, name, device)

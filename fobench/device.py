@@ -71,8 +71,9 @@ def available_memory(device: torch.device) -> tuple[int, int]:
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + unused, total
+        # What was needed at the peak will be needed again.
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device)
+        return free + max(0, unused), total
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if sys.platform != "linux":
         return total // 2, total

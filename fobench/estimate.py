@@ -33,7 +33,8 @@ class Estimate:
 def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
     """Measure a few steps of the plan's network and reckon its unfinished runs from them.
 
-    A run's seconds are those of its steps with nothing frozen, times its share of their FLOPs.
+    A run's seconds are those of its steps with nothing frozen, times its share of their FLOPs; what
+    stores of activations save is not reckoned.
     """
     due = plan.due(force)
     if not due:

@@ -18,6 +18,7 @@ from fobench.progress import Progress
 from fobench.results import Epoch
 from fobench.run import Run
 from fobench.stopping import Deadline, Stopped
+from fobench.store_plan import StorePlan
 from fobench.train import DivergedError, Training, train
 
 log = logging.getLogger(__name__)
@@ -159,14 +160,16 @@ def train_and_keep(
 ) -> str:
     """Train to the end, keeping rows and checkpoint after each epoch; the SHA-256 of the rows."""
     deadline, progress = terms.deadline, Progress()
+    if saved is None:
+        plan = planning.plan_of(run, folder.parent, data.train)
+    else:
+        plan = StorePlan.from_dict(saved["training"]["activations"]["plan"])
     deadline.start_lap()
-    plan = planning.plan_of(run, folder.parent, data.train)
     training = Training(run, data, terms.device, plan)
     rows: list[Epoch] = []
     if saved is not None:
         # Let go of the copy, which would take memory through the whole training.
         training.load_state_dict(saved.pop("training"))
-        plan = training.activations.plan
         rows = [Epoch(**row) for row in saved["rows"]]
         if not training.is_done:
             deadline.expect(max(row.train_seconds + row.eval_seconds for row in rows))
@@ -175,8 +178,9 @@ def train_and_keep(
         "bits_depend_on": environment.bits_depend_on(record["environment"]),
     }
     if run.method.precompute:
-        planning.tell(plan)
         record["store_plan"] = planning.describe(plan, run)
+        planning.tell(record["store_plan"])
+        record["store"] = training.activations.told()
         results.write_record(folder, record)
     keeper = checkpoint.Keeper(folder, terms.checkpoint_every, len(rows))
     sha256 = results.write_epochs(folder, rows)

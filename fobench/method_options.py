@@ -36,7 +36,7 @@ def first_unit_trains(t0: float, scaling: str) -> str | None:
     return f"t0 = {t0}: the first unit would freeze at once; raise it"
 
 
-SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
 
 
 def size_in_bytes(size: str) -> int | None:

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 from torch import nn
 from torch.optim import Optimizer
 
-from fobench import schedule
+from fobench import schedule, store_plan
 from fobench.freezeout import FreezeOut
 from fobench.run import Run
+from fobench.store_plan import Use
 
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
 
@@ -147,6 +148,17 @@ def start(run: Run, network: nn.Sequential, make: MakeOptimizer) -> tuple[Optimi
 def freeze_steps(run: Run, units: int) -> list[int]:
     """The step at which each unit freezes in a run; its total steps for a unit that never does."""
     return KINDS[run.method_name].freeze_steps(run, units)
+
+
+def epochs_with_frozen_units(run: Run, units: int) -> list[Use]:
+    """The epochs of a run that start with a frozen unit."""
+    return store_plan.uses(
+        freeze_steps(run, units),
+        run.total_steps,
+        run.steps_per_epoch,
+        run.data_used.train_images,
+        run.train.batch_size,
+    )
 
 
 def annealing_steps(run: Run) -> int | None:

@@ -7,6 +7,7 @@ All seeds and repeats read it, so that they store the same; to measure anew, del
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -22,9 +23,10 @@ from fobench.errors import UserError
 from fobench.files import is_there
 from fobench.method_options import size_in_bytes
 from fobench.models import build
+from fobench.models.families import ModelOptions
 from fobench.results import read_json, write_json
 from fobench.run import Run
-from fobench.store_plan import NOTHING, Costs, Place, StorePlan, Use
+from fobench.store_plan import NOTHING, Costs, Place, StorePlan
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,9 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
     if is_there(path):
         return read_plan(path)
     set_determinism(run.train.deterministic)
-    costs, places = measured(run.family, run.model, run.train.batch_size, run.method.store, split)
+    kind = store.DTYPES[run.method.store]
+    seconds, places = measured(run.family, run.model, run.train.batch_size, kind, split)
+    costs = Costs(*seconds, cost.bytes_at_cuts(run, kind))
     plan = make_plan(run, costs, places)
     write_json(
         path,
@@ -72,7 +76,7 @@ def read_plan(path: Path) -> StorePlan:
 
 
 def conditions(run: Run, split: Split) -> dict[str, Any]:
-    """All that a plan depends on, but for the seed."""
+    """For which method on which machine a plan is made; any seed may use it."""
     told = replace(run, seed=0, repeat=0).as_dict()
     machine = environment.describe(split.labels.device)
     return told | {
@@ -81,23 +85,22 @@ def conditions(run: Run, split: Split) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)  # it keeps the images
 def measured(
-    family: str, model: Any, batch_size: int, dtype: str, split: Split
-) -> tuple[Costs, tuple[Place, ...]]:
-    """What the network costs on this machine, and the places there are; once for a process."""
+    family: str, model: ModelOptions, batch_size: int, dtype: torch.dtype, split: Split
+) -> tuple[tuple[float, tuple[float, ...]], tuple[Place, ...]]:
+    """What the network's forward pass costs on this machine, and the places there are."""
     device = split.labels.device
     channels, classes = split.images.shape[3], int(split.labels.max()) + 1
     log.info("measuring what %s and its stores cost", model.title())
     network = build(family, max(2, classes), channels, **vars(model))
     network = network.to(device, memory_format=torch.channels_last).eval()
-    kind = store.DTYPES[dtype]
-    costs = cost.measure(network, split, batch_size, kind)
+    seconds = cost.measure(network, split, batch_size)
     places = [
-        cost.measure_place(name, network, split, batch_size, kind)
+        cost.measure_place(name, network, split, batch_size, dtype)
         for name in store.places_for(device)
     ]
-    return costs, tuple(place for place in places if place is not None)
+    return seconds, tuple(place for place in places if place is not None)
 
 
 def make_plan(run: Run, costs: Costs, places: Sequence[Place]) -> StorePlan:
@@ -105,25 +108,15 @@ def make_plan(run: Run, costs: Costs, places: Sequence[Place]) -> StorePlan:
     asked, views = size_in_bytes(run.method.budget), run.method.views or 1
     if asked is not None:
         places = [replace(place, room=min(asked, place.room)) for place in places]
-    found, images = epochs_with_frozen_units(run), run.data_used.train_images
     if not places:
-        return NOTHING
+        places = [Place(next(reversed(store.PLACES)), room=0, read=math.inf, write=math.inf)]
+    found = methods.epochs_with_frozen_units(run, len(cost.costs_of(run)))
+    images = run.data_used.train_images
     if run.method.plan is None:
         return store_plan.best_plan(found, images, costs, places, views)
     builds = store_plan.by_hand(run.method.plan, found, views)
     plans = [store_plan.predict(builds, found, images, costs, place, views) for place in places]
     return next((plan for plan in plans if plan.peak_bytes <= plan.room), plans[-1])
-
-
-def epochs_with_frozen_units(run: Run) -> list[Use]:
-    steps = methods.freeze_steps(run, len(cost.costs_of(run)))
-    return store_plan.uses(
-        steps,
-        run.total_steps,
-        run.steps_per_epoch,
-        run.data_used.train_images,
-        run.train.batch_size,
-    )
 
 
 def require_sound(runs: Sequence[Run]) -> None:
@@ -132,7 +125,8 @@ def require_sound(runs: Sequence[Run]) -> None:
     for method in dict.fromkeys(run.method for run in runs if run.method.precompute):
         run = next(run for run in runs if run.method == method)
         try:
-            store_plan.by_hand(method.plan or (), epochs_with_frozen_units(run), method.views or 1)
+            found = methods.epochs_with_frozen_units(run, len(cost.costs_of(run)))
+            store_plan.by_hand(method.plan or (), found, method.views or 1)
         except UserError as error:
             problems += [f"{method.slug()}: {problem}" for problem in error.problems]
     if problems:
@@ -141,12 +135,14 @@ def require_sound(runs: Sequence[Run]) -> None:
 
 def describe(plan: StorePlan, run: Run) -> dict[str, Any]:
     """A plan as it stands in run.json; epochs from 1, as in epochs.csv."""
-    sizes = bytes_at(run)
+    sizes = cost.bytes_at_cuts(run, store.DTYPES[run.method.store])
+    images = run.data_used.train_images
     return {
         "place": plan.place,
         "budget_bytes": plan.room,
         "builds": [
-            {"epoch": epoch + 1, "cut": cut, "bytes": sizes[cut]} for epoch, cut in plan.builds
+            {"epoch": epoch + 1, "cut": cut, "bytes": images * sizes[cut]}
+            for epoch, cut in plan.builds
         ],
         "peak_bytes": plan.peak_bytes,
         "predicted": {
@@ -157,24 +153,24 @@ def describe(plan: StorePlan, run: Run) -> dict[str, Any]:
     }
 
 
-def bytes_at(run: Run) -> list[int]:
-    """Bytes of a run's store at each cut."""
-    width = store.DTYPES[run.method.store].itemsize / 4
-    images = run.data_used.train_images
-    return [0, *(int(images * width * unit.activation_bytes) for unit in cost.costs_of(run))]
-
-
-def tell(plan: StorePlan) -> None:
+def tell(described: dict[str, Any]) -> None:
     """Log what is stored when, and what it should save."""
-    if not plan.builds:
-        log.info("nothing is stored: within %s no store would save time", size(plan.room))
+    if not described["builds"]:
+        log.info(
+            "nothing is stored: within %s no store would save time", size(described["budget_bytes"])
+        )
         return
-    builds = ", ".join(f"cut {cut} in epoch {epoch + 1}" for epoch, cut in plan.builds)
+    builds = ", ".join(
+        f"cut {build['cut']} in epoch {build['epoch']} ({size(build['bytes'])})"
+        for build in described["builds"]
+    )
+    predicted = described["predicted"]
     log.info(
-        "stores in %s, %s of %s at most: %s; to save about %.1f s, of which %.1f s are for "
-        "building and reading",
-        *(plan.place, size(plan.peak_bytes), size(plan.room), builds, plan.seconds_saved),
-        plan.build_seconds + plan.read_seconds,
+        "stores in the %s, %s of %s at most: %s; %.1f s for building and reading, "
+        "%.1f s less in all",
+        *(described["place"], size(described["peak_bytes"]), size(described["budget_bytes"])),
+        *(builds, predicted["build_seconds"] + predicted["read_seconds"]),
+        predicted["seconds_saved"],
     )
 
 

@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from fobench import methods, store_plan
+from fobench import methods
 from fobench.clock import Stopwatch
 from fobench.data import Split, View
 from fobench.run import Run
-from fobench.store import DTYPES, PLACES, NoRoomError, Store
+from fobench.store import DTYPES, PLACES, NoRoomError, Store, no_memory_as_no_room
 from fobench.store_plan import StorePlan
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,11 @@ class Chain:
     cuts: tuple[int, ...] = ()
     store: Store | None = None
     stored: int = 0
+
+    @property
+    def further(self) -> tuple[int, ...]:
+        """The cuts behind the store."""
+        return tuple(cut for cut in self.cuts if cut > self.stored)
 
 
 class Activations:
@@ -61,12 +67,9 @@ class Activations:
         self._device = split.labels.device
         self._dtype = DTYPES[run.method.store] if run.method.precompute else torch.float32
         self._chains: dict[int | None, Chain] = {}
-        self._has_room = True
+        self._has_room = self._can_round = True
         self._building, self._reading = Stopwatch(self._device), Stopwatch(self._device)
-        freeze_steps = methods.freeze_steps(run, len(self._units))
-        found = store_plan.uses(
-            freeze_steps, run.total_steps, run.steps_per_epoch, len(split), run.train.batch_size
-        )
+        found = methods.epochs_with_frozen_units(run, len(self._units))
         self._views_from = found[0].epoch if found else run.epochs
         self._due: int | None = None
         self._view: View | None = None
@@ -75,7 +78,7 @@ class Activations:
     def start(self, epoch: int) -> None:
         """Begin an epoch: choose its view, and what to build in it."""
         self._key, self._view = self._view_of(epoch)
-        self._due = self.plan.cut_in(epoch)
+        self._due = self.plan.cut_in(epoch) if self._can_round else None
 
     def inputs(self, indices: torch.Tensor, frozen: int) -> torch.Tensor:
         """What unit `frozen` reads of the images `indices` [B], on the CPU; B ≤ the batch size.
@@ -84,12 +87,35 @@ class Activations:
         """
         if self._due is not None:
             cut, self._due = self._due, None
-            self._build(cut)
+            self.build(cut)
         if not frozen:
             return self._split.images_at(indices, self._view)
+        chain, padded = self._chain, self._padded(indices)
+        with self._reading.span() if chain.store else nullcontext():
+            values = self._kept(chain, self._view, padded)
         with torch.no_grad():
-            values, cut = self._source(self._chain, self._view, self._padded(indices))
+            values, cut = self._through(chain.further, values, chain.stored)
             return forward(self._units[cut:frozen], values)[: len(indices)]
+
+    def build(self, cut: int) -> None:
+        """Store the activations of the epoch's view at a cut, and let the store before go.
+
+        The units before the cut have to be in evaluation mode. Where there is no room, or the
+        store's type cannot hold the activations, a warning and a note tell of it.
+        """
+        chain = self._chain
+        with self._building.span():
+            try:
+                store = self._fill(chain, self._view, (cut,))
+            except NotFiniteError as error:
+                self._can_round = False
+                self._note(f"{error}: the run goes on without a further store")
+                return
+        cuts = (*chain.cuts, cut)
+        if store:
+            self._chains[self._key] = Chain(cuts, store, cut)
+        else:
+            self._chains[self._key] = Chain(cuts, chain.store, chain.stored)
 
     def end(self) -> None:
         """End an epoch: its seconds of building and reading are known."""
@@ -116,7 +142,11 @@ class Activations:
         """What it takes to make the same stores again."""
         return {
             "plan": asdict(self.plan),
-            "chains": {str(view): list(chain.cuts) for view, chain in self._chains.items()},
+            "chains": {
+                str(view): [list(chain.cuts), chain.stored] for view, chain in self._chains.items()
+            },
+            "has_room": self._has_room,
+            "can_round": self._can_round,
             **self.told(),
         }
 
@@ -127,9 +157,12 @@ class Activations:
         self.build_seconds = list(state["build_seconds"])
         self.read_seconds = list(state["read_seconds"])
         self._chains = {}
-        for key, cuts in state["chains"].items():
-            store = self._try_to_fill(Chain(), self._draw(int(key)), cuts)
-            self._chains[int(key)] = Chain(tuple(cuts), store, cuts[-1] if store else 0)
+        for key, (cuts, stored) in state["chains"].items():
+            made = [cut for cut in cuts if cut <= stored]
+            store = self._fill(Chain(), self._draw(int(key)), made) if made else None
+            self._chains[int(key)] = Chain(tuple(cuts), store, stored if store else 0)
+        self._has_room = self._has_room and state["has_room"]
+        self._can_round = state["can_round"]
 
     def _view_of(self, epoch: int) -> tuple[int | None, View | None]:
         """The view of an epoch, and under which key its activations may be kept."""
@@ -149,48 +182,40 @@ class Activations:
     def _chain(self) -> Chain:
         return self._chains.get(self._key, Chain())
 
-    def _build(self, cut: int) -> None:
-        """Store the activations of the view at hand at a cut, and let the store before go."""
-        chain = self._chain
-        cuts = (*chain.cuts, cut)
-        with self._building.span():
-            try:
-                store = self._try_to_fill(chain, self._view, (cut,))
-            except NotFiniteError as error:
-                self._note(f"{error}: the run goes on without a further store")
-                self.plan = replace(self.plan, builds=())
-                return
-        if store:
-            self._chains[self._key] = Chain(cuts, store, cut)
-        else:
-            self._chains[self._key] = Chain(cuts, chain.store, chain.stored)
+    def _fill(self, chain: Chain, view: View | None, cuts: Sequence[int]) -> Store | None:
+        """A store at the last of `cuts`, made from `chain`; None without room, now and from now on.
 
-    def _try_to_fill(self, chain: Chain, view: View | None, cuts: Sequence[int]) -> Store | None:
-        """A store as `_filled`; None where it had no room, and for all later ones."""
-        try:
-            return self._filled(chain, view, cuts) if self._has_room else None
-        except NoRoomError as error:
-            self._has_room = False
-            self._note(f"no room for a store at cut {cuts[-1]} ({error}): it is computed instead")
-            return None
+        Raises NotFiniteError where the store's type cannot hold the activations.
+        """
+        if self._has_room:
+            try:
+                with no_memory_as_no_room():
+                    return self._gone_through(chain, view, cuts, keeps=True)
+            except NoRoomError as error:
+                self._has_room = False
+                self._note(f"no room for a store at cut {cuts[-1]} ({error}): computed instead")
+        return self._gone_through(chain, view, cuts, keeps=False)
 
     def _note(self, note: str) -> None:
         log.warning("%s", note)
         self.notes.append(note)
 
     @torch.no_grad()
-    def _filled(self, chain: Chain, view: View | None, cuts: Sequence[int]) -> Store:
-        """A store at the last of `cuts`: all images in order, from `chain` through the cuts.
+    def _gone_through(
+        self, chain: Chain, view: View | None, cuts: Sequence[int], keeps: bool
+    ) -> Store | None:
+        """All images in order, from `chain` through the cuts, in a store if it `keeps` them.
 
         Raises NoRoomError or NotFiniteError where it cannot be.
         """
         store, finite = None, torch.ones((), dtype=torch.bool, device=self._device)
         for indices in torch.arange(len(self._split)).split(self._run.train.batch_size):
-            values, _ = self._through(cuts, *self._source(chain, view, self._padded(indices)))
+            values = self._kept(chain, view, self._padded(indices))
+            values, _ = self._through((*chain.further, *cuts), values, chain.stored)
             values = values[: len(indices)]
-            if store is None:
-                store = self._allocated(values)
-            store.write(int(indices[0]), values)
+            if keeps:
+                store = store or self._allocated(values)
+                store.write(int(indices[0]), values)
             finite &= values.isfinite().all()
         if not finite:
             raise NotFiniteError(
@@ -209,23 +234,18 @@ class Activations:
         names = list(PLACES)
         for name in names[names.index(self.plan.place) :]:
             try:
-                return Store(len(self._split), values, self._dtype, name, self._device)
+                store = Store(len(self._split), values, self._dtype, name, self._device)
             except NoRoomError as error:
                 refused = error
+            else:
+                if name != self.plan.place:
+                    self._note(f"a store lies in the {name}, not in the {self.plan.place}")
+                return store
         raise refused
 
-    def _source(
-        self, chain: Chain, view: View | None, indices: torch.Tensor
-    ) -> tuple[torch.Tensor, int]:
-        """The values of a chain's last cut, and that cut; the images and 0 where it has none."""
-        if chain.store:
-            with self._reading.span():
-                values = chain.store.read(indices)
-        else:
-            values = self._split.images_at(indices, view)
-        return self._through(
-            [cut for cut in chain.cuts if cut > chain.stored], values, chain.stored
-        )
+    def _kept(self, chain: Chain, view: View | None, indices: torch.Tensor) -> torch.Tensor:
+        """The values of a chain's store; the images where it has none."""
+        return chain.store.read(indices) if chain.store else self._split.images_at(indices, view)
 
     def _through(
         self, cuts: Sequence[int], values: torch.Tensor, at: int

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from fobench import noise as clock_noise
-from fobench import stats, variants
+from fobench import stats, storing, variants
 from fobench.panel import Panel
 from fobench.results import RunResult
 
@@ -30,6 +30,7 @@ def report(panels: Sequence[Panel], notes: Sequence[str], target: float | None =
             methods_table(panel.summary),
             READING,
             *control_table(panel),
+            *store_table(panel),
             *target_table(panel, target),
             "### The machine\n",
             environment_table(panel),
@@ -126,6 +127,41 @@ def control_table(panel: Panel) -> Iterator[str]:
     summary = stats.summary(table[table["id"].isin([run.id for run in controlled])])
     yield "### Beside the baseline at a constant rate\n"
     yield methods_table(summary)
+
+
+def store_table(panel: Panel) -> Iterator[str]:
+    """What stores saved, beside the same inputs without a store; nothing where none was asked."""
+    summary = storing.summary(panel)
+    if summary.empty:
+        return
+    yield "### Beside the same inputs without a store\n"
+    yield markdown(STORE_HEADER, store_rows(summary))
+    yield STORE_READING
+
+
+def store_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
+    """The rows of a `storing.summary`."""
+    columns = ("saved", "saved_without", "by_store", "predicted", "traffic")
+    return [
+        (
+            *(variants.label(row["options"]), str(row["n"])),
+            *(interval(row, column) for column in columns),
+            interval(row, "points", 2, sign=True),
+        )
+        for _, row in summary.iterrows()
+    ]
+
+
+STORE_HEADER = (
+    *("method", "n", "time saved, %", "without the store, %", "by the store, points"),
+    *("by its plan, points", "building and reading, %", "change of the test error, points"),
+)
+STORE_READING = """
+n: seeds whose run stands beside its baseline and beside the run of the same inputs without a store.
+Points of time are percent of the baseline's training time. What the store saved is told by the
+epochs from the first build on, since those before are of equal work in both. Building and reading
+are percent of the run's own time. Means of the percentages, not of logs as above.
+"""
 
 
 def target_table(panel: Panel, target: float | None) -> Iterator[str]:
@@ -229,6 +265,9 @@ def warnings(panel: Panel) -> list[str]:
     for run_id, timed in table.loc[table["resumed"], ["id", "timed"]].itertuples(index=False):
         left = "taken" if timed else "left out"
         found.append(f"resumed, so its time is in pieces, and {left}: {run_id}")
+    for run in panel.runs:
+        for note in run.record.get("store", {}).get("notes", ()):
+            found.append(f"{note}: {run.id}")
     if table["machine"].nunique() > 1:
         found.append(
             "the runs come from several machines: times are paired within each, and figures of "

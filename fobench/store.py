@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -30,7 +31,7 @@ class NoRoomError(Exception):
 
 
 class Store:
-    """Rows of `count` images, laid out as `like` [B, …] is, in `dtype`, in the place of that name.
+    """Rows of `count` images, each as one of `like` [B, …], in `dtype`, in the place of that name.
 
     Raises NoRoomError where it does not fit.
     """
@@ -38,7 +39,7 @@ class Store:
     def __init__(
         self, count: int, like: torch.Tensor, dtype: torch.dtype, place: str, device: torch.device
     ) -> None:
-        self.device, self.place = device, place
+        self.device = device
         shape = (count, *rows_of(like).shape[1:])
         self.rows = PLACES[place].allocate(shape, dtype, device)
         self.bytes = self.rows.numel() * self.rows.element_size()
@@ -94,9 +95,10 @@ def on_device(shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.T
 
 def on_host(shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     # Linux promises memory that it does not have, so what does not fit has to be refused here.
+    # Not pinned, as what is read goes through pinned memory, and torch would pin up to the double.
     require_room(room_in_memory(HOST), shape, dtype)
     with no_memory_as_no_room():
-        return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+        return torch.empty(shape, dtype=dtype)
 
 
 @contextmanager
@@ -114,20 +116,21 @@ def in_scratch_file(shape: Shape, dtype: torch.dtype, device: torch.device) -> t
     try:
         with tempfile.TemporaryFile(prefix="fobench-") as file:
             # Blocks that are not there yet would end the process when they are first touched.
-            take_blocks(file.fileno(), size)
+            take_blocks(file, size)
             mapped = mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise NoRoomError(f"{scratch_folder()}: {error.strerror}") from error
     return torch.frombuffer(mapped, dtype=dtype).view(shape)
 
 
-def take_blocks(file: int, size: int) -> None:
+def take_blocks(file: BinaryIO, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
+        os.posix_fallocate(file.fileno(), 0, size)
         return
     chunk = bytes(1 << 20)
     for start in range(0, size, len(chunk)):
-        os.write(file, chunk[: size - start])
+        file.write(chunk[: size - start])
+    file.flush()
 
 
 def require_room(room: int, shape: Shape, dtype: torch.dtype) -> int:
@@ -145,9 +148,23 @@ def room_in_memory(device: torch.device) -> int:
 
 
 def room_on_disk() -> int:
-    """Bytes of the scratch folder's disk that are free beyond the reserve."""
+    """Bytes of the scratch folder's disk that are free beyond the reserve; none if it is memory."""
+    if is_memory(scratch_folder()):
+        return 0
     usage = shutil.disk_usage(scratch_folder())
     return max(0, int(usage.free - RESERVE * usage.total))
+
+
+def is_memory(folder: Path) -> bool:
+    """Whether a folder lies in memory, as far as Linux tells."""
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return False
+    kinds = {Path(line.split()[1]): line.split()[2] for line in lines}
+    folder = folder.resolve()
+    kind = next((kinds[each] for each in (folder, *folder.parents) if each in kinds), None)
+    return kind in ("tmpfs", "ramfs")
 
 
 def scratch_folder() -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fobench.errors import UserError
 
+CLEARLY = 1.1  # as much more has a further place to save
 Builds = tuple[tuple[int, int], ...]
 
 
@@ -115,9 +116,10 @@ def best_plan(
     places: Sequence[Place],
     views: int = 1,
 ) -> StorePlan:
-    """The plan of least time, and the place it is for; the first of the places if they tie.
+    """The plan of least time, and the place it is for, the places being the nearest first.
 
-    Each view has an equal part of the room, so they are planned apart.
+    A place further away has to save clearly more, as its speed is told less surely. Each view has
+    an equal part of the room, so they are planned apart.
     """
     plans = []
     for place in places:
@@ -127,7 +129,9 @@ def best_plan(
             for build in best_builds(seen, images, costs, place, place.room // views)
         ]
         plans.append(predict(tuple(sorted(builds)), found, images, costs, place, views))
-    return max(plans, key=lambda plan: plan.seconds_saved)
+    best = max(plans, key=lambda plan: plan.seconds_saved)
+    enough = best.seconds_saved / CLEARLY
+    return next(plan for plan in plans if plan is best or plan.seconds_saved >= enough)
 
 
 def best_builds(

@@ -15,11 +15,25 @@ def baseline_name(options: Options) -> str:
     return "baseline" if is_baseline(options) else "baseline at a constant rate"
 
 
+def inputs_note(options: Options) -> str:
+    """Which images a method that freezes sees, and what it stores of them."""
+    views, notes = options.get("views"), ""
+    if views:
+        notes += f", {views} view{'s' * (views > 1)}"
+    if options.get("precompute"):
+        notes += f", stored as {options['store']}"
+        notes += "" if options["budget"] == "auto" else f" in {options['budget']}"
+        if options["plan"] is not None:
+            notes += " by plan " + " ".join(f"{epoch}:{cut}" for epoch, cut in options["plan"])
+    return notes
+
+
 def freezeout_name(options: Options) -> str:
     rates = "scaled" if options["scale_lr"] else "unscaled"
     notes = ", equal FLOPs" if options.get("match_time") else ""
     if options.get("compat", "none") != "none":
         notes += f", as the {options['compat']} code does"
+    notes += inputs_note(options)
     return f"FreezeOut {options['scaling']}, {rates} rates{notes}"
 
 

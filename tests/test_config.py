@@ -105,6 +105,57 @@ def test_a_mistake_is_named(tiny, old, new, told):
     assert told in "\n".join(problems_of(edit(tiny, old, new)))
 
 
+@pytest.mark.parametrize(
+    ("augment", "lines", "told"),
+    [
+        ("random", "precompute = true", 'set views = 4 or so, or data.augment = "none"'),
+        ("none", "views = 2", "views: they are of augmented images; leave them out"),
+        ("none", 'store = "float32"', "store: nothing is stored without precompute = true"),
+        ("none", 'budget = "4GB"', "budget: nothing is stored without precompute = true"),
+        ("none", "plan = [[2, 1]]", "plan: nothing is stored without precompute = true"),
+        ("none", 'precompute = true\nstore = "float64"', "store = 'float64': give 'float16' or"),
+        (
+            "none",
+            'precompute = true\nbudget = "4 potatoes"',
+            "budget = '4 potatoes': give",
+        ),
+        (
+            "none",
+            'precompute = true\nbudget = "0GB"',
+            "budget = '0GB': give",
+        ),
+        ("none", "precompute = true\nplan = [2, 1]", "plan = [2, 1]: give a list of [whole number"),
+        ("none", "precompute = true\nplan = []", "plan = []: give a list of [whole number"),
+        ("none", "precompute = true\nplan = [[2, 0]]", "each of at least 1"),
+        ("none", "precompute = true\nplan = [[2, 1, 3]]", "give a list of [whole number"),
+        ("none", "precompute = true\nplan = [[3, 1], [2, 2]]", "in order of the epochs"),
+        ("none", "precompute = true\nplan = [[2, 1], [2, 2]]", "in order of the epochs"),
+        ("random", "views = 0", "views = 0: give a whole number of at least 1"),
+    ],
+)
+def test_a_mistake_about_stores_is_named(tiny, augment, lines, told):
+    edit(tiny, "train_size = 45", f'train_size = 45\naugment = "{augment}"')
+    edit(tiny, "t0 = [0.3, 1.0]", f"t0 = 0.3\n{lines}")
+    assert told in "\n".join(problems_of(tiny))
+
+
+def test_a_plan_is_no_axis_of_a_grid(tiny):
+    edit(tiny, "train_size = 45", 'train_size = 45\naugment = "none"')
+    edit(tiny, "t0 = [0.3, 1.0]", "t0 = [0.3, 0.6]\nprecompute = true\nplan = [[2, 1], [3, 2]]")
+    plans = [options.plan for name, options in load(tiny).methods if name == "freezeout"]
+    assert plans == [((2, 1), (3, 2))] * 2
+
+
+def test_options_of_stores_change_no_run_without_them(tiny):
+    """Runs of before there were stores keep their ids; those with a store know the one without."""
+    old = expand(load(tiny), open_synthetic(55, 20))[2]
+    assert old.id == "densenet-10-4_synthetic_freezeout-linear-scaled-t0.30_seed0-" + old.id[-8:]
+    edit(tiny, "t0 = [0.3, 1.0]", "t0 = 0.3\nviews = 2\nprecompute = [false, true]")
+    control, stored = expand(load(tiny), open_synthetic(55, 20))[2:]
+    assert (control.its_uncached, stored.its_uncached) == (None, control)
+    assert stored.its_baseline == old.its_baseline == control.its_baseline
+
+
 def test_a_bad_option_does_not_hide_the_others(tiny):
     edit(tiny, "depth = 10\ngrowth_rate = 4", "depth = 11\ngrowth_rate = 0")
     edit(tiny, "epochs = 3", "epochs = 0\nmomentum = 0")

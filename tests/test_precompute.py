@@ -1,5 +1,6 @@
 """Stored activations: the same inputs, bit for bit where that is promised, whatever happens."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -56,10 +57,7 @@ def loaded(run: Run) -> data.Data:
 def plan_of_all(run: Run, every: int = 1, room: int = AMPLE) -> StorePlan:
     """A store behind all that is frozen, built anew in every epoch, or in some."""
     units = len(methods_units(run))
-    found = store_plan.uses(
-        methods.freeze_steps(run, units), run.total_steps, run.steps_per_epoch, IMAGES,
-        run.train.batch_size,
-    )  # fmt: skip
+    found = methods.epochs_with_frozen_units(run, units)
     builds = []
     for seen in store_plan.by_view(found, run.method.views or 1):
         at = 0
@@ -171,19 +169,25 @@ def test_views_begin_with_the_first_epoch_that_starts_with_a_frozen_unit(run, mo
 
 
 def test_more_views_than_epochs_left_and_a_share_of_them(run):
-    """Views that come once each are all different, and are never built twice."""
+    """Each view comes once, so the plan builds none; built by hand, none is built from another."""
+    found = methods.epochs_with_frozen_units(method(run, views=50), len(methods_units(run)))
+    free = store_plan.Place("host memory", AMPLE, 1e30, 1e30)
+    costs = store_plan.Costs(1.0, (1.0,) * 20, (0, *[1] * 20))
+    assert store_plan.best_plan(found, IMAGES, costs, [free], 50).seconds_saved < 1e-9
     storing = method(run, views=50, precompute=True, store="float32", epoch_share=0.9)
     plain, rows = train_all(method(run, views=50, epoch_share=0.9), store_plan.NOTHING)
     training, stored_rows = train_all(storing, plan_of_all(storing))
     assert learned(stored_rows) == learned(rows)
     assert same_weights(training, plain)
+    built = [row.cached_units for row in stored_rows if row.cached_units]
+    assert len(built) == len(training.activations.plan.builds) > 2
 
 
 def test_nothing_frozen_before_the_last_epoch_means_no_store_and_fresh_images(run):
     late = {"t0": 0.95, "scaling": "linear"}
     storing = method(run, views=2, precompute=True, **late)
     units = len(methods_units(run))
-    assert not store_plan.uses(methods.freeze_steps(storing, units), 40, 5, IMAGES, 10)
+    assert not methods.epochs_with_frozen_units(storing, units)
     _, rows = train_all(method(run, **late), store_plan.NOTHING)
     _, stored_rows = train_all(storing, store_plan.NOTHING)
     assert learned(stored_rows) == learned(rows)
@@ -208,6 +212,45 @@ def test_a_store_beyond_the_budget_is_computed_to_the_same_numbers(run, fits, dt
     assert note in caplog.text
 
 
+@pytest.mark.parametrize("fits", ["none", "some"])
+def test_a_run_without_room_goes_on_without(run, fits):
+    """What is not stored is rounded all the same, and stays not stored."""
+    run = augmented(run, "none")
+    storing = method(run, precompute=True)
+    _, rows = train_all(storing, plan_of_all(storing))
+    held = [row.cache_bytes for row in rows if row.cache_bytes]
+    plan = plan_of_all(storing, room=1 if fits == "none" else held[0])
+    whole, whole_rows = train_all(storing, plan)
+    first = Training(storing, loaded(run), CPU, plan)
+    epochs = train(first, Unseen())
+    before = [next(epochs) for _ in range(5)]
+    second = Training(storing, loaded(run), CPU)
+    second.load_state_dict(first.state_dict())
+    after = list(train(second, Unseen()))
+    told = [(row.cached_units, row.cache_bytes) for row in before + after]
+    assert told == [(row.cached_units, row.cache_bytes) for row in whole_rows]
+    assert learned(before + after) == learned(rows)
+    assert second.activations.notes == whole.activations.notes
+
+
+def test_memory_that_gives_out_in_the_midst_of_building_ends_no_run(run, monkeypatch):
+    storing = method(augmented(run, "none"), precompute=True, store="float32")
+    _, rows = train_all(storing, plan_of_all(storing))
+    write, written = store.Store.write, []
+
+    def fail_once(kept, start, values):
+        written.append(start)
+        if len(written) == 3:
+            raise RuntimeError("CUDA error: out of memory")
+        write(kept, start, values)
+
+    monkeypatch.setattr(store.Store, "write", fail_once)
+    training, computed = train_all(storing, plan_of_all(storing))
+    assert learned(computed) == learned(rows)
+    assert "out of memory" in training.activations.notes[0]
+    assert training.activations.bytes == 0
+
+
 def test_memory_that_gives_out_while_building_goes_to_disk_or_goes_without(run, monkeypatch):
     storing = method(augmented(run, "none"), precompute=True, store="float32")
     _, rows = train_all(storing, plan_of_all(storing))
@@ -222,7 +265,9 @@ def test_memory_that_gives_out_while_building_goes_to_disk_or_goes_without(run, 
     monkeypatch.setitem(store.PLACES, "scratch file", broken)
     without, computed = train_all(storing, plan_of_all(storing))
     assert learned(on_disk) == learned(computed) == learned(rows)
-    assert not training.activations.notes
+    assert set(training.activations.notes) == {
+        "a store lies in the scratch file, not in the host memory"
+    }
     assert ["nothing left" in note for note in without.activations.notes] == [True]
     assert [row.cached_units for row in computed] == [0] * 8
 
@@ -262,6 +307,25 @@ def test_a_run_that_goes_on_makes_the_same_stores_again(run, dtype, views):
         assert same_weights(second, whole)
 
 
+def test_reading_a_store_to_build_another_counts_as_building(run, monkeypatch):
+    storing = method(augmented(run, "none"), precompute=True)
+    plan = plan_of_all(storing)
+    training = Training(storing, loaded(run), CPU, plan)
+    training.network.eval()
+    (first, cut), (second, further) = plan.builds[:2]
+    training.activations.start(first)
+    training.activations.inputs(torch.arange(10), cut)
+    training.activations.end()
+    read = store.Store.read
+    monkeypatch.setattr(store.Store, "read", lambda *each: (time.sleep(0.1), read(*each))[1])
+    training.activations.start(second)
+    training.activations.inputs(torch.arange(10), further)
+    training.activations.end()
+    # Five chunks are read to build, one batch to train on.
+    assert training.activations.build_seconds[1] >= 0.5
+    assert 0.1 <= training.activations.read_seconds[1] < 0.5
+
+
 def test_the_seconds_of_stores_lie_within_those_of_their_epochs(run):
     storing = method(augmented(run, "none"), precompute=True)
     training, rows = train_all(storing, plan_of_all(storing))
@@ -272,6 +336,32 @@ def test_the_seconds_of_stores_lie_within_those_of_their_epochs(run):
     ):
         assert 0 <= building + reading < row.train_seconds
         assert (reading > 0) == (row.cached_units > 0)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("place", list(store.PLACES))
+@pytest.mark.parametrize("dtype", store.DTYPES)
+def test_on_cuda_a_store_in_any_place_gives_the_inputs_it_would_compute(run, place, dtype):
+    """Within what cuDNN's choice of algorithms and the store's rounding change."""
+    cuda = torch.device("cuda")
+    storing = method(augmented(run, "none"), precompute=True, store=dtype)
+    read = data.load(DATASET, storing.data_used, "none", cuda)
+    plan = replace(plan_of_all(storing), place=place)
+    stored, computed = (Training(storing, read, cuda, each) for each in (plan, store_plan.NOTHING))
+    computed.load_state_dict(
+        stored.state_dict() | {"activations": computed.activations.state_dict()}
+    )
+    for training in (stored, computed):
+        training.network.eval()
+        training.activations.start(plan.builds[0][0])
+    cut = plan.builds[0][1]
+    indices = torch.randperm(IMAGES)[:10].pin_memory()
+    kept, exact = (each.activations.inputs(indices, cut) for each in (stored, computed))
+    assert stored.activations.cut == cut
+    assert kept.device.type == "cuda"
+    tolerance = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-4}[dtype]
+    assert torch.allclose(kept, exact, rtol=tolerance, atol=tolerance)
 
 
 def test_forward_runs_units_in_order():

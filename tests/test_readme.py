@@ -3,15 +3,16 @@
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from fobench import noise, plot, report, variants
+from fobench import noise, plot, report, storing, variants
 from fobench.models import families
 from fobench.models.families import FAMILIES
-from fobench.panel import read_panels
+from fobench.panel import Panel, read_panels
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,16 +59,47 @@ EVIDENCE = ROOT / "results" / "cpu-densenet"
 SHOWN = ("method", "n", "time saved, %", "by FLOPs, %", "test error, %", "change, points")
 
 
-def results_table() -> str:
-    """The table of the README: some columns of the report's."""
-    (panel,), _ = read_panels([EVIDENCE])
+def report_columns(panel: Panel, names: Sequence[str]) -> list[list[str]]:
+    """Those columns of the report's table of methods."""
     header, _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in report.methods_table(panel.summary).splitlines()
     ]
-    columns = [header.index(name) for name in SHOWN]
-    chosen = [[row[column] for column in columns] for row in rows]
-    return report.markdown(SHOWN, chosen).rstrip()
+    return [[row[header.index(name)] for name in names] for row in rows]
+
+
+def results_table() -> str:
+    """The table of the README: some columns of the report's."""
+    (panel,), _ = read_panels([EVIDENCE])
+    return report.markdown(SHOWN, report_columns(panel, SHOWN)).rstrip()
+
+
+STORED = ("cpu-precompute", "cpu-precompute-plain",
+          "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain")  # fmt: skip
+
+
+def stores_table() -> str:
+    """The table of the README on stores: the reports' rows, by experiment."""
+    header, rows = ("experiment", *report.STORE_HEADER), []
+    for name in STORED:
+        (panel,), _ = read_panels([ROOT / "results" / name])
+        rows += [(name, *row) for row in report.store_rows(storing.summary(panel))]
+    return report.markdown(header, rows).rstrip()
+
+
+def errors_table() -> str:
+    """Time saved and errors of the methods in the experiments on stores."""
+    header = ("experiment", "method", "n", "time saved, %", "test error, %", "change, points")
+    rows = []
+    for name in STORED:
+        (panel,), _ = read_panels([ROOT / "results" / name])
+        rows += [(name, *row) for row in report_columns(panel, header[1:])]
+    return report.markdown(header, rows).rstrip()
+
+
+def test_the_tables_on_stores_are_those_of_the_committed_files():
+    assert between("stores:start", "stores:end") == stores_table()
+    assert between("inputs:start", "inputs:end") == errors_table()
 
 
 def between(start: str, end: str = "end") -> str:

@@ -125,6 +125,8 @@ def test_the_place_that_saves_most_is_taken_and_the_nearer_one_if_they_tie():
     assert best_plan(found, IMAGES, COSTS, [FAST, far]).place == "host memory"
     small = Place("host memory", 1, 1e9, 1e9)
     assert best_plan(found, IMAGES, COSTS, [small, far]).place == "scratch file"
+    hardly = Place("scratch file", 10**9, 1e12, 1e12)
+    assert best_plan(found, IMAGES, COSTS, [FAST, hardly]).place == "host memory"
     nothing = best_plan(found, IMAGES, COSTS, [small, small])
     assert (nothing.place, nothing.seconds_saved) == ("none", 0.0)
 

@@ -47,7 +47,7 @@ def reached_from(start: str, at_top_only: bool = True) -> set[str]:
 @pytest.mark.parametrize(
     "name", ["config", "run", "schedule", "options", "datasets", "sweep", "results", "stats",
              "plot", "cli", "models", "models.families", "stopping", "lock", "files",
-             "report", "panel", "variants"],
+             "report", "panel", "variants", "method_options", "store_plan", "storing"],
 )  # fmt: skip
 def test_plans_and_evidence_need_no_torch(name):
     assert "torch" not in reached_from(f"fobench.{name}")
@@ -55,7 +55,7 @@ def test_plans_and_evidence_need_no_torch(name):
 
 @pytest.mark.parametrize(
     "name", ["train", "freezeout", "cost", "data", "models.densenet", "clock", "schedule",
-             "execute", "estimate", "methods", "checkpoint"],
+             "execute", "estimate", "methods", "checkpoint", "precompute", "store", "planning"],
 )  # fmt: skip
 def test_training_knows_no_screen_and_no_figures(name):
     assert not reached_from(f"fobench.{name}") & {"click", "pandas", "matplotlib", "fobench.plot"}

@@ -26,6 +26,7 @@ COLOURS: dict[tuple[str, bool], tuple[str, str]] = {
     ("cubic", True): ("#0072B2", "D"),
 }
 OTHERS = ("#F0E442", "h")
+FILLS = ("full", "none", "left", "bottom")
 LINES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 3)))
 
 
@@ -36,13 +37,15 @@ class Style:
     colour: str
     marker: str
     line: Any = "-"
-    filled: bool = True
+    fill: str = "full"
 
     @property
     def points(self) -> dict[str, Any]:
         """For matplotlib."""
-        face = self.colour if self.filled else "white"
-        return {"color": self.colour, "marker": self.marker, "markerfacecolor": face}
+        if self.fill == "none":
+            return {"color": self.colour, "marker": self.marker, "markerfacecolor": "white"}
+        face = {"fillstyle": self.fill, "markerfacecoloralt": "white"}
+        return {"color": self.colour, "marker": self.marker, **face}
 
 
 def colour_of(options: variants.Options) -> tuple[str, str]:
@@ -63,8 +66,8 @@ def styles(panels: Sequence[Panel]) -> dict[str, Style]:
             if name not in found:
                 colour, marker = colour_of(options)
                 earlier = sum(style.colour == colour for style in found.values())
-                line = LINES[earlier % len(LINES)]
-                found[name] = Style(colour, marker, line, filled=earlier % 2 == 0)
+                line, fill = LINES[earlier % len(LINES)], FILLS[earlier % len(FILLS)]
+                found[name] = Style(colour, marker, line, fill)
     return found
 
 

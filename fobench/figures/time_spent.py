@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from fobench import variants
+from fobench import storing, variants
 from fobench.figures.style import PANEL_WIDTH, legend_below
 from fobench.panel import Panel
 from fobench.results import RunResult
@@ -15,12 +15,13 @@ PHASES = {
     "up to half of the units frozen": (0.5, "#56B4E9", "//"),
     "more than half of the units frozen": (1.0, "#E69F00", ".."),
 }
+STORES = ("building and reading stores of activations", "#D55E00", "||")
 EVALUATION = ("evaluation (not in the training time)", "0.8", "xx")
 BAR, LABELS = 0.32, 2.0  # inches
 
 
 def time(panels: Sequence[Panel]) -> Figure:
-    """A bar a variant: the mean of its seconds over n runs, in epochs of three phases."""
+    """A bar a variant: mean seconds over n runs, in epochs of three phases, stores apart."""
     longest = max(len(panel.summary) for panel in panels)
     size = ((PANEL_WIDTH + LABELS) * len(panels), 2.2 + BAR * longest)
     figure = Figure(figsize=size, layout="constrained")
@@ -45,17 +46,23 @@ def time(panels: Sequence[Panel]) -> Figure:
 
 
 def mean_phases(runs: Sequence[RunResult]) -> dict[str, tuple[float, str, str]]:
-    """Seconds, colour and hatching of each phase, and of the evaluation."""
+    """Seconds, colour and hatching of each phase, of stores and of the evaluation."""
+    count = max(1, len(runs))
     found, above = {}, -1.0
     for name, (share, colour, hatch) in PHASES.items():
         seconds = sum(
-            epoch.train_seconds
+            epoch.train_seconds - stores
             for run in runs
-            for epoch in run.epochs
+            for epoch, stores in zip(run.epochs, storing.seconds_by_epoch(run), strict=True)
             if above < epoch.frozen_units / len(run.record["units"]) <= share
         )
-        found[name] = (seconds / max(1, len(runs)), colour, hatch)
+        found[name] = (seconds / count, colour, hatch)
         above = share
-    name, colour, hatch = EVALUATION
-    evaluating = sum(epoch.eval_seconds for run in runs for epoch in run.epochs)
-    return found | {name: (evaluating / max(1, len(runs)), colour, hatch)}
+    beside = {
+        STORES: sum(sum(storing.seconds_by_epoch(run)) for run in runs),
+        EVALUATION: sum(epoch.eval_seconds for run in runs for epoch in run.epochs),
+    }
+    for (name, colour, hatch), seconds in beside.items():
+        if seconds:
+            found[name] = (seconds / count, colour, hatch)
+    return found

@@ -22,6 +22,13 @@ from tests.networks import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 
+# Two views, the first of them built twice; the epochs start with 1, 2 and 3 frozen units at least.
+STORED = """name = "freezeout"
+scaling = "linear"
+t0 = 0.3
+views = 2
+precompute = true
+plan = [[3, 1], [4, 2], [5, 3]]"""
 # Every method stands here: what is added to fobench joins the kills by a line.
 METHODS = {
     "baseline": 'name = "baseline"',
@@ -31,12 +38,16 @@ METHODS = {
     "cubic, unscaled": 'name = "freezeout"\nscale_lr = false\nt0 = 0.7',
     "squared, shorter": 'name = "freezeout"\nscaling = "squared"\nt0 = 0.5\nepoch_share = 0.7',
     "equal time": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.5\nmatch_time = true',
+    "stored": STORED,
+    "stored exactly": f'{STORED}\nstore = "float32"',
     "as published": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.4\ncompat = "reference"',
 }
 NETWORKS = EXAMPLES
 MOST_OVER = 3
 # What a record may tell otherwise of a run that was cut off.
 RECORD_MAY_DIFFER = {"resumed", "resumed_at", "started", "ended", "epochs_sha256", "environment"}
+# What of a store and its plan is measured.
+MEASURED = {"budget_bytes", "room", "predicted", "seconds_saved", "build_seconds", "read_seconds"}
 
 
 PHASES = ("before the first freeze", "between freezes", "in the last epoch")
@@ -245,7 +256,7 @@ def differences(whole: results.RunResult, resumed: results.RunResult) -> list[st
     """The columns and entries in which two results of a run differ that should not."""
     found = []
     for entry in set(whole.record) - RECORD_MAY_DIFFER - {"keeps_checkpoint"}:
-        if whole.record[entry] != resumed.record.get(entry):
+        if not same_state(whole.record[entry], resumed.record.get(entry)):
             found.append(f"{entry} in run.json")
     seconds = 0.0
     for one, other in zip(whole.epochs, resumed.epochs, strict=True):
@@ -262,14 +273,16 @@ def differences(whole: results.RunResult, resumed: results.RunResult) -> list[st
 
 
 def same_state(whole: Any, resumed: Any) -> bool:
-    """Whether two checkpoints hold the same bits, but for the clock's."""
+    """Whether two checkpoints or records hold the same bits, but for the clock's."""
     if isinstance(whole, torch.Tensor):
         return torch.equal(whole, resumed)
     if isinstance(whole, dict):
-        volatile = VOLATILE & whole.keys()
-        return whole.keys() == resumed.keys() and all(
-            same_state(whole[key], resumed[key]) for key in whole.keys() - volatile
+        volatile = (VOLATILE | MEASURED) & whole.keys()
+        return (
+            isinstance(resumed, dict)
+            and whole.keys() == resumed.keys()
+            and all(same_state(whole[key], resumed[key]) for key in whole.keys() - volatile)
         )
     if isinstance(whole, list | tuple):
-        return len(whole) == len(resumed) and all(map(same_state, whole, resumed))
+        return len(whole) == len(resumed or ()) and all(map(same_state, whole, resumed))
     return whole == resumed

@@ -1,0 +1,71 @@
+"""What stores of activations saved, beside the same run without them. No torch."""
+
+import math
+
+import pandas as pd
+
+from fobench.panel import Panel
+from fobench.results import RunResult
+from fobench.stats import machine, mean_interval, spread
+
+
+def seconds_by_epoch(run: RunResult) -> list[float]:
+    """Seconds of building and reading stores within the training time of each epoch."""
+    told = run.record.get("store")
+    if told is None:
+        return [0.0] * len(run.epochs)
+    return [sum(each) for each in zip(told["build_seconds"], told["read_seconds"], strict=True)]
+
+
+def summary(panel: Panel) -> pd.DataFrame:
+    """A row a variant that stores activations; none without such a variant.
+
+    Over its seeds, each paired with its baseline and with the run that sees the same inputs and
+    stores nothing, on the same machine: `saved` and `saved_without`, the time saved with and
+    without the store; `by_store`, what the store saved, in percent of the baseline's time, told by
+    the epochs from the first build on, as the earlier ones are of equal work; `predicted`, what the
+    plan says of it; `traffic`, the share of the training time that building and reading took, in
+    percent; `points`, by how many points the store changed the test error. Each has `_low` and
+    `_high`.
+    """
+    by_id = {run.id: run for run in panel.timed(panel.runs)}
+    rows = []
+    for row, runs in panel.variants():
+        if not row["options"].get("precompute"):
+            continue
+        pairs = [compared(run, by_id) for run in runs if run.id in by_id]
+        table = pd.DataFrame([pair for pair in pairs if pair is not None], columns=COLUMNS)
+        seeds = table.groupby("seed").mean()
+        found = {"options": row["options"], "n": len(seeds)}
+        for column in COLUMNS[1:]:
+            found |= spread(column, mean_interval(seeds[column].tolist()))
+        rows.append(found)
+    return pd.DataFrame(rows)
+
+
+COLUMNS = ["seed", "saved", "saved_without", "by_store", "predicted", "traffic", "points"]
+
+
+def compared(run: RunResult, by_id: dict[str, RunResult]) -> dict[str, float] | None:
+    """A run beside its baseline and the run without a store; None where either is missing."""
+    others = [by_id.get(run.record[key]) for key in ("baseline", "uncached")]
+    if None in others or len({machine(each.record) for each in (run, *others)}) > 1:
+        return None
+    seconds, baseline, without = (each.epochs[-1].total_train_seconds for each in (run, *others))
+    plan = run.record["store_plan"]
+    predicted = plan["predicted"]["seconds_saved"]
+    first = min((build["epoch"] for build in plan["builds"]), default=math.inf)
+    return {
+        "seed": run.record["run"]["seed"],
+        "saved": 100 * (1 - seconds / baseline),
+        "saved_without": 100 * (1 - without / baseline),
+        "by_store": 100 * (seconds_from(first, others[1]) - seconds_from(first, run)) / baseline,
+        "predicted": 100 * predicted / baseline,
+        "traffic": 100 * math.fsum(seconds_by_epoch(run)) / seconds,
+        "points": run.epochs[-1].test_error - others[1].epochs[-1].test_error,
+    }
+
+
+def seconds_from(first: float, run: RunResult) -> float:
+    """Training seconds of the epochs from `first` on."""
+    return math.fsum(epoch.train_seconds for epoch in run.epochs if epoch.epoch >= first)

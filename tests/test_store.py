@@ -1,0 +1,131 @@
+"""Where activations are kept: what is written is read, and what does not fit is refused."""
+
+import errno
+import os
+import tempfile
+
+import pytest
+import torch
+
+from fobench import device as devices
+from fobench import store
+from fobench.store import DTYPES, NoRoomError, Store
+
+CPU = torch.device("cpu")
+PLACES = store.places_for(CPU)
+
+
+def filled(place: str, dtype: torch.dtype, values: torch.Tensor) -> Store:
+    kept = Store(len(values), values, dtype, place, CPU)
+    for start in range(0, len(values), 4):
+        kept.write(start, values[start : start + 4])
+    return kept
+
+
+def test_the_memory_of_a_processor_is_the_hosts():
+    assert PLACES == ["host memory", "scratch file"]
+    assert store.places_for(torch.device("cuda")) == ["device memory", *PLACES]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(10, 3, 8, 6), (10, 7, 1, 1), (10, 5)])
+def test_rows_are_read_in_any_order_rounded_to_the_stores_type(place, dtype, shape):
+    values = torch.randn(shape)
+    if len(shape) == 4:
+        values = values.to(memory_format=torch.channels_last)
+    kept = filled(place, DTYPES[dtype], values)
+    indices = torch.tensor([9, 0, 3, 3])
+    read = kept.read(indices)
+    assert torch.equal(read, values[indices].to(DTYPES[dtype]).float())
+    assert read.dtype == torch.float32
+    assert read.stride() == values[indices].stride(), "the layout that the units would compute in"
+    assert kept.bytes == values.numel() * DTYPES[dtype].itemsize
+
+
+def test_what_is_read_is_a_copy_that_a_unit_may_change():
+    kept = filled("host memory", torch.float32, torch.ones(4, 2, 3, 3))
+    kept.read(torch.arange(4)).zero_()
+    assert kept.read(torch.arange(4)).eq(1).all()
+
+
+def test_a_scratch_file_has_no_name(tmp_path, monkeypatch):
+    """So nothing is left of it when the process is gone, however that ended."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = filled("scratch file", torch.float32, torch.randn(8, 3))
+    assert kept.bytes == 96
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_would_eat_into_the_reserve_is_refused(place, monkeypatch):
+    monkeypatch.setattr(store, "room_in_memory", lambda device: 95)
+    monkeypatch.setattr(store, "room_on_disk", lambda: 95)
+    with pytest.raises(NoRoomError, match="96 bytes are more than the 95 that the reserve leaves"):
+        Store(8, torch.randn(1, 3), torch.float32, place, CPU)
+
+
+def test_the_reserve_is_a_quarter_of_all(monkeypatch):
+    monkeypatch.setattr(store, "available_memory", lambda device: (50, 100))
+    assert store.room_in_memory(CPU) == 25
+    monkeypatch.setattr(store, "available_memory", lambda device: (20, 100))
+    assert store.room_in_memory(CPU) == 0
+    total, _, free = store.shutil.disk_usage(tempfile.gettempdir())
+    assert store.room_on_disk() == pytest.approx(max(0, free - total / 4), abs=1e9)
+
+
+def test_memory_that_is_refused_is_no_room(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …")
+
+    monkeypatch.setattr(torch, "empty", refuse)
+    with pytest.raises(NoRoomError, match="can't allocate memory"):
+        Store(8, torch.zeros(1, 3), torch.float32, "host memory", CPU)
+
+
+def test_another_error_of_the_allocator_is_not_hidden(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(torch, "empty", fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        Store(8, torch.zeros(1, 3), torch.float32, "host memory", CPU)
+
+
+def test_a_full_disk_is_no_room(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(NoRoomError, match="No space left on device"):
+        Store(8, torch.randn(1, 3), torch.float32, "scratch file", CPU)
+
+
+def test_a_scratch_folder_that_is_memory_is_no_disk(monkeypatch):
+    monkeypatch.setattr(store, "scratch_folder", lambda: store.Path("/proc"))
+    assert not store.is_memory(store.Path("/proc"))
+    monkeypatch.setattr(store, "is_memory", lambda folder: True)
+    assert store.room_on_disk() == 0
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a file system in memory")
+def test_a_file_system_in_memory_is_known(tmp_path):
+    assert store.is_memory(store.Path("/dev/shm/somewhere"))
+
+
+def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate")
+    values = torch.randn(300_000, 2)  # more than one chunk
+    kept = Store(len(values), values, torch.float32, "scratch file", CPU)
+    kept.write(0, values)
+    assert torch.equal(kept.read(torch.arange(len(values))), values)
+
+
+def test_a_control_group_limits_the_memory_there_is(monkeypatch):
+    free, total = devices.available_memory(CPU)
+    assert 0 < free <= total
+    limits = {"memory.max": 10**6, "memory.current": 4 * 10**5}
+    monkeypatch.setattr(devices, "control_group_memory", limits.get)
+    assert devices.available_memory(CPU) == (6 * 10**5, 10**6)
+    monkeypatch.setattr(devices, "control_group_memory", {"memory.max": None}.get)
+    assert devices.available_memory(CPU)[1] == total

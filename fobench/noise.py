@@ -48,6 +48,12 @@ def noise_of_pairs(runs: pd.DataFrame) -> Noise | None:
     return noise(firsts, ["variant", "machine"], lambda group: group["log_ratio"].map(math.exp))
 
 
+def noise_of_first_epochs(runs: pd.DataFrame) -> Noise | None:
+    """How far the first epochs of a seed's runs stray: equal work, as nothing is frozen in them."""
+    alike = runs[runs["first_epoch_seconds"].notna()]
+    return noise(alike, ["machine", "seed"], lambda group: group["first_epoch_seconds"])
+
+
 def noise(
     runs: pd.DataFrame, by: Sequence[str], values: Callable[[pd.DataFrame], Iterable[float]]
 ) -> Noise | None:

@@ -225,6 +225,12 @@ def noise_note(panel: Panel) -> str:
             f"{number(repeats.within(2))} % in 95 of 100 cases. Their test errors "
             f"{'are equal to the last digit' if same else 'differ'}."
         )
+    drift = clock_noise.noise_of_first_epochs(panel.table)
+    if drift is not None:
+        lines.append(
+            f"First epochs of a seed's runs, in which nothing is frozen: {told(drift)}. It is how "
+            "far the machine drifts while the methods of a seed are trained."
+        )
     if seeds is not None:
         lines.append(
             f"Seeds of a method, whose work is equal too: {told(seeds)}. It holds the machine's "

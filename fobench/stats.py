@@ -102,6 +102,8 @@ def table(
 ) -> pd.DataFrame:
     """A row a run: its method, seed, last error and time, paired with its baseline's.
 
+    `first_epoch_seconds` are of equal work in all runs: NaN stands where a unit froze in it.
+
     A pair is a run and its baseline on the same machine: NaN stands where there is none.
     `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds, and
     both are NaN too where either was resumed, unless `include_resumed`. `error_points` and
@@ -115,7 +117,7 @@ def table(
 
 
 def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool) -> dict[str, Any]:
-    last = run.epochs[-1]
+    first, last = run.epochs[0], run.epochs[-1]
     return {
         "id": run.id,
         "variant": variant(run.record),
@@ -128,6 +130,7 @@ def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool)
         "steps": last.step,
         "train_seconds": last.total_train_seconds,
         "cpu_seconds": cpu_seconds(run),
+        "first_epoch_seconds": math.nan if first.frozen_units else first.train_seconds,
         "test_error": last.test_error,
         "flops_saved": run.record.get("predictions", {}).get("flops_saved_percent", math.nan),
         **compared(run, baseline, include_resumed),

@@ -42,6 +42,17 @@ def test_the_noise_of_seeds_takes_one_run_a_seed():
     assert (found.degrees, found.percent) == (1, pytest.approx(100 * math.expm1(0.005**0.5)))
 
 
+def test_the_first_epochs_of_a_seed_are_of_equal_work_in_all_methods():
+    """Logs 0 and 0.1 in a seed: squares about their mean 0.005; frozen units leave an epoch out."""
+    runs = [result("baseline", 0, 30, 30), result("freezeout", 0, 20, 31)]
+    runs += [result("freezeout", 1, 20, 31)]
+    seconds = [(1.0, 0), (math.exp(0.1), 0), (9.0, 1)]
+    for run, (first, frozen) in zip(runs, seconds, strict=True):
+        run.epochs[0] = replace(run.epochs[0], train_seconds=first, frozen_units=frozen)
+    found = noise.noise_of_first_epochs(stats.table(runs))
+    assert (found.degrees, found.percent) == (1, pytest.approx(100 * math.expm1(0.005**0.5)))
+
+
 def test_drift_between_seeds_is_no_noise_of_pairs():
     runs = []
     for seed, drift in ((0, 1.0), (1, 3.0)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 
 from fobench import noise, plot, report, storing, variants
 from fobench.models import families
@@ -100,6 +101,30 @@ def errors_table() -> str:
 def test_the_tables_on_stores_are_those_of_the_committed_files():
     assert between("stores:start", "stores:end") == stores_table()
     assert between("inputs:start", "inputs:end") == errors_table()
+
+
+def test_what_the_page_says_of_stores_is_so():
+    panels, _ = read_panels([ROOT / "results" / name for name in STORED])
+    found = pd.concat(storing.summary(panel) for panel in panels)
+    assert len(found) == 6
+    low, high = found["by_store"].min(), found["by_store"].max()
+    assert between("by-store") == f"{low:.1f} to {high:.1f}"
+    assert between("missed") == f"{abs(found['by_store'] - found['predicted']).max():.1f}"
+    assert between("store-points") == f"{abs(found['points']).max():.2f}"
+    drifts = [noise.noise_of_first_epochs(panel.table).percent for panel in panels]
+    assert between("drift") == f"{min(drifts):.0f} to {max(drifts):.0f}"
+    changes = [change for panel in panels for change in changes_by_views(panel)]
+    assert between("view-points") == f"{min(changes):+.1f} to {max(changes):+.1f}"
+
+
+def changes_by_views(panel: Panel) -> list[float]:
+    """Points of test error that fixed views add, by the means of the seeds."""
+    errors = {
+        (options["t0"], options["views"]): error
+        for options, error in zip(panel.summary["options"], panel.summary["error"], strict=True)
+        if options["name"] == "freezeout" and not options["precompute"]
+    }
+    return [error - errors[t0, None] for (t0, views), error in errors.items() if views]
 
 
 def between(start: str, end: str = "end") -> str:

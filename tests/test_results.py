@@ -169,7 +169,8 @@ def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
     assert record["run"]["data_used"]["name"] == "synthetic"
     assert record["run"]["method"] == {
         "name": "freezeout", "scaling": "linear", "scale_lr": True, "t0": 0.3, "epoch_share": 1.0,
-        "match_time": False, "compat": "none",
+        "match_time": False, "compat": "none", "views": None, "precompute": False,
+        "store": "float16", "budget": "auto", "plan": None,
     }  # fmt: skip
     assert set(record["units"][0]) == {
         "name", "parameters", "flops", "backward_flops", "first_backward_flops",

@@ -49,7 +49,7 @@ class Stopwatch:
 
 @contextmanager
 def timed(device: torch.device) -> Iterator[Span]:
-    """Time the block. The device is synchronised here and nowhere in between."""
+    """Time the block, from and to where the device is done."""
     span = Span()
     synchronize(device)
     wall, cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""What each unit costs, and what a method should therefore save."""
+"""What each unit costs, by FLOPs and measured, and what a method should therefore save."""
 
 import copy
 import time
@@ -20,7 +20,7 @@ from fobench.data import Split
 from fobench.models.families import ModelOptions
 from fobench.run import Run
 from fobench.seeds import generator
-from fobench.store import PLACES, NoRoomError, Store
+from fobench.store import PLACES, NoRoomError, Store, no_memory_as_no_room
 from fobench.store_plan import Place
 
 BATCH = 2  # BatchNorm takes no batch of one
@@ -192,6 +192,17 @@ def measure_place(
     The activations of most bytes are kept for a part of the images, and read in a random order.
     A scratch file of that size mostly lies in the page cache: its speed is that of files which fit.
     """
+    try:
+        with no_memory_as_no_room():
+            return place_of(name, units, split, batch_size, dtype)
+    except NoRoomError:
+        return None
+
+
+def place_of(
+    name: str, units: Sequence[nn.Module], split: Split, batch_size: int, dtype: torch.dtype
+) -> Place:
+    """As `measure_place`. Raises NoRoomError where there is no room."""
     device = split.labels.device
     room = PLACES[name].room(device)
     with torch.no_grad():
@@ -199,10 +210,7 @@ def measure_place(
     sample = min(SAMPLE_BYTES, room) // (x.numel() * dtype.itemsize)
     batches = max(1, min(sample, len(split) // batch_size))
     count = batches * batch_size
-    try:
-        store = Store(count, x, dtype, name, device)
-    except NoRoomError:
-        return None
+    store = Store(count, x, dtype, name, device)
 
     def write() -> None:
         for start in range(0, count, batch_size):

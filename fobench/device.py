@@ -79,18 +79,23 @@ def available_memory(device: torch.device) -> tuple[int, int]:
         return total // 2, total
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    limit, used = (control_group_memory(name) for name in ("memory.max", "memory.current"))
-    if limit is None or used is None or limit > total:
+    limit, used = control_group_memory()
+    if limit is None or limit > total:
         return free, total
     return min(free, max(0, limit - used)), limit
 
 
-def control_group_memory(name: str) -> int | None:
-    """Bytes that a file of the process's control group tells; None where there is none."""
+def control_group_memory() -> tuple[int | None, int]:
+    """The bytes that the process's control group allows, None for any, and those that it holds."""
+    group = Path("/sys/fs/cgroup")
     try:
-        return int(Path("/sys/fs/cgroup", name).read_text())
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        lines = (group / "memory.stat").read_text().splitlines()
     except (OSError, ValueError):
-        return None
+        return None, 0
+    # Pages of files that nobody uses are given up when memory is asked for.
+    idle = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    return limit, used - idle
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -59,9 +59,11 @@ def execute(run: Run, folder: Path, data: Data, terms: Terms) -> None:
         except UserError as error:
             log.error("%s is left as it is: %s", run.id, error)
             return
-        record = begin(run, folder, terms, saved)
+        # Before anything is cleared away: the file of a plan may not be sound.
+        plan = store_plan_of(run, folder, data, saved)
+        record = begin(run, folder, terms, saved) | planning.describe(plan, run)
         try:
-            record["epochs_sha256"] = train_and_keep(run, folder, data, terms, record, saved)
+            record["epochs_sha256"] = train_and_keep(run, folder, data, terms, record, saved, plan)
         except DivergedError as error:
             log.warning("%s diverged: %s", run.id, error)
             end(folder, record, "diverged", str(error))
@@ -99,6 +101,13 @@ def last_checkpoint(run: Run, folder: Path, device: torch.device) -> dict[str, A
             f"exactly: go on as it began, {mend}"
         )
     return saved
+
+
+def store_plan_of(run: Run, folder: Path, data: Data, saved: dict[str, Any] | None) -> StorePlan:
+    """What the run stores: as it began, or else by the plan of its method on this machine."""
+    if saved is None:
+        return planning.plan_of(run, folder.parent, data.train)
+    return StorePlan.from_dict(saved["training"]["activations"]["plan"])
 
 
 def begin(run: Run, folder: Path, terms: Terms, saved: dict[str, Any] | None) -> dict[str, Any]:
@@ -157,13 +166,10 @@ def train_and_keep(
     terms: Terms,
     record: dict[str, Any],
     saved: dict[str, Any] | None,
+    plan: StorePlan,
 ) -> str:
     """Train to the end, keeping rows and checkpoint after each epoch; the SHA-256 of the rows."""
     deadline, progress = terms.deadline, Progress()
-    if saved is None:
-        plan = planning.plan_of(run, folder.parent, data.train)
-    else:
-        plan = StorePlan.from_dict(saved["training"]["activations"]["plan"])
     deadline.start_lap()
     training = Training(run, data, terms.device, plan)
     rows: list[Epoch] = []
@@ -178,7 +184,6 @@ def train_and_keep(
         "bits_depend_on": environment.bits_depend_on(record["environment"]),
     }
     if run.method.precompute:
-        record["store_plan"] = planning.describe(plan, run)
         planning.tell(record["store_plan"])
         record["store"] = training.activations.told()
         results.write_record(folder, record)

@@ -72,7 +72,7 @@ def storing_is_asked_for(
     if precompute or not any(given.values()):
         return None
     name = next(name for name, differs in given.items() if differs)
-    return f"{name}: nothing is stored without precompute = true"
+    return f"{name}: nothing is stored without precompute = true; give it a table of its own"
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,11 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
     digest = hashlib.sha256(json.dumps(for_what, sort_keys=True).encode()).hexdigest()[:8]
     path = folder / f"plan-{digest}.json"
     if is_there(path):
-        return read_plan(path)
+        return read_plan(path, run)
     set_determinism(run.train.deterministic)
     kind = store.DTYPES[run.method.store]
-    seconds, places = measured(run.family, run.model, run.train.batch_size, kind, split)
+    network = (run.family, run.model, run.data_used.classes)
+    seconds, places = measured(*network, run.train.batch_size, kind, split)
     costs = Costs(*seconds, cost.bytes_at_cuts(run, kind))
     plan = make_plan(run, costs, places)
     write_json(
@@ -63,13 +64,20 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
     return plan
 
 
-def read_plan(path: Path) -> StorePlan:
+def read_plan(path: Path, run: Run) -> StorePlan:
+    """Raises UserError for a plan that is not sound, or not one of the run's."""
     try:
         content = read_json(path)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, not {FORMAT}")
-        return StorePlan.from_dict(content["plan"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        plan = StorePlan.from_dict(content["plan"])
+        if plan.place not in (*store.PLACES, NOTHING.place):
+            raise ValueError(f"place {plan.place!r}")
+        from_one = tuple((epoch + 1, cut) for epoch, cut in plan.builds)
+        found = methods.epochs_with_frozen_units(run, len(cost.costs_of(run)))
+        store_plan.by_hand(from_one, found, run.method.views or 1)
+        return replace(plan, room=int(plan.room))
+    except (UserError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path} holds no plan ({error}): delete it, and it is made anew"
         ) from error
@@ -87,13 +95,17 @@ def conditions(run: Run, split: Split) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)  # it keeps the images
 def measured(
-    family: str, model: ModelOptions, batch_size: int, dtype: torch.dtype, split: Split
+    family: str,
+    model: ModelOptions,
+    classes: int,
+    batch_size: int,
+    dtype: torch.dtype,
+    split: Split,
 ) -> tuple[tuple[float, tuple[float, ...]], tuple[Place, ...]]:
     """What the network's forward pass costs on this machine, and the places there are."""
     device = split.labels.device
-    channels, classes = split.images.shape[3], int(split.labels.max()) + 1
     log.info("measuring what %s and its stores cost", model.title())
-    network = build(family, max(2, classes), channels, **vars(model))
+    network = build(family, classes, split.images.shape[3], **vars(model))
     network = network.to(device, memory_format=torch.channels_last).eval()
     seconds = cost.measure(network, split, batch_size)
     places = [
@@ -116,7 +128,8 @@ def make_plan(run: Run, costs: Costs, places: Sequence[Place]) -> StorePlan:
         return store_plan.best_plan(found, images, costs, places, views)
     builds = store_plan.by_hand(run.method.plan, found, views)
     plans = [store_plan.predict(builds, found, images, costs, place, views) for place in places]
-    return next((plan for plan in plans if plan.peak_bytes <= plan.room), plans[-1])
+    fitting = (plan for plan in plans if plan.peak_bytes <= plan.room)
+    return next(fitting, max(plans, key=lambda plan: plan.room))
 
 
 def require_sound(runs: Sequence[Run]) -> None:
@@ -134,10 +147,12 @@ def require_sound(runs: Sequence[Run]) -> None:
 
 
 def describe(plan: StorePlan, run: Run) -> dict[str, Any]:
-    """A plan as it stands in run.json; epochs from 1, as in epochs.csv."""
+    """A run's plan as it stands in run.json; epochs from 1, as in epochs.csv."""
+    if not run.method.precompute:
+        return {}
     sizes = cost.bytes_at_cuts(run, store.DTYPES[run.method.store])
     images = run.data_used.train_images
-    return {
+    described = {
         "place": plan.place,
         "budget_bytes": plan.room,
         "builds": [
@@ -151,6 +166,7 @@ def describe(plan: StorePlan, run: Run) -> dict[str, Any]:
             "read_seconds": plan.read_seconds,
         },
     }
+    return {"store_plan": described}
 
 
 def tell(described: dict[str, Any]) -> None:

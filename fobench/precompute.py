@@ -194,11 +194,15 @@ class Activations:
             except NoRoomError as error:
                 self._has_room = False
                 self._note(f"no room for a store at cut {cuts[-1]} ({error}): computed instead")
-        return self._gone_through(chain, view, cuts, keeps=False)
+        # The type rounds all the same: whether it can has to be known.
+        if self._dtype != torch.float32:
+            self._gone_through(chain, view, cuts, keeps=False)
+        return None
 
     def _note(self, note: str) -> None:
-        log.warning("%s", note)
-        self.notes.append(note)
+        if note not in self.notes:
+            log.warning("%s", note)
+            self.notes.append(note)
 
     @torch.no_grad()
     def _gone_through(

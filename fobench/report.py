@@ -157,7 +157,8 @@ STORE_HEADER = (
     *("by its plan, points", "building and reading, %", "change of the test error, points"),
 )
 STORE_READING = """
-n: seeds whose run stands beside its baseline and beside the run of the same inputs without a store.
+n: seeds whose run stands beside its baseline and beside the run of the same inputs without a store,
+on the same machine; of runs that were resumed the errors alone.
 Points of time are percent of the baseline's training time. What the store saved is told by the
 epochs from the first build on, since those before are of equal work in both. Building and reading
 are percent of the run's own time. Means of the percentages, not of logs as above.

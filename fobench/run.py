@@ -15,7 +15,7 @@ from fobench.method_options import BaselineOptions, MethodOptions
 from fobench.models.families import ModelOptions
 from fobench.options import differing
 
-# Options of a method that change what is stored, not what is trained on.
+# Options of a method that change what is stored; of what is trained on no more than the rounding.
 STORING = frozenset({"precompute", "store", "budget", "plan"})
 # Families whose step counter the published code never advances.
 STANDS_STILL = frozenset({"vgg"})

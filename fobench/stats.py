@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from fobench.config import TrainOptions
 from fobench.method_options import METHODS
 from fobench.models.families import FAMILIES
-from fobench.results import RunResult
+from fobench.results import Epoch, RunResult
 
 CONFIDENCE = 0.95
 
@@ -102,7 +102,8 @@ def table(
 ) -> pd.DataFrame:
     """A row a run: its method, seed, last error and time, paired with its baseline's.
 
-    `first_epoch_seconds` are of equal work in all runs: NaN stands where a unit froze in it.
+    `first_epoch_seconds` are of equal work in all runs; NaN stands where it is not
+    whole, or a unit froze in it.
 
     A pair is a run and its baseline on the same machine: NaN stands where there is none.
     `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds, and
@@ -130,7 +131,7 @@ def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool)
         "steps": last.step,
         "train_seconds": last.total_train_seconds,
         "cpu_seconds": cpu_seconds(run),
-        "first_epoch_seconds": math.nan if first.frozen_units else first.train_seconds,
+        "first_epoch_seconds": first.train_seconds if is_plain(run, first) else math.nan,
         "test_error": last.test_error,
         "flops_saved": run.record.get("predictions", {}).get("flops_saved_percent", math.nan),
         **compared(run, baseline, include_resumed),
@@ -156,6 +157,11 @@ def compared(run: RunResult, baseline: RunResult | None, include_resumed: bool) 
         "log_ratio": math.log(seconds[0] / seconds[1]),
         "cpu_log_ratio": log_ratio(cpu_seconds(run), cpu_seconds(baseline)),
     }
+
+
+def is_plain(run: RunResult, epoch: Epoch) -> bool:
+    """Whether this first epoch is whole, with nothing frozen."""
+    return not epoch.frozen_units and epoch.step == run.record.get("steps_per_epoch", epoch.step)
 
 
 def is_resumed(run: RunResult) -> bool:

@@ -149,9 +149,13 @@ def room_in_memory(device: torch.device) -> int:
 
 def room_on_disk() -> int:
     """Bytes of the scratch folder's disk that are free beyond the reserve; none if it is memory."""
-    if is_memory(scratch_folder()):
+    try:
+        folder = scratch_folder()
+        usage = shutil.disk_usage(folder)
+    except OSError:  # no folder can be written
         return 0
-    usage = shutil.disk_usage(scratch_folder())
+    if is_memory(folder):
+        return 0
     return max(0, int(usage.free - RESERVE * usage.total))
 
 

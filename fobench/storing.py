@@ -28,17 +28,18 @@ def summary(panel: Panel) -> pd.DataFrame:
     percent; `points`, by how many points the store changed the test error. Each has `_low` and
     `_high`.
     """
-    by_id = {run.id: run for run in panel.timed(panel.runs)}
+    by_id = {run.id: run for run in panel.runs}
+    timed = {run.id for run in panel.timed(panel.runs)}
     rows = []
     for row, runs in panel.variants():
         if not row["options"].get("precompute"):
             continue
-        pairs = [compared(run, by_id) for run in runs if run.id in by_id]
+        pairs = [compared(run, by_id, timed) for run in runs]
         table = pd.DataFrame([pair for pair in pairs if pair is not None], columns=COLUMNS)
         seeds = table.groupby("seed").mean()
         found = {"options": row["options"], "n": len(seeds)}
         for column in COLUMNS[1:]:
-            found |= spread(column, mean_interval(seeds[column].tolist()))
+            found |= spread(column, mean_interval(seeds[column].dropna().tolist()))
         rows.append(found)
     return pd.DataFrame(rows)
 
@@ -46,11 +47,19 @@ def summary(panel: Panel) -> pd.DataFrame:
 COLUMNS = ["seed", "saved", "saved_without", "by_store", "predicted", "traffic", "points"]
 
 
-def compared(run: RunResult, by_id: dict[str, RunResult]) -> dict[str, float] | None:
-    """A run beside its baseline and the run without a store; None where either is missing."""
+def compared(
+    run: RunResult, by_id: dict[str, RunResult], timed: set[str]
+) -> dict[str, float] | None:
+    """A run beside its baseline and the run without a store; None where either is missing.
+
+    Of runs whose times do not count, as they were resumed, the errors alone.
+    """
     others = [by_id.get(run.record[key]) for key in ("baseline", "uncached")]
     if None in others or len({machine(each.record) for each in (run, *others)}) > 1:
         return None
+    points = run.epochs[-1].test_error - others[1].epochs[-1].test_error
+    if not {run.id, *(other.id for other in others)} <= timed:
+        return {"seed": run.record["run"]["seed"], "points": points}
     seconds, baseline, without = (each.epochs[-1].total_train_seconds for each in (run, *others))
     plan = run.record["store_plan"]
     predicted = plan["predicted"]["seconds_saved"]
@@ -62,7 +71,7 @@ def compared(run: RunResult, by_id: dict[str, RunResult]) -> dict[str, float] | 
         "by_store": 100 * (seconds_from(first, others[1]) - seconds_from(first, run)) / baseline,
         "predicted": 100 * predicted / baseline,
         "traffic": 100 * math.fsum(seconds_by_epoch(run)) / seconds,
-        "points": run.epochs[-1].test_error - others[1].epochs[-1].test_error,
+        "points": points,
     }
 
 

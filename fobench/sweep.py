@@ -77,6 +77,12 @@ class Plan:
         return not {run.its_baseline.id for run in self.runs} <= {run.id for run in self.runs}
 
     @property
+    def lacks_uncached(self) -> bool:
+        """Whether some run that stores activations has none of the same inputs without a store."""
+        uncached = {run.its_uncached.id for run in self.runs if run.its_uncached}
+        return not uncached <= {run.id for run in self.runs}
+
+    @property
     def lacks_control(self) -> bool:
         """Whether some run of the published VGG has no baseline at a constant rate beside it."""
         controls = {run.its_control.id for run in self.runs if run.its_control}
@@ -242,6 +248,11 @@ def announce(plan: Plan, due: Sequence[Run]) -> None:
     if plan.lacks_baseline:
         log.warning(
             "%s has no baseline of the whole epochs: time saved cannot be told without one",
+            plan.experiment.name,
+        )
+    if plan.lacks_uncached:
+        log.warning(
+            "%s lacks the control of its stores: the same method with precompute = false",
             plan.experiment.name,
         )
     if plan.lacks_control:

@@ -2,8 +2,8 @@
 
 Everything that a method causes stands inside the timed span: drawing the order and the
 augmentation, the batches, building and reading stores of activations, the forward and backward
-pass, the optimizer, the freezing. Evaluation is timed apart. In a step nothing waits for the
-device.
+pass, the optimizer, the freezing. Evaluation is timed apart. But where a store is built, no step
+waits for the device.
 """
 
 import math

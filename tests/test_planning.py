@@ -31,6 +31,13 @@ precompute = true
 """
 
 
+@pytest.fixture(autouse=True)
+def _ample_room(monkeypatch):
+    """However full this machine is."""
+    monkeypatch.setattr(store, "room_in_memory", lambda device: 10**9)
+    monkeypatch.setattr(store, "room_on_disk", lambda: 10**9)
+
+
 @pytest.fixture
 def storing(tiny: Path) -> Path:
     """A tiny experiment of 8 epochs whose last run stores what it freezes."""
@@ -124,12 +131,26 @@ def test_a_plan_by_hand_beyond_the_budget_is_noted_and_the_run_goes_on(fobench, 
 def test_a_damaged_plan_is_named_with_the_mend(fobench, storing, tmp_path):
     assert fobench("run", storing, "--device", "cpu", "--only", "precompute").exit_code == 0
     (plan,) = (tmp_path / "results" / "tiny").glob("plan-*.json")
-    for broken in ("{", "{}", '{"format": 1, "plan": {"builds": 3}}', '{"format": 9}'):
+    sound, before = json.loads(plan.read_text()), stored_record(tmp_path)
+    misplaced = sound | {"plan": sound["plan"] | {"place": "nowhere"}}
+    unfrozen = sound | {"plan": sound["plan"] | {"builds": [[0, 1]]}}
+    for broken in (
+        *("{", "{}", '{"format": 1, "plan": {"builds": 3}}', '{"format": 9}'),
+        *(json.dumps(misplaced), json.dumps(unfrozen)),
+    ):
         plan.write_text(broken)
         ran = fobench("run", storing, "--device", "cpu", "--only", "precompute", "--force")
         assert ran.exit_code == 2
         assert f"{plan.name}" in ran.output
         assert "delete it" in ran.output
+        assert stored_record(tmp_path) == before, "nothing that was trained is lost"
+
+
+def test_stores_without_their_control_are_warned_of(fobench, storing, caplog):
+    storing.write_text(storing.read_text().replace("views = 2\n[[method]]", "[[method]]"))
+    ran = fobench("run", storing, "--device", "cpu", "--only", "baseline")
+    assert ran.exit_code == 0, ran.output
+    assert "lacks the control of its stores" in caplog.text
 
 
 def test_what_is_wrong_with_a_plan_by_hand_is_told_before_anything_trains(fobench, storing):

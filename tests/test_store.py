@@ -124,8 +124,7 @@ def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
 def test_a_control_group_limits_the_memory_there_is(monkeypatch):
     free, total = devices.available_memory(CPU)
     assert 0 < free <= total
-    limits = {"memory.max": 10**6, "memory.current": 4 * 10**5}
-    monkeypatch.setattr(devices, "control_group_memory", limits.get)
+    monkeypatch.setattr(devices, "control_group_memory", lambda: (10**6, 4 * 10**5))
     assert devices.available_memory(CPU) == (6 * 10**5, 10**6)
-    monkeypatch.setattr(devices, "control_group_memory", {"memory.max": None}.get)
+    monkeypatch.setattr(devices, "control_group_memory", lambda: (None, 0))
     assert devices.available_memory(CPU)[1] == total

@@ -1,0 +1,150 @@
+"""Runs whose stores have no room, lose it, or are made again: the same numbers all the same."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fobench import precompute, store, store_plan
+from fobench.run import Run
+from fobench.store import NoRoomError
+from fobench.train import Training, train
+from tests.networks import EXAMPLES
+from tests.storing import (
+    CPU,
+    Unseen,
+    augmented,
+    learned,
+    loaded,
+    method,
+    plan_of_all,
+    same_weights,
+    small_run,
+    train_all,
+)
+
+
+@pytest.fixture(autouse=True)
+def _ample_room(monkeypatch):
+    """However full this machine is."""
+    monkeypatch.setattr(store, "room_in_memory", lambda device: 10**9)
+    monkeypatch.setattr(store, "room_on_disk", lambda: 10**9)
+
+
+@pytest.fixture(params=EXAMPLES)
+def run(request, tiny) -> Run:
+    return small_run(tiny, request.param)
+
+
+@pytest.mark.parametrize("fits", ["none", "some"])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_store_beyond_the_budget_is_computed_to_the_same_numbers(run, fits, dtype, caplog):
+    """What is rounded is the plan's to say, whether there is room to keep it or not."""
+    storing = method(augmented(run, "none"), precompute=True, store=dtype)
+    _, rows = train_all(storing, plan_of_all(storing))
+    held = [row.cache_bytes for row in rows if row.cache_bytes]
+    # Enough for the first store, not for another beside it.
+    room = 1 if fits == "none" else held[0]
+    training, small_rows = train_all(storing, plan_of_all(storing, room=room))
+    assert learned(small_rows) == learned(rows)
+    assert [row.cache_bytes for row in small_rows if row.cache_bytes] == (
+        [] if fits == "none" else [held[0]] * len(held)
+    )
+    (note,) = training.activations.notes
+    assert "beyond the budget" in note
+    assert note in caplog.text
+
+
+@pytest.mark.parametrize("fits", ["none", "some"])
+def test_a_run_without_room_goes_on_without(run, fits):
+    """What is not stored is rounded all the same, and stays not stored."""
+    run = augmented(run, "none")
+    storing = method(run, precompute=True)
+    _, rows = train_all(storing, plan_of_all(storing))
+    held = [row.cache_bytes for row in rows if row.cache_bytes]
+    plan = plan_of_all(storing, room=1 if fits == "none" else held[0])
+    whole, whole_rows = train_all(storing, plan)
+    first = Training(storing, loaded(run), CPU, plan)
+    epochs = train(first, Unseen())
+    before = [next(epochs) for _ in range(5)]
+    second = Training(storing, loaded(run), CPU)
+    second.load_state_dict(first.state_dict())
+    after = list(train(second, Unseen()))
+    told = [(row.cached_units, row.cache_bytes) for row in before + after]
+    assert told == [(row.cached_units, row.cache_bytes) for row in whole_rows]
+    assert learned(before + after) == learned(rows)
+    assert second.activations.notes == whole.activations.notes
+
+
+def test_memory_that_gives_out_in_the_midst_of_building_ends_no_run(run, monkeypatch):
+    storing = method(augmented(run, "none"), precompute=True, store="float32")
+    _, rows = train_all(storing, plan_of_all(storing))
+    write, written = store.Store.write, []
+
+    def fail_once(kept, start, values):
+        written.append(start)
+        if len(written) == 3:
+            raise RuntimeError("CUDA error: out of memory")
+        write(kept, start, values)
+
+    monkeypatch.setattr(store.Store, "write", fail_once)
+    training, computed = train_all(storing, plan_of_all(storing))
+    assert learned(computed) == learned(rows)
+    assert "out of memory" in training.activations.notes[0]
+    assert training.activations.bytes == 0
+
+
+def test_memory_that_gives_out_while_building_goes_to_disk_or_goes_without(run, monkeypatch):
+    storing = method(augmented(run, "none"), precompute=True, store="float32")
+    _, rows = train_all(storing, plan_of_all(storing))
+
+    def full(shape, dtype, device):
+        raise NoRoomError("nothing left")
+
+    broken = replace(store.PLACES["host memory"], allocate=full)
+    monkeypatch.setitem(store.PLACES, "host memory", broken)
+    training, on_disk = train_all(storing, plan_of_all(storing))
+    assert training.activations.bytes > 0
+    monkeypatch.setitem(store.PLACES, "scratch file", broken)
+    without, computed = train_all(storing, plan_of_all(storing))
+    assert learned(on_disk) == learned(computed) == learned(rows)
+    assert training.activations.notes == [
+        "a store lies in the scratch file, not in the host memory"
+    ]
+    assert ["nothing left" in note for note in without.activations.notes] == [True]
+    assert [row.cached_units for row in computed] == [0] * 8
+
+
+def test_activations_that_float16_cannot_hold_are_not_stored(run, monkeypatch):
+    storing = method(augmented(run, "none"), precompute=True)
+    plan = plan_of_all(storing)
+    real = precompute.forward
+    monkeypatch.setattr(precompute, "forward", lambda units, x: 1e6 * real(units, x))
+    training = Training(storing, loaded(run), CPU, plan)
+    training.network.eval()
+    training.activations.start(plan.builds[0][0])
+    values = training.activations.inputs(torch.arange(10), plan.builds[0][1])
+    assert values.isfinite().all()
+    assert values.abs().max() > 65504
+    assert "beyond what float16 holds" in training.activations.notes[0]
+    assert training.activations.bytes == training.activations.cut == 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("views", [None, 2])
+def test_a_run_that_goes_on_makes_the_same_stores_again(run, dtype, views):
+    run = augmented(run, "random" if views else "none")
+    storing = method(run, views=views, precompute=True, store=dtype)
+    plan = plan_of_all(storing)
+    whole, rows = train_all(storing, plan)
+    for stop in (4, 6):
+        first = Training(storing, loaded(run), CPU, plan)
+        epochs = train(first, Unseen())
+        before = [next(epochs) for _ in range(stop)]
+        second = Training(storing, loaded(run), CPU, store_plan.NOTHING)
+        second.load_state_dict(first.state_dict())
+        after = list(train(second, Unseen()))
+        assert learned(before + after) == learned(rows)
+        told = [(row.cached_units, row.cache_bytes) for row in before + after]
+        assert told == [(row.cached_units, row.cache_bytes) for row in rows]
+        assert same_weights(second, whole)

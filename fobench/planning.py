@@ -135,11 +135,11 @@ def make_plan(run: Run, costs: Costs, places: Sequence[Place]) -> StorePlan:
 def require_sound(runs: Sequence[Run]) -> None:
     """Raises UserError with all that is wrong with the plans that a config sets."""
     problems: list[str] = []
-    for method in dict.fromkeys(run.method for run in runs if run.method.precompute):
-        run = next(run for run in runs if run.method == method)
+    by_method = {run.method: run for run in runs if run.method.precompute and run.method.plan}
+    for method, run in by_method.items():
+        found = methods.epochs_with_frozen_units(run, len(cost.costs_of(run)))
         try:
-            found = methods.epochs_with_frozen_units(run, len(cost.costs_of(run)))
-            store_plan.by_hand(method.plan or (), found, method.views or 1)
+            store_plan.by_hand(method.plan, found, method.views or 1)
         except UserError as error:
             problems += [f"{method.slug()}: {problem}" for problem in error.problems]
     if problems:

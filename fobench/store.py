@@ -103,6 +103,7 @@ def on_host(shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.Ten
 
 @contextmanager
 def no_memory_as_no_room() -> Iterator[None]:
+    """Make memory that gives out in the block a NoRoomError."""
     try:
         yield
     except Exception as error:

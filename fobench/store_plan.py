@@ -13,7 +13,7 @@ from typing import Any
 
 from fobench.errors import UserError
 
-CLEARLY = 1.1  # as much more has a further place to save
+CLEARLY = 1.1  # times what a nearer place saves, for a further one to be worth it
 Builds = tuple[tuple[int, int], ...]
 
 

@@ -13,7 +13,8 @@ from fobench.errors import UserError
 from fobench.panel import Panel
 
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
-LEGEND_WIDTH = 3.1  # inches of a column of the legend
+LEGEND_WIDTH = 3.1  # inches of a column of the legend, at least
+LETTER, HANDLE = 0.062, 0.5  # inches in a legend
 ROOM = 0.25  # beside the points, as a share of the span that they take
 BASELINE, SHORTER = "black", "0.45"
 # Colours of Okabe and Ito, told apart by the colour-blind; shapes for print without colour.
@@ -114,6 +115,7 @@ def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle.lines[0] if hasattr(handle, "lines") else handle)
+    column = max(LEGEND_WIDTH, HANDLE + LETTER * max(map(len, handles)))
     figure.legend(
         list(handles.values()),
         list(handles),
@@ -121,7 +123,7 @@ def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
         title_fontsize=8,
         fontsize=8,
         loc="outside lower center",
-        ncols=max(1, int(figure.get_figwidth() // LEGEND_WIDTH)),
+        ncols=max(1, int(figure.get_figwidth() // column)),
     )
 
 

@@ -23,7 +23,8 @@ from fobench.device import available_memory, is_out_of_memory
 Shape = tuple[int, ...]
 HOST = torch.device("cpu")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-RESERVE = 0.25  # of all memory, or of the disk, that stores leave free
+MEMORY_RESERVE = 0.25  # of all memory, that stores leave free
+DISK_RESERVE = 0.1  # of the disk; it may hold much else, a quarter of it is often not free
 
 
 class NoRoomError(Exception):
@@ -145,19 +146,19 @@ def require_room(room: int, shape: Shape, dtype: torch.dtype) -> int:
 def room_in_memory(device: torch.device) -> int:
     """Bytes of the device's memory that are free beyond the reserve."""
     free, total = available_memory(device)
-    return max(0, int(free - RESERVE * total))
+    return max(0, int(free - MEMORY_RESERVE * total))
 
 
 def room_on_disk() -> int:
     """Bytes of the scratch folder's disk that are free beyond the reserve; none if it is memory."""
     try:
         folder = scratch_folder()
-        usage = shutil.disk_usage(folder)
+        total, _, free = shutil.disk_usage(folder)
     except OSError:  # no folder can be written
         return 0
     if is_memory(folder):
         return 0
-    return max(0, int(usage.free - RESERVE * usage.total))
+    return max(0, int(free - DISK_RESERVE * total))
 
 
 def is_memory(folder: Path) -> bool:

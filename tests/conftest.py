@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from fobench import store
+
 TINY = """
 [experiment]
 name = "tiny"
@@ -42,6 +44,13 @@ def _own_surroundings(monkeypatch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("surroundings")
     monkeypatch.setenv("FOBENCH_DATA", str(folder))
     monkeypatch.setenv("FOBENCH_LOCK", str(folder / "lock"))
+
+
+@pytest.fixture(autouse=True)
+def _ample_room(monkeypatch):
+    """Stores find room, however full this machine is."""
+    monkeypatch.setattr(store, "room_in_memory", lambda device: 10**9)
+    monkeypatch.setattr(store, "room_on_disk", lambda: 10**9)
 
 
 @pytest.fixture

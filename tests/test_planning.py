@@ -31,13 +31,6 @@ precompute = true
 """
 
 
-@pytest.fixture(autouse=True)
-def _ample_room(monkeypatch):
-    """However full this machine is."""
-    monkeypatch.setattr(store, "room_in_memory", lambda device: 10**9)
-    monkeypatch.setattr(store, "room_on_disk", lambda: 10**9)
-
-
 @pytest.fixture
 def storing(tiny: Path) -> Path:
     """A tiny experiment of 8 epochs whose last run stores what it freezes."""

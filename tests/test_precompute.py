@@ -30,13 +30,6 @@ from tests.storing import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _ample_room(monkeypatch):
-    """However full this machine is."""
-    monkeypatch.setattr(store, "room_in_memory", lambda device: 10**9)
-    monkeypatch.setattr(store, "room_on_disk", lambda: 10**9)
-
-
 @pytest.fixture(params=EXAMPLES)
 def run(request, tiny) -> Run:
     return small_run(tiny, request.param)

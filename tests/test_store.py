@@ -9,7 +9,7 @@ import torch
 
 from fobench import device as devices
 from fobench import store
-from fobench.store import DTYPES, NoRoomError, Store
+from fobench.store import DTYPES, NoRoomError, Store, room_in_memory, room_on_disk
 
 CPU = torch.device("cpu")
 PLACES = store.places_for(CPU)
@@ -65,13 +65,17 @@ def test_what_would_eat_into_the_reserve_is_refused(place, monkeypatch):
         Store(8, torch.randn(1, 3), torch.float32, place, CPU)
 
 
-def test_the_reserve_is_a_quarter_of_all(monkeypatch):
-    monkeypatch.setattr(store, "available_memory", lambda device: (50, 100))
-    assert store.room_in_memory(CPU) == 25
-    monkeypatch.setattr(store, "available_memory", lambda device: (20, 100))
-    assert store.room_in_memory(CPU) == 0
-    total, _, free = store.shutil.disk_usage(tempfile.gettempdir())
-    assert store.room_on_disk() == pytest.approx(max(0, free - total / 4), abs=1e9)
+@pytest.mark.parametrize(("free", "room"), [(50, 25), (20, 0)])
+def test_a_quarter_of_the_memory_stays_free(free, room, monkeypatch):
+    monkeypatch.setattr(store, "available_memory", lambda device: (free, 100))
+    assert room_in_memory(CPU) == room
+
+
+@pytest.mark.parametrize(("free", "room"), [(50, 40), (9, 0)])
+def test_a_tenth_of_the_disk_stays_free(free, room, monkeypatch):
+    monkeypatch.setattr(store, "is_memory", lambda folder: False)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: (100, 100 - free, free))
+    assert room_on_disk() == room
 
 
 def test_memory_that_is_refused_is_no_room(monkeypatch):
@@ -102,15 +106,23 @@ def test_a_full_disk_is_no_room(monkeypatch):
 
 
 def test_a_scratch_folder_that_is_memory_is_no_disk(monkeypatch):
-    monkeypatch.setattr(store, "scratch_folder", lambda: store.Path("/proc"))
-    assert not store.is_memory(store.Path("/proc"))
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: (100, 0, 100))
     monkeypatch.setattr(store, "is_memory", lambda folder: True)
-    assert store.room_on_disk() == 0
+    assert room_on_disk() == 0
+
+
+def test_where_no_folder_can_be_written_there_is_no_disk(monkeypatch):
+    def gone():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(store, "scratch_folder", gone)
+    assert room_on_disk() == 0
 
 
 @pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a file system in memory")
-def test_a_file_system_in_memory_is_known(tmp_path):
+def test_a_file_system_in_memory_is_known():
     assert store.is_memory(store.Path("/dev/shm/somewhere"))
+    assert not store.is_memory(store.Path("/proc"))
 
 
 def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):

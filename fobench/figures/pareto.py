@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fobench import variants
+from fobench.figures.labels import Label, write_beside
 from fobench.figures.style import (
-    HALO,
     Style,
     count_note,
     frame,
@@ -18,6 +18,10 @@ from fobench.figures.style import (
     with_pairs,
 )
 from fobench.panel import Panel
+
+PALE = 0.4
+# Where texts stand beside points: first where the front, which falls to the right, leaves room.
+SIDES = ((1, 1), (-1, -1), (-1, 1), (1, -1))
 
 
 def pareto(panels: Sequence[Panel]) -> Figure:
@@ -44,16 +48,26 @@ def pareto(panels: Sequence[Panel]) -> Figure:
     axes[0].set_ylabel("test error after the last epoch (%)")
     note = f"{count_note(panels)}; beside points: t0, or share of the baseline's steps"
     legend_below(figure, axes, note)
+    for ax, summary in zip(axes, paired, strict=True):
+        write_beside(ax, [label_of(row) for _, row in summary.iterrows()], SIDES)
     return figure
 
 
 def draw_variant(ax: Axes, row: pd.Series, style: Style) -> None:
     """A variant's point; pale if it is off the front."""
-    strength = {"alpha": 1.0 if row["on_front"] else 0.4}
-    x, y = 100 - row["saved"], row["error"]
     name, size = variants.strategy(row["options"]), 12 if style.marker == "*" else 7
     # For the legend, which shall not be pale.
     ax.plot([], [], label=name, linestyle="none", **style.points)
-    ax.plot(x, y, markersize=size, linestyle="none", **style.points, **strength)
-    text, beside = variants.point(row["options"]), {"xytext": (5, 4), "textcoords": "offset points"}
-    ax.annotate(text, (x, y), fontsize=7, path_effects=HALO, **beside, **strength)
+    look = {"markersize": size, "linestyle": "none", "alpha": strength(row)}
+    ax.plot(100 - row["saved"], row["error"], **style.points, **look)
+
+
+def label_of(row: pd.Series) -> Label:
+    """What tells a point from the others of its strategy."""
+    text = variants.point(row["options"])
+    return Label(100 - row["saved"], row["error"], text, "black", strength(row))
+
+
+def strength(row: pd.Series) -> float:
+    """How opaque a variant is drawn."""
+    return 1.0 if row["on_front"] else PALE

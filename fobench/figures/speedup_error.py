@@ -9,8 +9,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from fobench import variants
+from fobench.figures.labels import Label, write_beside
 from fobench.figures.style import (
-    HALO,
     SHORTER,
     Style,
     frame,
@@ -23,9 +23,8 @@ from fobench.figures.style import (
 from fobench.panel import Panel
 
 ENVELOPE = 0.03  # relative error that the paper calls little
-# Where strategies have the t0 beside their points: each its own side, so that close ones stay
-# legible, and first those that lines, which mostly rise to the right, leave free.
-CORNERS = ((1, -1), (-1, 1), (1, 1), (-1, -1))
+# Where texts stand beside points: first where lines, which mostly rise to the right, leave room.
+SIDES = ((1, -1), (-1, 1), (1, 1), (-1, -1))
 
 
 def speedup_error(panels: Sequence[Panel]) -> Figure:
@@ -38,9 +37,8 @@ def speedup_error(panels: Sequence[Panel]) -> Figure:
         draw_envelope(ax, summary)
         draw_line_to_beat(ax, summary)
         names = [variants.strategy(options) for options in summary["options"]]
-        for number, name in enumerate(dict.fromkeys(names)):
-            points = summary[[each == name for each in names]]
-            draw_strategy(ax, points, name, known[name], CORNERS[number % len(CORNERS)])
+        for name in dict.fromkeys(names):
+            draw_strategy(ax, summary[[each == name for each in names]], name, known[name])
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.set_xlabel("training time saved (% of the baseline's)")
     points = pd.concat(paired)
@@ -48,6 +46,8 @@ def speedup_error(panels: Sequence[Panel]) -> Figure:
     axes[0].set_ylabel("test error after the last epoch (%)")
     note = f"{interval_note(panels)}\nbeside points: t0, or share of the baseline's steps"
     legend_below(figure, axes, note)
+    for ax, summary in zip(axes, paired, strict=True):
+        write_beside(ax, [label_of(row, known) for _, row in summary.iterrows()], SIDES)
     return figure
 
 
@@ -70,15 +70,12 @@ def draw_line_to_beat(ax: Axes, summary: pd.DataFrame) -> None:
         ax.plot(ordered["saved"], ordered["error"], label=label, **line)
 
 
-def draw_strategy(
-    ax: Axes, points: pd.DataFrame, name: str, style: Style, corner: tuple[int, int]
-) -> None:
-    """A strategy's points, each with what tells it from the others; joined in the order of t0."""
+def draw_strategy(ax: Axes, points: pd.DataFrame, name: str, style: Style) -> None:
+    """A strategy's points, joined in the order of t0."""
     points = points.iloc[argsort(options.get("t0", 0) for options in points["options"])]
     joined = len(points) > 1 and style.colour != SHORTER
     look = style.points | {"linestyle": style.line if joined else "none"}
     with_intervals(ax, points, label=name, markersize=12 if style.marker == "*" else 7, **look)
-    annotate(ax, points, style.colour, corner)
 
 
 def argsort(keys: Iterable[float]) -> list[int]:
@@ -97,16 +94,7 @@ def with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
     ax.errorbar(points["saved"], points["error"], **bars, **look, **style)
 
 
-def annotate(ax: Axes, points: pd.DataFrame, colour: str, corner: tuple[int, int]) -> None:
-    """Write beside each point what tells it from the others, on the side that `corner` tells."""
-    right, up = corner
-    style = {
-        "xytext": (5 * right, 4 * up),
-        "textcoords": "offset points",
-        "ha": "left" if right > 0 else "right",
-        "va": "bottom" if up > 0 else "top",
-        "path_effects": HALO,
-    }
-    for x, y, options in zip(points["saved"], points["error"], points["options"], strict=True):
-        text = variants.point(options)
-        ax.annotate(text, (x, y), fontsize=8, color=colour, annotation_clip=True, **style)
+def label_of(row: pd.Series, known: dict[str, Style]) -> Label:
+    """What tells a point from the others of its strategy."""
+    colour = known[variants.strategy(row["options"])].colour
+    return Label(row["saved"], row["error"], variants.point(row["options"]), colour)

@@ -6,7 +6,6 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from fobench import variants
 from fobench.errors import UserError
@@ -104,9 +103,6 @@ def frame(ax: Axes, x: Sequence[float], y: Sequence[float]) -> None:
         low, high = min(values), max(values)
         room = ROOM * (high - low) or 0.05 * max(abs(high), 1.0)
         limit(low - room, high + room)
-
-
-HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a text legible on lines
 
 
 def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:

@@ -59,8 +59,15 @@ def execute(run: Run, folder: Path, data: Data, terms: Terms) -> None:
         except UserError as error:
             log.error("%s is left as it is: %s", run.id, error)
             return
-        # Before anything is cleared away: the file of a plan may not be sound.
-        plan = store_plan_of(run, folder, data, saved)
+        try:
+            # Before anything is cleared away: the file of a plan may not be sound.
+            plan = store_plan_of(run, folder, data, saved)
+        except UserError:
+            raise
+        except Exception as error:
+            end(folder, begin(run, folder, terms, saved), "failed", tell_failure(run, error))
+            devices.release_memory(terms.device)
+            return
         record = begin(run, folder, terms, saved) | planning.describe(plan, run)
         try:
             record["epochs_sha256"] = train_and_keep(run, folder, data, terms, record, saved, plan)

@@ -174,6 +174,24 @@ def test_costs_are_those_of_the_network(storing):
         assert min(place.read, place.write) > 0
 
 
+def test_where_costs_cannot_be_measured_that_run_fails_alone(
+    fobench, storing, tmp_path, monkeypatch, caplog
+):
+    def fail(*_):
+        raise torch.OutOfMemoryError("too much was asked for")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cost, "measure", fail)
+        ran = fobench("run", storing, "--device", "cpu")
+    assert ran.exit_code == 1
+    assert "out of memory: lower train.batch_size" in caplog.text
+    states = [results.status(path) for path in (tmp_path / "results" / "tiny").glob("*/")]
+    assert sorted(states) == ["failed", *["finished"] * (len(states) - 1)]
+    assert stored_record(tmp_path)["status"] == "failed"
+    assert fobench("run", storing, "--device", "cpu").exit_code == 0
+    assert stored_record(tmp_path)["status"] == "finished"
+
+
 def test_a_place_that_takes_not_one_batch_is_none(storing, monkeypatch):
     run = expand(load(storing), open_synthetic(55, 20))[-1]
     read = data.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))

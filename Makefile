@@ -52,6 +52,9 @@ prepare-paper:
 	$(BIN)/fobench data cifar100
 	$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED) --estimate
 
+# The tests' networks are so small that more threads would only wait for each other.
+test test-all: export OMP_NUM_THREADS ?= 2
+
 test: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -m 'not slow'
 

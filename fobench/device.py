@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from fobench import control_group
 from fobench.errors import UserError
 
 
@@ -55,7 +56,7 @@ def peak_memory(device: torch.device) -> int:
     """Bytes at the peak: the device's, or on the CPU the process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "linux":
+    with suppress(OSError):  # only Linux has it, and not in each container
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
@@ -66,8 +67,7 @@ def peak_memory(device: torch.device) -> int:
 def available_memory(device: torch.device) -> tuple[int, int]:
     """Free bytes and all bytes of the device's memory, or on the CPU of the host's.
 
-    Where a control group limits the process, what it leaves. Only Linux tells what is free; else
-    half of all is taken to be.
+    Where a control group limits the process, what it leaves.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
@@ -75,27 +75,20 @@ def available_memory(device: torch.device) -> tuple[int, int]:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device)
         return free + max(0, unused), total
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if sys.platform != "linux":
-        return total // 2, total
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    limit, used = control_group_memory()
-    if limit is None or limit > total:
+    free = free_memory(total)
+    limit, held = control_group.memory() or (total, 0)
+    if limit >= total:
         return free, total
-    return min(free, max(0, limit - used)), limit
+    return min(free, max(0, limit - held)), limit
 
 
-def control_group_memory() -> tuple[int | None, int]:
-    """The bytes that the process's control group allows, None for any, and those that it holds."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-        lines = (group / "memory.stat").read_text().splitlines()
-    except (OSError, ValueError):
-        return None, 0
-    # Pages of files that nobody uses are given up when memory is asked for.
-    idle = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
-    return limit, used - idle
+def free_memory(total: int) -> int:
+    """Free bytes of the host's memory, as Linux tells; else half of all is taken to be free."""
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return total // 2
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -94,7 +94,11 @@ def commit() -> dict[str, Any]:
 
 def git(folder: Path, *words: str) -> str:
     ran = subprocess.run(
-        ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+        ["git", "--no-optional-locks", "-C", str(folder), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     )
     return ran.stdout.strip()
 

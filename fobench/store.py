@@ -161,13 +161,13 @@ def room_on_disk() -> int:
     return max(0, int(free - DISK_RESERVE * total))
 
 
-def is_memory(folder: Path) -> bool:
+def is_memory(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
     """Whether a folder lies in memory, as far as Linux tells."""
     try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
+        lines = [line.split() for line in mounts.read_text(errors="replace").splitlines()]
     except OSError:
         return False
-    kinds = {Path(line.split()[1]): line.split()[2] for line in lines}
+    kinds = {Path(line[1].replace(r"\040", " ")): line[2] for line in lines}
     folder = folder.resolve()
     kind = next((kinds[each] for each in (folder, *folder.parents) if each in kinds), None)
     return kind in ("tmpfs", "ramfs")

@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, settings
 
 from fobench import store
+
+# How fast a machine is decides nothing.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 TINY = """
 [experiment]
@@ -71,9 +78,12 @@ def fobench(tmp_path: Path):
         before = Path.cwd()
         os.chdir(tmp_path)
         try:
-            return CliRunner().invoke(main, [str(word) for word in words])
+            ran = CliRunner().invoke(main, [str(word) for word in words])
         finally:
             os.chdir(before)
+        if ran.exception is not None and not isinstance(ran.exception, SystemExit):
+            raise ran.exception  # click makes it an exit status of 1, that of a failed run
+        return ran
 
     return invoke
 

@@ -97,7 +97,7 @@ def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(fobench, tiny, tm
         json.loads(path.read_text()) for path in (tmp_path / "results/tiny").glob("*/run.json")
     ]
     assert [record["status"] for record in records] == ["diverged"] * 4
-    assert "training loss of epoch 1" in records[0]["reason"]
+    assert any("training loss of epoch 1" in record["reason"] for record in records)
     missed = fobench("plot", "results/tiny")
     assert missed.exit_code == 2
     assert "no finished run" in missed.output

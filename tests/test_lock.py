@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
+import time
 
 import pytest
 
@@ -29,15 +30,19 @@ def test_a_second_run_leaves_with_no_wait(fobench, tiny, tmp_path, held):
     assert fobench("run", tiny, "--dry-run").exit_code == 0, "a plan disturbs nobody"
 
 
-def test_a_second_run_waits(fobench, tiny, tmp_path, held, caplog):
+def test_a_second_run_waits(fobench, tiny, tmp_path, held, caplog, monkeypatch):
     caplog.set_level("INFO")
     began_early: list[bool] = []
 
-    def release() -> None:
-        began_early.append((tmp_path / "results").exists())
-        fcntl.flock(held, fcntl.LOCK_UN)
+    sleep = time.sleep
 
-    threading.Timer(0.5, release).start()
+    def release(seconds: float) -> None:
+        if not began_early:
+            began_early.append((tmp_path / "results").exists())
+            fcntl.flock(held, fcntl.LOCK_UN)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", release)
     assert fobench("run", tiny, "--only", "_baseline_").exit_code == 0
     assert began_early == [False]
     assert "waiting for another" in caplog.text
@@ -64,6 +69,8 @@ def test_all_jobs_of_a_machine_have_one_lock(monkeypatch, tmp_path):
     monkeypatch.delenv("FOBENCH_LOCK")
     before = lock_path()
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers
+    assert tempfile.gettempdir() == str(tmp_path)
     assert lock_path() == before
 
 

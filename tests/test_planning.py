@@ -170,7 +170,6 @@ def test_costs_are_those_of_the_network(storing):
     assert cost.bytes_at_cuts(run, torch.float16) == tuple(sizes)
     for name in store.places_for(torch.device("cpu")):
         place = cost.measure_place(name, network, read.train, 10, torch.float16)
-        assert place.room > 0
         assert min(place.read, place.write) > 0
 
 

@@ -154,7 +154,7 @@ def test_what_the_page_says_of_the_results_is_so():
 def test_the_committed_report_and_figures_are_those_of_the_committed_files(tmp_path):
     """As `fobench report` and `fobench plot` write them."""
     panels, notes = read_panels([EVIDENCE])
-    assert (EVIDENCE / "report.md").read_text() == report.report(panels, notes)
+    assert (EVIDENCE / "report.md").read_text(encoding="utf-8") == report.report(panels, notes)
     (panel,) = panels
     for kind in plot.KINDS:
         # Texts stand in an SVG as comments beside their outlines.

@@ -169,7 +169,7 @@ def test_the_command_writes_a_file_without_torch_or_matplotlib(tiny_results, tmp
     output = tmp_path / "deep" / "report.md"
     imported = imported_by("report", str(tiny_results), "-o", str(output))
     assert not imported & {"torch", "matplotlib"}
-    assert output.read_text() == told(tiny_results)
+    assert output.read_text(encoding="utf-8") == told(tiny_results)
 
 
 def damage_list(folder: Path) -> None:
@@ -200,7 +200,7 @@ def test_what_is_sound_is_used_and_the_rest_is_named(
     assert [len(panel.runs) for panel in panels] == [4, runs_left][: 1 + bool(runs_left)]
     assert any(str(copied) in note for note in notes)
     if command == "report":
-        assert "## Left out" in (tmp_path / "out.svg").read_text()
+        assert "## Left out" in (tmp_path / "out.svg").read_text(encoding="utf-8")
 
 
 def test_figures_go_to_the_first_folder_that_has_results(fobench, copied, tmp_path):

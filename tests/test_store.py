@@ -100,7 +100,7 @@ def test_a_full_disk_is_no_room(monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(NoRoomError, match="No space left on device"):
         Store(8, torch.randn(1, 3), torch.float32, "scratch file", CPU)
 
@@ -119,14 +119,23 @@ def test_where_no_folder_can_be_written_there_is_no_disk(monkeypatch):
     assert room_on_disk() == 0
 
 
-@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a file system in memory")
-def test_a_file_system_in_memory_is_known():
-    assert store.is_memory(store.Path("/dev/shm/somewhere"))
-    assert not store.is_memory(store.Path("/proc"))
+def test_a_file_system_in_memory_is_known(tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/vda / ext4 rw 0 0\n"
+        "tmpfs /in\\040memory tmpfs rw 0 0\n"
+        "/dev/vdb /in\\040memory/disk ext4 rw 0 0\n"
+    )
+    lies = {
+        folder: store.is_memory(store.Path(folder), mounts)
+        for folder in ("/tmp", "/in memory", "/in memory/some/where", "/in memory/disk/some")
+    }
+    assert list(lies.values()) == [False, True, True, False]
+    assert not store.is_memory(tmp_path, tmp_path / "none"), "nobody tells"
 
 
 def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
-    monkeypatch.delattr(os, "posix_fallocate")
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
     values = torch.randn(300_000, 2)  # more than one chunk
     kept = Store(len(values), values, torch.float32, "scratch file", CPU)
     kept.write(0, values)
@@ -134,9 +143,24 @@ def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
 
 
 def test_a_control_group_limits_the_memory_there_is(monkeypatch):
+    monkeypatch.setattr(devices.control_group, "memory", lambda: None)
     free, total = devices.available_memory(CPU)
     assert 0 < free <= total
-    monkeypatch.setattr(devices, "control_group_memory", lambda: (10**6, 4 * 10**5))
+    monkeypatch.setattr(devices.control_group, "memory", lambda: (10**6, 4 * 10**5))
     assert devices.available_memory(CPU) == (6 * 10**5, 10**6)
-    monkeypatch.setattr(devices, "control_group_memory", lambda: (None, 0))
+    monkeypatch.setattr(devices.control_group, "memory", lambda: (10**6, 10**6 + 1))
+    assert devices.available_memory(CPU) == (0, 10**6)
+    monkeypatch.setattr(devices.control_group, "memory", lambda: (2 * total, 0))
     assert devices.available_memory(CPU)[1] == total
+
+
+def test_where_nobody_tells_of_memory_half_is_taken_to_be_free(monkeypatch):
+    """As on other systems than Linux, or without /proc."""
+
+    def gone(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(devices.Path, "read_text", gone)
+    free, total = devices.available_memory(CPU)
+    assert free == total // 2
+    assert devices.peak_memory(CPU) > 0

@@ -171,7 +171,8 @@ def soak(
             words = ["run", config, "--results", trial, "--device", "cpu", *keep, *thin]
             while True:
                 ended = launcher.run(*words, kill_after=draw.uniform(0, 1.1 * seconds))
-                if ended["exit"] != -signal.SIGKILL:
+                # Killed by another, for want of memory perhaps, counts as a difference.
+                if ended["exit"] != -signal.SIGKILL or not ended["sent"]:
                     break
                 tally.kills += 1
                 tally.moments[f"{network}, {moment(trial / name)}"] += 1

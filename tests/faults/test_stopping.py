@@ -13,16 +13,17 @@ from fobench import checkpoint, results, stopping
 from fobench.stopping import TIME_IS_UP, Deadline, Stopped
 from tests.faults.kills import differences
 
-# Whoever started the tests may have had SIGINT ignored.
-COMMAND = (
+# Whoever started the tests may have had signals ignored.
+HEEDING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from fobench.cli import main; main()"
+    "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
 )
+COMMAND = f"{HEEDING}from fobench.cli import main; main()"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
-    tiny, tmp_path, number, status
+    tiny, tmp_path, number, status, request
 ):
     words = ["run", tiny, "--only", "t0.30", "--set", "train.epochs=9999", "--device", "cpu"]
     process = subprocess.Popen(
@@ -31,6 +32,7 @@ def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
         stderr=subprocess.PIPE,
         text=True,
     )
+    request.addfinalizer(process.kill)  # if the test fails
     told = ""
     while "epoch 2/9999" not in told:
         line = process.stderr.readline()
@@ -55,8 +57,7 @@ def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
 def leave(code: str) -> subprocess.Popen:
     """A process in `stopping_on_signals` that runs this code once it was told to stop."""
     program = (
-        "import signal, sys, time; from fobench.stopping import Stopped, stopping_on_signals\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"{HEEDING}import time; from fobench.stopping import Stopped, stopping_on_signals\n"
         "try:\n with stopping_on_signals():\n"
         "  print('ready', flush=True); time.sleep(60)\n"
         f"except Stopped as stopped:\n print('stopping', flush=True); {code}\n"
@@ -69,16 +70,21 @@ def leave(code: str) -> subprocess.Popen:
 @pytest.mark.parametrize("first", stopping.SIGNALS)
 @pytest.mark.parametrize("second", stopping.SIGNALS)
 def test_the_second_signal_leaves_at_once(first, second):
-    process = leave("[None for _ in iter(int, 1)]")
-    process.send_signal(first)
-    assert process.stdout.readline() == "stopping\n"
-    process.send_signal(second)
-    # In a shell: 128 and the number.
-    assert process.wait(timeout=2) == -second
+    process = leave("sum(iter(lambda: 1, 0))")  # it does not end
+    try:
+        process.send_signal(first)
+        assert process.stdout.readline() == "stopping\n"
+        process.send_signal(second)
+        # In a shell: 128 and the number.
+        assert process.wait(timeout=10) == -second
+    finally:
+        process.kill()
 
 
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Whoever started the tests may have had it ignored too.
+    interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with stopping.stopping_on_signals():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -86,8 +92,10 @@ def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
                 signal.raise_signal(signal.SIGINT)
         assert stopped.value.exit_status == 130
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupted)
 
 
 @pytest.fixture
@@ -179,7 +187,8 @@ def test_a_time_limit_is_kept(fobench, tiny, tmp_path):
     (path,) = tmp_path.glob("results/tiny/*/run.json")
     assert json.loads(path.read_text())["status"] == "running"
     kept = checkpoint.read_last(path.parent)
-    assert len(kept["rows"]) == len((path.parent / "epochs.csv").read_text().splitlines()) - 1 > 2
+    # The first epoch is trained however long it takes; of the others, those that fit.
+    assert len(kept["rows"]) == len((path.parent / "epochs.csv").read_text().splitlines()) - 1 > 0
 
 
 def test_checkpoints_are_thinned_by_seconds(fobench, tiny, tmp_path, monkeypatch):

@@ -130,6 +130,7 @@ def test_two_processes_on_one_results_folder_share_the_work(tmp_path):
             each.start()
         for each in both:
             each.join()
+        assert len(ended) == 2
         assert set(ended) <= {0, 1}, (one.log.read_text(), two.log.read_text())
         # What one left out because the other trained it is finished by now.
         assert one.run(*words, tmp_path / "shared")["exit"] == 0

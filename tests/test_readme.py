@@ -174,10 +174,13 @@ def test_the_noise_is_that_of_the_committed_runs():
 
 def test_the_step_overhead_is_that_of_the_committed_file():
     measured = json.loads((ROOT / "benchmarks" / "step_overhead.json").read_text())["measured"]
-    percents = sorted(each["overhead_percent"] for each in measured)
-    shown = README.partition("<!-- overhead -->")[2].partition("<!-- end -->")[0]
-    assert shown == f"{percents[0]:.1f} to {percents[-1]:.1f}"
-    assert percents[-1] < 2
+    took = [each["overhead_milliseconds"] for each in measured]
+    assert between("overhead") == f"{min(took):.1f} to {max(took):.1f}"
+    (whole,) = (each for each in measured if "_baseline_" in each["run"])
+    assert between("overhead-whole") == f"{whole['overhead_percent']:.1f}"
+    assert whole["overhead_percent"] < 2
+    most = max(each["overhead_percent"] for each in measured)
+    assert between("overhead-most") == f"{most:.1f}"
 
 
 def test_the_kills_are_those_of_the_committed_soak():

@@ -58,8 +58,9 @@ test test-all: export OMP_NUM_THREADS ?= 2
 test: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -m 'not slow'
 
+# With new examples each time.
 test-all: $(TEST_INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --hypothesis-profile=exploring
 
 lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .

@@ -59,13 +59,15 @@ def execute(run: Run, folder: Path, data: Data, terms: Terms) -> None:
         except UserError as error:
             log.error("%s is left as it is: %s", run.id, error)
             return
+        plan = None
         try:
-            # Before anything is cleared away: the file of a plan may not be sound.
+            # Before anything is cleared away, as the file of a plan may not be sound.
             plan = store_plan_of(run, folder, data, saved)
         except UserError:
             raise
         except Exception as error:
             end(folder, begin(run, folder, terms, saved), "failed", tell_failure(run, error))
+        if plan is None:  # only here, as the error holds what was measured
             devices.release_memory(terms.device)
             return
         record = begin(run, folder, terms, saved) | planning.describe(plan, run)

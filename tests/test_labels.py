@@ -31,7 +31,7 @@ def test_a_text_covers_no_more_than_on_any_other_side(points):
     """Counted for the last text, which gives way to all others."""
     texts = ["0.5"] * len(points)
     chosen = free_sides(points, texts, SIDES)
-    markers = [(x - 5, y - 5, x + 5, y + 5) for x, y in points]
+    markers = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
     earlier = [box_beside(*each) for each in zip(points[:-1], texts[:-1], chosen[:-1], strict=True)]
 
     def covered(side):

@@ -8,7 +8,7 @@ from matplotlib.patheffects import withStroke
 
 FONT = 8  # this and all below in points of 1/72 inch
 LETTER, LINE = 0.65 * FONT, 1.1 * FONT
-MARKER = 5  # half a side of the square that a marker takes
+MARKER = 6  # half a side of the square that the largest marker takes
 RIGHT, UP = 5, 4  # from a point to its text
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a text legible on lines
 

@@ -43,7 +43,7 @@ METHODS = {
     "as published": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.4\ncompat = "reference"',
 }
 NETWORKS = EXAMPLES
-MOST_OVER = 3
+MOST_OVER = 5
 # What a record may tell otherwise of a run that was cut off.
 RECORD_MAY_DIFFER = {"resumed", "resumed_at", "started", "ended", "epochs_sha256", "environment"}
 # What of a store and its plan is measured.
@@ -103,7 +103,10 @@ class Launcher:
         }
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the launcher itself ended, with {self.process.wait()}")
+        return json.loads(answer)
 
     @property
     def log(self) -> Path:
@@ -156,13 +159,16 @@ def soak(
     """Kill sweeps at random moments, again and again until each is done, and compare the ends.
 
     `sweeps` are networks and methods by name. It goes on beyond `kills`, though not to their
-    threefold, until runs were resumed in all the phases that `resumed` names.
+    fivefold, until a run was resumed, and in all the phases that `resumed` names.
     """
     draw, tally = random.Random(seed), Tally()
     alone = {name: train_alone(folder, launcher, name, *sweeps[name]) for name in sweeps}
-    while tally.kills < kills or (
-        set(resumed) - set(tally.resumed) and tally.kills < MOST_OVER * kills
-    ):
+
+    def goes_on() -> bool:
+        missed = not tally.resumes or set(resumed) - set(tally.resumed)
+        return tally.kills < (MOST_OVER * kills if missed else kills)
+
+    while goes_on():
         for name, (network, _) in sweeps.items():
             config, whole, seconds = alone[name]
             trial = folder / f"trial-{tally.sweeps}"

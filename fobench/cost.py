@@ -210,9 +210,9 @@ def place_of(
     sample = min(SAMPLE_BYTES, room) // (x.numel() * dtype.itemsize)
     batches = max(1, min(sample, len(split) // batch_size))
     count = batches * batch_size
-    store = Store(count, x, dtype, name, device)
-
-    def write() -> None:
+    # Each store is built into fresh memory, so to allocate it and to write it once is to be timed.
+    with timed(device) as writing:
+        store = Store(count, x, dtype, name, device)
         for start in range(0, count, batch_size):
             store.write(start, x)
 
@@ -220,9 +220,6 @@ def place_of(
         for indices in torch.randperm(count, generator=generator(0, 0, "cost")).split(batch_size):
             store.read(indices)
 
-    # Each store is built into fresh memory, so the first writing is the one to time.
-    with timed(device) as writing:
-        write()
     read()
     with timed(device) as reading:
         read()

@@ -48,7 +48,7 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
     set_determinism(run.train.deterministic)
     kind = store.DTYPES[run.method.store]
     network = (run.family, run.model, run.data_used.classes)
-    seconds, places = measured(*network, run.train.batch_size, kind, split)
+    seconds, places = measured(*network, min(run.train.batch_size, len(split)), kind, split)
     costs = Costs(*seconds, cost.bytes_at_cuts(run, kind))
     plan = make_plan(run, costs, places)
     write_json(
@@ -71,13 +71,20 @@ def read_plan(path: Path, run: Run) -> StorePlan:
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, not {FORMAT}")
         plan = StorePlan.from_dict(content["plan"])
-        if plan.place not in (*store.PLACES, NOTHING.place):
+        if plan.place not in (store.PLACES if plan.builds else [NOTHING.place]):
             raise ValueError(f"place {plan.place!r}")
         from_one = tuple((epoch + 1, cut) for epoch, cut in plan.builds)
         found = methods.epochs_with_frozen_units(run, len(cost.costs_of(run)))
         store_plan.by_hand(from_one, found, run.method.views or 1)
-        return replace(plan, room=int(plan.room))
-    except (UserError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return replace(
+            plan,
+            room=int(plan.room),
+            peak_bytes=int(plan.peak_bytes),
+            seconds_saved=float(plan.seconds_saved),
+            build_seconds=float(plan.build_seconds),
+            read_seconds=float(plan.read_seconds),
+        )
+    except (UserError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(
             f"{path} holds no plan ({error}): delete it, and it is made anew"
         ) from error

@@ -46,10 +46,11 @@ class Chain:
 class Activations:
     """The inputs of the active units, by the batch.
 
-    The frozen units run without gradients, in chunks of exactly the batch size, whether anything is
-    stored or not: so a float32 store on the CPU changes no bit. A store is built from the one
-    before, or from the pixels, at the first batch of an epoch. What the plan's float16 or bfloat16
-    store rounds is rounded for the rest of the run, also where there is no room to keep it.
+    The frozen units run without gradients, in chunks of exactly the batch size (of all images, if
+    they are fewer), whether anything is stored or not: so a float32 store on the CPU changes no
+    bit. A store is built from the one before, or from the pixels, at the first batch of an epoch.
+    What the plan's float16 or bfloat16 store rounds is rounded for the rest of the run, also where
+    there is no room to keep it.
 
     From the first epoch on that starts with a frozen unit, a method with `views` = V sees view
     (epoch mod V) of its images, whether anything is stored or not.
@@ -240,12 +241,13 @@ class Activations:
             try:
                 store = Store(len(self._split), values, self._dtype, name, self._device)
             except NoRoomError as error:
-                refused = error
+                # Not the error itself: it would keep this frame, and so the store before, alive.
+                refused = str(error)
             else:
                 if name != self.plan.place:
                     self._note(f"a store lies in the {name}, not in the {self.plan.place}")
                 return store
-        raise refused
+        raise NoRoomError(refused)
 
     def _kept(self, chain: Chain, view: View | None, indices: torch.Tensor) -> torch.Tensor:
         """The values of a chain's store; the images where it has none."""
@@ -264,7 +266,7 @@ class Activations:
 
     def _padded(self, indices: torch.Tensor) -> torch.Tensor:
         """As many indices as a whole batch has; those beyond are computed and not used."""
-        missing = self._run.train.batch_size - len(indices)
+        missing = min(self._run.train.batch_size, len(self._split)) - len(indices)
         return torch.cat([indices, indices[:1].expand(missing)]) if missing > 0 else indices
 
 

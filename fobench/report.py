@@ -47,10 +47,10 @@ def report(panels: Sequence[Panel], notes: Sequence[str], target: float | None =
 READING = """
 n: seeds; pairs: seeds whose time stands beside that of their own baseline on the same machine, and
 in brackets those whose error does, where they are others. Time saved and speedup: mean of the logs
-of the paired ratios; by FLOPs: what the work not done predicts; CPU time saved: as time saved, of
-processor seconds; changes of the test error: mean of the pairs. In brackets 95 % Student t
-intervals over the seeds; a single seed has none. Pareto: no other method is as fast and as accurate
-and better in one, by the means.
+of the paired ratios; by FLOPs: what the work not done predicts, stores left aside; CPU time saved:
+as time saved, of processor seconds; changes of the test error: mean of the pairs. In brackets 95 %
+Student t intervals over the seeds; a single seed has none. Pareto: no other method is as fast and
+as accurate and better in one, by the means.
 """
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import pytest
@@ -127,9 +128,12 @@ def test_a_damaged_plan_is_named_with_the_mend(fobench, storing, tmp_path):
     sound, before = json.loads(plan.read_text()), stored_record(tmp_path)
     misplaced = sound | {"plan": sound["plan"] | {"place": "nowhere"}}
     unfrozen = sound | {"plan": sound["plan"] | {"builds": [[0, 1]]}}
+    nowhere = sound | {"plan": sound["plan"] | {"builds": [[3, 1]], "place": "none"}}
+    endless = sound | {"plan": sound["plan"] | {"room": math.inf}}
+    wordy = sound | {"plan": sound["plan"] | {"seconds_saved": "much"}}
     for broken in (
         *("{", "{}", '{"format": 1, "plan": {"builds": 3}}', '{"format": 9}'),
-        *(json.dumps(misplaced), json.dumps(unfrozen)),
+        *map(json.dumps, (misplaced, unfrozen, nowhere, endless, wordy)),
     ):
         plan.write_text(broken)
         ran = fobench("run", storing, "--device", "cpu", "--only", "precompute", "--force")

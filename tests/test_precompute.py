@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fobench import data, methods, store, store_plan
+from fobench import data, methods, precompute, store, store_plan
 from fobench.models import build
 from fobench.precompute import forward
 from fobench.run import Run
+from fobench.store_plan import NOTHING
 from fobench.train import Training, train
 from tests.networks import EXAMPLES
 from tests.storing import (
@@ -133,6 +134,25 @@ def test_nothing_frozen_before_the_last_epoch_means_no_store_and_fresh_images(ru
     _, rows = train_all(method(run, **late), store_plan.NOTHING)
     _, stored_rows = train_all(storing, store_plan.NOTHING)
     assert learned(stored_rows) == learned(rows)
+
+
+def test_batches_larger_than_the_data_compute_no_image_twice(run, monkeypatch):
+    """All images are one chunk then, in which a store changes no bit either."""
+    large = replace(run, train=replace(run.train, batch_size=1000))
+    plain = method(augmented(large, "none"), t0=0.3)
+    storing = method(augmented(large, "none"), t0=0.3, precompute=True, store="float32")
+    chunks, real = set(), precompute.forward
+
+    def watched(units, x):
+        chunks.add(len(x))
+        return real(units, x)
+
+    monkeypatch.setattr(precompute, "forward", watched)
+    _, rows = train_all(plain, NOTHING)
+    training, stored = train_all(storing, plan_of_all(storing))
+    assert learned(stored) == learned(rows)
+    assert training.activations.bytes > 0
+    assert chunks == {IMAGES}
 
 
 def test_reading_a_store_to_build_another_counts_as_building(run, monkeypatch):

@@ -1,5 +1,7 @@
 """Runs whose stores have no room, lose it, or are made again: the same numbers all the same."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -106,6 +108,35 @@ def test_memory_that_gives_out_while_building_goes_to_disk_or_goes_without(run, 
     ]
     assert ["nothing left" in note for note in without.activations.notes] == [True]
     assert [row.cached_units for row in computed] == [0] * 8
+
+
+def test_a_store_that_was_let_go_is_gone_where_the_next_lies_further_away(run, monkeypatch):
+    """At once, as its memory is what the next may need."""
+    storing = method(augmented(run, "none"), precompute=True)
+
+    def full(shape, dtype, device):
+        raise NoRoomError("nothing left")
+
+    broken = replace(store.PLACES["host memory"], allocate=full)
+    monkeypatch.setitem(store.PLACES, "host memory", broken)
+    alive, initialise = weakref.WeakSet(), store.Store.__init__
+
+    def watched(self, *words):
+        initialise(self, *words)
+        alive.add(self)
+
+    monkeypatch.setattr(store.Store, "__init__", watched)
+    plan = plan_of_all(storing)
+    training = Training(storing, loaded(run), CPU, plan)
+    training.network.eval()
+    gc.disable()
+    try:
+        for epoch, cut in plan.builds[:2]:
+            training.activations.start(epoch)
+            training.activations.inputs(torch.arange(10), cut)
+            assert len(alive) == 1
+    finally:
+        gc.enable()
 
 
 def test_activations_that_float16_cannot_hold_are_not_stored(run, monkeypatch):

@@ -3,12 +3,12 @@
 import copy
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -25,8 +25,13 @@ from fobench.store_plan import Place
 
 BATCH = 2  # BatchNorm takes no batch of one
 FLOAT32 = 4  # bytes
+# To measure takes a minute at most, unless a batch or an allocation takes long: the rounds through
+# the units, and in each place three passes over a store, one that writes and two that read.
 LEAST_ROUNDS, MOST_ROUNDS, ROUNDS_SECONDS = 2, 30, 10.0
-SAMPLE_BYTES = 256 << 20  # of a store that is written and read to measure its speed
+PASS_SECONDS = 5.0
+SAMPLE_BYTES = 256 << 20  # of that store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -210,20 +215,41 @@ def place_of(
     sample = min(SAMPLE_BYTES, room) // (x.numel() * dtype.itemsize)
     batches = max(1, min(sample, len(split) // batch_size))
     count = batches * batch_size
-    # Each store is built into fresh memory, so to allocate it and to write it once is to be timed.
-    with timed(device) as writing:
+    with timed(device) as allocating:
         store = Store(count, x, dtype, name, device)
-        for start in range(0, count, batch_size):
-            store.write(start, x)
+    # Each store is built into fresh memory, so what its first write takes is what is to be told.
+    written, writing = write(store, x, count, device)
+    read(store, written, batch_size, device)  # whatever is slow the first time
+    images, reading = read(store, written, batch_size, device)
+    image_bytes, write_seconds = store.bytes / count, allocating.seconds / count + writing / written
+    return Place(name, room, image_bytes * images / reading, image_bytes / write_seconds)
 
-    def read() -> None:
-        for indices in torch.randperm(count, generator=generator(0, 0, "cost")).split(batch_size):
-            store.read(indices)
 
-    read()
+def write(store: Store, batch: torch.Tensor, count: int, device: torch.device) -> tuple[int, float]:
+    """Fill a store of `count` images with copies of a batch: how many were written in how long."""
+    written = 0
+    with timed(device) as writing:
+        for start in for_seconds(PASS_SECONDS, range(0, count, len(batch))):
+            store.write(start, batch)
+            written += len(batch)
+    return written, writing.seconds
+
+
+def read(store: Store, count: int, batch_size: int, device: torch.device) -> tuple[int, float]:
+    """Read the first `count` images in a random order: how many were read in how long."""
+    order = torch.randperm(count, generator=generator(0, 0, "cost")).split(batch_size)
     with timed(device) as reading:
-        read()
-    return Place(name, room, store.bytes / reading.seconds, store.bytes / writing.seconds)
+        images = sum(len(store.read(indices)) for indices in for_seconds(PASS_SECONDS, order))
+    return images, reading.seconds
+
+
+def for_seconds(seconds: float, items: Iterable[T]) -> Iterator[T]:
+    """The items until so many seconds are over; at least the first."""
+    end = time.perf_counter() + seconds
+    for item in items:
+        yield item
+        if time.perf_counter() > end:
+            return
 
 
 def forward_to_largest(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:

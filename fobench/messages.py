@@ -68,6 +68,8 @@ def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
     total = sum(each.seconds for each in estimates.values()) / 3600
     disk = sum(each.disk_bytes for each in estimates.values()) / 1e6
     click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results and checkpoints")
+    if any(run.method.precompute for plan in plans for run in plan.due(force)):
+        click.echo("The hours leave out what stores of activations may save.")
 
 
 def draw_all(panels: "list[Panel]", folder: Path) -> None:

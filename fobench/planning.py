@@ -9,7 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from fobench import cost, environment, methods, store, store_plan
+from fobench.clock import timed
 from fobench.data import Split
 from fobench.device import set_determinism
 from fobench.errors import UserError
@@ -48,16 +49,17 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
     set_determinism(run.train.deterministic)
     kind = store.DTYPES[run.method.store]
     network = (run.family, run.model, run.data_used.classes)
-    seconds, places = measured(*network, min(run.train.batch_size, len(split)), kind, split)
-    costs = Costs(*seconds, cost.bytes_at_cuts(run, kind))
-    plan = make_plan(run, costs, places)
+    measures = measured(*network, min(run.train.batch_size, len(split)), kind, split)
+    costs = Costs(measures.pixels, measures.forward, cost.bytes_at_cuts(run, kind))
+    plan = make_plan(run, costs, measures.places)
     write_json(
         path,
         {
             "format": FORMAT,
             "for": for_what,
             "costs": asdict(costs),
-            "places": [asdict(place) for place in places],
+            "places": [asdict(place) for place in measures.places],
+            "measuring_seconds": measures.seconds,
             "plan": asdict(plan),
         },
     )
@@ -100,6 +102,17 @@ def conditions(run: Run, split: Split) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Measures:
+    """Seconds of an image's pixels and of each unit for it; the places there are; and how many
+    seconds all the measuring took."""
+
+    pixels: float
+    forward: tuple[float, ...]
+    places: tuple[Place, ...]
+    seconds: float
+
+
 @lru_cache(maxsize=1)  # it keeps the images
 def measured(
     family: str,
@@ -108,18 +121,20 @@ def measured(
     batch_size: int,
     dtype: torch.dtype,
     split: Split,
-) -> tuple[tuple[float, tuple[float, ...]], tuple[Place, ...]]:
+) -> Measures:
     """What the network's forward pass costs on this machine, and the places there are."""
     device = split.labels.device
     log.info("measuring what %s and its stores cost", model.title())
-    network = build(family, classes, split.images.shape[3], **vars(model))
-    network = network.to(device, memory_format=torch.channels_last).eval()
-    seconds = cost.measure(network, split, batch_size)
-    places = [
-        cost.measure_place(name, network, split, batch_size, dtype)
-        for name in store.places_for(device)
-    ]
-    return seconds, tuple(place for place in places if place is not None)
+    with timed(device) as measuring:
+        network = build(family, classes, split.images.shape[3], **vars(model))
+        network = network.to(device, memory_format=torch.channels_last).eval()
+        pixels, forward = cost.measure(network, split, batch_size)
+        places = [
+            cost.measure_place(name, network, split, batch_size, dtype)
+            for name in store.places_for(device)
+        ]
+    there = tuple(place for place in places if place is not None)
+    return Measures(pixels, forward, there, measuring.seconds)
 
 
 def make_plan(run: Run, costs: Costs, places: Sequence[Place]) -> StorePlan:

@@ -25,6 +25,10 @@ class NotFiniteError(Exception):
     """Activations that the store's type cannot hold."""
 
 
+class BeyondBudgetError(NoRoomError):
+    """A store and those beside it are more than the budget; a smaller one may not be."""
+
+
 @dataclass
 class Chain:
     """How a view's activations are made: rounded at each of `cuts`, and kept at cut `stored`.
@@ -184,16 +188,18 @@ class Activations:
         return self._chains.get(self._key, Chain())
 
     def _fill(self, chain: Chain, view: View | None, cuts: Sequence[int]) -> Store | None:
-        """A store at the last of `cuts`, made from `chain`; None without room, now and from now on.
+        """A store at the last of `cuts`, made from `chain`; None where there is no room.
 
-        Raises NotFiniteError where the store's type cannot hold the activations.
+        Where memory or disk gave out, none is tried from now on. Raises NotFiniteError where the
+        store's type cannot hold the activations.
         """
         if self._has_room:
             try:
                 with no_memory_as_no_room():
                     return self._gone_through(chain, view, cuts, keeps=True)
             except NoRoomError as error:
-                self._has_room = False
+                if not isinstance(error, BeyondBudgetError):
+                    self._has_room = False
                 self._note(f"no room for a store at cut {cuts[-1]} ({error}): computed instead")
         # The type rounds all the same: whether it can has to be known.
         if self._dtype != torch.float32:
@@ -232,7 +238,7 @@ class Activations:
         """An empty store where the plan wants it, else in a place further away."""
         size = len(self._split) * values[0].numel() * self._dtype.itemsize
         if self.bytes + size > self.plan.room:
-            raise NoRoomError(
+            raise BeyondBudgetError(
                 f"a store of {size:,} bytes beside {self.bytes:,} is beyond the budget of "
                 f"{self.plan.room:,}"
             )

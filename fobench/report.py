@@ -144,12 +144,19 @@ def store_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
     columns = ("saved", "saved_without", "by_store", "predicted", "traffic")
     return [
         (
-            *(variants.label(row["options"]), str(row["n"])),
+            *(variants.label(row["options"]), seeds_told(row)),
             *(interval(row, column) for column in columns),
             interval(row, "points", 2, sign=True),
         )
         for _, row in summary.iterrows()
     ]
+
+
+def seeds_told(row: pd.Series) -> str:
+    """n, and of how many seeds the times count, if of fewer."""
+    if row["timed"] == row["n"]:
+        return str(row["n"])
+    return f"{row['n']} ({row['timed']} timed)"
 
 
 STORE_HEADER = (
@@ -158,7 +165,8 @@ STORE_HEADER = (
 )
 STORE_READING = """
 n: seeds whose run stands beside its baseline and beside the run of the same inputs without a store,
-on the same machine; of runs that were resumed the errors alone.
+on the same machine; "timed", where fewer, those of which no run was resumed: of the others the
+errors alone count.
 Points of time are percent of the baseline's training time. What the store saved is told by the
 epochs from the first build on, since those before are of equal work in both. Building and reading
 are percent of the run's own time. Means of the percentages, not of logs as above.

@@ -28,7 +28,7 @@ DISK_RESERVE = 0.1  # of the disk; it may hold much else, a quarter of it is oft
 
 
 class NoRoomError(Exception):
-    """Neither memory nor disk can take a store."""
+    """There is no room for a store."""
 
 
 class Store:

@@ -20,13 +20,13 @@ def seconds_by_epoch(run: RunResult) -> list[float]:
 def summary(panel: Panel) -> pd.DataFrame:
     """A row a variant that stores activations; none without such a variant.
 
-    Over its seeds, each paired with its baseline and with the run that sees the same inputs and
-    stores nothing, on the same machine: `saved` and `saved_without`, the time saved with and
-    without the store; `by_store`, what the store saved, in percent of the baseline's time, told by
-    the epochs from the first build on, as the earlier ones are of equal work; `predicted`, what the
-    plan says of it; `traffic`, the share of the training time that building and reading took, in
-    percent; `points`, by how many points the store changed the test error. Each has `_low` and
-    `_high`.
+    Over its `n` seeds, each paired with its baseline and with the run that sees the same inputs and
+    stores nothing, on the same machine, and of which `timed` have times that count: `saved` and
+    `saved_without`, the time saved with and without the store; `by_store`, what the store saved, in
+    percent of the baseline's time, told by the epochs from the first build on, as the earlier ones
+    are of equal work; `predicted`, what the plan says of it; `traffic`, the share of the training
+    time that building and reading took, in percent; `points`, by how many points the store changed
+    the test error. Each but the counts has `_low` and `_high`.
     """
     by_id = {run.id: run for run in panel.runs}
     timed = {run.id for run in panel.timed(panel.runs)}
@@ -37,7 +37,8 @@ def summary(panel: Panel) -> pd.DataFrame:
         pairs = [compared(run, by_id, timed) for run in runs]
         table = pd.DataFrame([pair for pair in pairs if pair is not None], columns=COLUMNS)
         seeds = table.groupby("seed").mean()
-        found = {"options": row["options"], "n": len(seeds)}
+        timed_seeds = seeds["saved"].count()
+        found = {"options": row["options"], "n": len(seeds), "timed": timed_seeds}
         for column in COLUMNS[1:]:
             found |= spread(column, mean_interval(seeds[column].dropna().tolist()))
         rows.append(found)

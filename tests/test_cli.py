@@ -254,6 +254,7 @@ def test_estimate_reckons_the_runs_to_do(fobench, tiny, tmp_path):
     assert ran.exit_code == 0, ran.output
     assert "tiny: 4 runs to do, about 0.0" in ran.output
     assert "MB of results" in ran.output
+    assert "stores of activations" not in ran.output
     assert not (tmp_path / "results").exists()
 
 

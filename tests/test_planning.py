@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,8 @@ def test_a_plan_is_made_once_and_serves_all_seeds(fobench, storing, tmp_path, mo
     assert first.exit_code == 0, first.output
     (plan,) = (tmp_path / "results" / "tiny").glob("plan-*.json")
     content = json.loads(plan.read_text())
-    assert content.keys() == {"format", "for", "costs", "places", "plan"}
+    assert content.keys() == {"format", "for", "costs", "places", "measuring_seconds", "plan"}
+    assert 0 < content["measuring_seconds"] < 60
     assert len(content["costs"]["forward"]) == 7
 
     def measure(*_):
@@ -79,7 +81,7 @@ def test_the_record_tells_plan_and_predictions_and_what_it_took(fobench, storing
     assert ran.exit_code == 0, ran.output
     record = stored_record(tmp_path)
     plan = record["store_plan"]
-    # 45 images; 8 channels of 32 by 32 at cut 1, 12 at cut 2, 7 of 8 by 8 at cut 5; two bytes each.
+    # 45 images; 8 channels of 32 by 32 at cut 1, 12 at cut 2; two bytes each.
     sizes = {1: 45 * 8 * 1024 * 2, 2: 45 * 12 * 1024 * 2}
     told = {(build["epoch"], build["cut"]): build["bytes"] for build in plan["builds"]}
     assert list(told) == [(4, 1), (5, 2), (8, 5)]
@@ -175,6 +177,46 @@ def test_costs_are_those_of_the_network(storing):
     for name in store.places_for(torch.device("cpu")):
         place = cost.measure_place(name, network, read.train, 10, torch.float16)
         assert min(place.read, place.write) > 0
+
+
+def test_measuring_ends_in_time_however_slow_a_place_is(storing, monkeypatch):
+    """What was written and read until then tells its speed."""
+    run = expand(load(storing), open_synthetic(55, 20))[-1]
+    read = data.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    network = build("densenet", 10, **vars(run.model)).eval()
+    counted = {"write": 0, "read": 0}
+
+    def slowly(kind):
+        real = getattr(store.Store, kind)
+
+        def act(*words):
+            counted[kind] += 1
+            time.sleep(0.05)
+            return real(*words)
+
+        return act
+
+    for kind in counted:
+        monkeypatch.setattr(store.Store, kind, slowly(kind))
+    monkeypatch.setattr(cost, "PASS_SECONDS", 0.06)
+    place = cost.measure_place("host memory", network, read.train, 10, torch.float16)
+    # There are four batches; two of them take longer than the time there is.
+    assert 1 <= counted["write"] <= 2
+    assert 2 <= counted["read"] <= 4
+    batch = 10 * max(cost.bytes_at_cuts(run, torch.float16))
+    assert 0 < place.write < batch / 0.05
+    assert 0 < place.read < batch / 0.05
+
+
+def test_items_for_no_time_are_one():
+    assert list(cost.for_seconds(-1.0, range(5))) == [0]
+    assert list(cost.for_seconds(60.0, range(5))) == [0, 1, 2, 3, 4]
+
+
+def test_an_estimate_says_that_it_leaves_stores_out(fobench, storing):
+    ran = fobench("run", storing, "--estimate")
+    assert ran.exit_code == 0, ran.output
+    assert "The hours leave out what stores of activations may save." in ran.output
 
 
 def test_where_costs_cannot_be_measured_that_run_fails_alone(

@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from fobench import data, methods, precompute, store, store_plan
+from fobench.config import load
 from fobench.models import build
 from fobench.precompute import forward
 from fobench.run import Run
@@ -29,6 +31,8 @@ from tests.storing import (
     small_run,
     train_all,
 )
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @pytest.fixture(params=EXAMPLES)
@@ -53,6 +57,45 @@ def test_an_eval_forward_does_not_depend_on_neighbours_or_place(family, batch_si
             here = torch.cat([units(part) for part in images.split(batch_size)])
             there = torch.cat([units(part) for part in images[elsewhere].split(batch_size)])
             assert torch.equal(here[elsewhere], there), (family, cut)
+
+
+@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("profile", ["cpu", pytest.param("paper", marks=pytest.mark.slow)])
+def test_an_eval_forward_of_the_configs_networks_does_not_depend_on_them_either(profile, family):
+    """At their widths and batch sizes, through one unit after another."""
+    experiment = load(CONFIGS / profile / f"{family}.toml")
+    name, options = experiment.model
+    torch.manual_seed(0)
+    network = build(name, 10, 3, **vars(options)).to(memory_format=torch.channels_last)
+    images = torch.randn(2 * experiment.train.batch_size, 3, 32, 32)
+    images = images.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        network.train()(images)
+    network.eval()
+    elsewhere = torch.randperm(len(images))
+    here = images.split(experiment.train.batch_size)
+    there = images[elsewhere].split(experiment.train.batch_size)
+    with torch.no_grad():
+        for unit in network[:-1]:
+            here, there = ([unit(part) for part in parts] for parts in (here, there))
+            assert torch.equal(torch.cat(here)[elsewhere], torch.cat(there))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("augment", "views"), [("none", None), ("random", 2)])
+@pytest.mark.parametrize("family", EXAMPLES)
+def test_a_float32_store_changes_no_bit_of_the_networks_of_the_configs(
+    tiny, family, augment, views
+):
+    """At their widths, on few images in small batches."""
+    _, model = load(CONFIGS / "cpu" / f"{family}.toml").model
+    run = augmented(replace(small_run(tiny, family), model=model), augment)
+    plain, rows = train_all(method(run, views=views), NOTHING)
+    storing = method(run, views=views, precompute=True, store="float32")
+    training, stored_rows = train_all(storing, plan_of_all(storing))
+    assert learned(stored_rows) == learned(rows)
+    assert same_weights(training, plain)
+    assert max(row.cached_units for row in stored_rows) > 1
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def panel() -> Panel:
 def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(panel):
     """The first epoch, 30 and 36 seconds of equal work, tells of the machine alone."""
     (row,) = storing.summary(panel).to_dict("records")
-    assert row["n"] == 1
+    assert (row["n"], row["timed"]) == (1, 1)
     assert row["saved"] == pytest.approx(44)
     assert row["saved_without"] == pytest.approx(30)
     assert row["by_store"] == pytest.approx(20)
@@ -73,6 +73,15 @@ def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(panel):
 def test_the_report_tells_stores_and_what_became_of_them(panel):
     assert "| 1 | 44.0 | 30.0 | 20.0 | 25.0 | 12.5 | +0.50 |" in "".join(report.store_table(panel))
     assert "no room: stored" in report.warnings(panel)
+
+
+def test_of_a_run_that_was_resumed_the_error_alone_counts(panel):
+    panel.runs[2].record["resumed"] = True
+    table = stats.table(panel.runs)
+    resumed = Panel(Path("stored"), panel.runs, table, stats.summary(table))
+    (row,) = storing.summary(resumed).to_dict("records")
+    assert (row["n"], row["timed"], row["points"]) == (1, 0, pytest.approx(0.5))
+    assert "| 1 (0 timed) | – | – | – | – | – | +0.50 |" in "".join(report.store_table(resumed))
 
 
 @pytest.mark.parametrize("lost", ["baseline", "without"])

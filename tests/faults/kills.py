@@ -145,6 +145,7 @@ class Tally:
     runs: int = 0
     moments: Counter = field(default_factory=Counter)
     resumed: Counter = field(default_factory=Counter)
+    resumed_with_store: int = 0
     differences: list[str] = field(default_factory=list)
 
 
@@ -159,13 +160,15 @@ def soak(
     """Kill sweeps at random moments, again and again until each is done, and compare the ends.
 
     `sweeps` are networks and methods by name. It goes on beyond `kills`, though not to their
-    fivefold, until a run was resumed, and in all the phases that `resumed` names.
+    fivefold, until a run was resumed; where `resumed` names phases, in all of them, and one that
+    had built a store.
     """
     draw, tally = random.Random(seed), Tally()
     alone = {name: train_alone(folder, launcher, name, *sweeps[name]) for name in sweeps}
 
     def goes_on() -> bool:
         missed = not tally.resumes or set(resumed) - set(tally.resumed)
+        missed = missed or (resumed and not tally.resumed_with_store)
         return tally.kills < (MOST_OVER * kills if missed else kills)
 
     while goes_on():
@@ -187,6 +190,7 @@ def soak(
             seen = compare(whole, trial / name)
             tally.runs += seen.runs
             tally.resumes += seen.resumes
+            tally.resumed_with_store += seen.resumed_with_store
             tally.resumed += Counter(
                 {f"{network}, {phase}": count for phase, count in seen.resumed.items()}
             )
@@ -236,6 +240,11 @@ def phase(record: dict[str, Any], epochs: int) -> str:
     return "before the first freeze" if step < min(freezes) else "between freezes"
 
 
+def has_built(record: dict[str, Any], epochs: int) -> bool:
+    """Whether a run has built a store in its first so many epochs."""
+    return any(build["epoch"] <= epochs for build in record.get("store_plan", {}).get("builds", ()))
+
+
 def compare(alone: Path, trial: Path) -> Tally:
     """Count the runs of a sweep and name all in which they differ from those left alone."""
     tally = Tally()
@@ -249,6 +258,7 @@ def compare(alone: Path, trial: Path) -> Tally:
         tally.resumes += len(resumed.record["resumed_at"])
         for each in resumed.record["resumed_at"]:
             tally.resumed[phase(resumed.record, each["epochs"])] += 1
+            tally.resumed_with_store += has_built(resumed.record, each["epochs"])
         tally.differences += [f"{folder.name}: {each}" for each in differences(whole, resumed)]
         kept = trial / folder.name / checkpoint.LAST
         if resumed.record["keeps_checkpoint"] != kept.exists():

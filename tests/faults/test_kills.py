@@ -27,6 +27,7 @@ def test_two_hundred_kills_at_every_phase(tmp_path):
     every = {f"{network}, {phase}" for network in NETWORKS for phase in PHASES}
     tally = require_the_same_end(tmp_path, 200, 1, all_sweeps(), every)
     assert every <= set(tally.resumed)
+    assert tally.resumed_with_store > 0
 
 
 def test_every_method_and_network_is_in_the_table():

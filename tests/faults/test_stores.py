@@ -45,9 +45,24 @@ def test_a_store_beyond_the_budget_is_computed_to_the_same_numbers(run, fits, dt
     assert [row.cache_bytes for row in small_rows if row.cache_bytes] == (
         [] if fits == "none" else [held[0]] * len(held)
     )
-    (note,) = training.activations.notes
-    assert "beyond the budget" in note
-    assert note in caplog.text
+    notes = training.activations.notes
+    assert len(notes) == len(training.activations.plan.builds) - (fits == "some")
+    assert all("beyond the budget" in note and note in caplog.text for note in notes)
+
+
+def test_a_later_store_that_fits_the_budget_is_built_though_earlier_ones_did_not(run):
+    """The smallest comes late, has the budget to itself, and then stays."""
+    storing = method(augmented(run, "none"), precompute=True)
+    _, rows = train_all(storing, plan_of_all(storing))
+    sizes = [row.cache_bytes for row in rows]
+    smallest = min(size for size in sizes if size)
+    assert max(sizes) > smallest
+    training, late_rows = train_all(storing, plan_of_all(storing, room=smallest))
+    assert learned(late_rows) == learned(rows)
+    first = sizes.index(smallest)
+    held = [0] * first + [smallest] * (len(sizes) - first)
+    assert [row.cache_bytes for row in late_rows] == held
+    assert len(training.activations.notes) == len(training.activations.plan.builds) - 1
 
 
 @pytest.mark.parametrize("fits", ["none", "some"])
@@ -172,3 +187,28 @@ def test_a_run_that_goes_on_makes_the_same_stores_again(run, dtype, views):
         told = [(row.cached_units, row.cache_bytes) for row in before + after]
         assert told == [(row.cached_units, row.cache_bytes) for row in rows]
         assert same_weights(second, whole)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_run_that_goes_on_where_room_has_gone_computes_the_same_numbers(run, dtype, monkeypatch):
+    run = augmented(run, "none")
+    storing = method(run, precompute=True, store=dtype)
+    plan = plan_of_all(storing)
+    whole, rows = train_all(storing, plan)
+    first = Training(storing, loaded(run), CPU, plan)
+    epochs = train(first, Unseen())
+    before = [next(epochs) for _ in range(5)]
+    assert before[-1].cache_bytes > 0
+
+    def full(shape, dtype, device):
+        raise NoRoomError("nothing left")
+
+    for name in ("host memory", "scratch file"):
+        monkeypatch.setitem(store.PLACES, name, replace(store.PLACES[name], allocate=full))
+    second = Training(storing, loaded(run), CPU)
+    second.load_state_dict(first.state_dict())
+    after = list(train(second, Unseen()))
+    assert learned(before + after) == learned(rows)
+    assert same_weights(second, whole)
+    assert [(row.cached_units, row.cache_bytes) for row in after] == [(0, 0)] * 3
+    assert ["nothing left" in note for note in second.activations.notes] == [True]

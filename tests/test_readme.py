@@ -57,6 +57,7 @@ def test_a_network_added_as_told_trains(fobench, tiny, tmp_path, monkeypatch):
 
 
 EVIDENCE = ROOT / "results" / "cpu-densenet"
+NUMERALS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
 SHOWN = ("method", "n", "time saved, %", "by FLOPs, %", "test error, %", "change, points")
 
 
@@ -111,6 +112,8 @@ def test_what_the_page_says_of_stores_is_so():
     assert between("by-store") == f"{low:.1f} to {high:.1f}"
     assert between("missed") == f"{abs(found['by_store'] - found['predicted']).max():.1f}"
     assert between("store-points") == f"{abs(found['points']).max():.2f}"
+    assert round(abs(found["points"]).max() * 10_000 / 100) == 6  # images of the 10,000
+    assert ((found["points_low"] > 0) | (found["points_high"] < 0)).sum() == 1
     drifts = [noise.noise_of_first_epochs(panel.table).percent for panel in panels]
     assert between("drift") == f"{min(drifts):.0f} to {max(drifts):.0f}"
     changes = [change for panel in panels for change in changes_by_views(panel)]
@@ -147,8 +150,15 @@ def test_what_the_page_says_of_the_results_is_so():
     line = line.sort_values("saved")
     # A point beyond the end of the line is compared with that end, which is kind to the point.
     to_beat = np.interp(frozen["saved"], line["saved"], line["error"])
-    assert (frozen["error"] > to_beat).all()
-    assert abs(frozen["saved"] - frozen["flops_saved"]).max() < 5
+    above = frozen["error"] - to_beat
+    assert between("below") == NUMERALS[(above < 0).sum()]
+    assert between("below-by") == f"{-above.min():.1f}"
+    assert between("above-by") == f"{above.max():.1f}"
+    assert (-above < (frozen["error_high"] - frozen["error"]).astype(float)).all()
+    third = frozen["saved"] < 34
+    assert above[third].max() < 1 < 2 < above[~third].min()
+    beyond = frozen["saved"] - frozen["flops_saved"]
+    assert between("beyond-flops") == f"{beyond.min():.0f} to {beyond.max():.0f}"
 
 
 def test_the_committed_report_and_figures_are_those_of_the_committed_files(tmp_path):

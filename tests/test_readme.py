@@ -198,6 +198,7 @@ def test_the_kills_are_those_of_the_committed_soak():
     shown = README.partition("<!-- soak -->")[2].partition("<!-- end -->")[0]
     assert " ".join(shown.split()) == (
         f"{soak['kills']:,} kills with SIGKILL at random moments, {soak['resumes']:,} resumes, "
+        f"{soak['resumed_with_store']} of them of a run that had built a store, "
         f"{len(soak['differences'])} differences"
     )
     assert soak["differences"] == []

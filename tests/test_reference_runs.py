@@ -1,0 +1,40 @@
+"""What was trained before is trained again, to the bit: no change of code may change a result."""
+
+import json
+import math
+
+import pytest
+
+from tests.faults.kills import NETWORKS
+from tests.reference_runs import COLUMNS, load, machine, train
+
+# On another processor or torch, roundings differ and grow: losses by a few percent in 25 steps,
+# errors by a few of the 20 to 45 images.
+LOSS_TOLERANCE, ERROR_TOLERANCE = 0.1, 20.0
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_method_gives_the_results_it_gave(network, tmp_path):
+    """Run ids, epochs.csv and run.json, in their order, but for the machine and the clock."""
+    reference = load(network)
+    assert reference["columns"] == COLUMNS
+    runs = train(network, tmp_path)
+    assert list(runs) == list(reference["runs"])
+    for run_id, known in reference["runs"].items():
+        if machine() == reference["machine"]:
+            # As text, so that order and type count too.
+            assert json.dumps(runs[run_id]) == json.dumps(known), run_id
+        else:
+            assert json.dumps(runs[run_id]["record"]) == json.dumps(known["record"]), run_id
+            for row, expected in zip(runs[run_id]["epochs"], known["epochs"], strict=True):
+                require_close(dict(zip(COLUMNS, row, strict=True)), expected)
+
+
+def require_close(row: dict, expected: list) -> None:
+    for (column, value), other in zip(row.items(), expected, strict=True):
+        if column.endswith("_loss") and other is not None:
+            assert math.isclose(value, other, rel_tol=LOSS_TOLERANCE), column
+        elif column.endswith("_error") and other is not None:
+            assert abs(value - other) <= ERROR_TOLERANCE, column
+        else:
+            assert value == other, column

@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 
-from fobench import checkpoint, data, environment
-from fobench.config import load
-from fobench.datasets import open_synthetic
-from fobench.progress import Progress
-from fobench.run import expand, images_needed
-from fobench.train import Training, train
+from fobench.data import split as data
+from fobench.data.dataset import open_synthetic
+from fobench.experiment.config import load
+from fobench.experiment.run import expand, images_needed
+from fobench.machine import environment
+from fobench.training import checkpoint
+from fobench.training.loop import Training, train
+from fobench.training.progress import Progress
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "cpu"
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from fobench import environment
+from fobench.machine import environment
 from tests.faults.kills import METHODS, NETWORKS, all_sweeps, launching, soak
 
 

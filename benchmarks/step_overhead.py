@@ -16,11 +16,14 @@ from typing import Any
 
 import torch
 
-from fobench import data, environment, precompute, train
-from fobench.config import load
-from fobench.datasets import DataSet, open_synthetic
-from fobench.progress import Progress
-from fobench.run import Run, expand
+from fobench.activations import inputs as precompute
+from fobench.data import split as data
+from fobench.data.dataset import DataSet, open_synthetic
+from fobench.experiment.config import load
+from fobench.experiment.run import Run, expand
+from fobench.machine import environment
+from fobench.training import loop as train
+from fobench.training.progress import Progress
 
 CONFIG = Path(__file__).parents[1] / "configs" / "cpu" / "densenet.toml"
 SIZE = [

@@ -1,3 +1,18 @@
 """fobench shows whether freezing layers while training pays off."""
 
-__version__ = "0.1.0"
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fobench.freezing.freezeout import FreezeOut
+
+__version__ = "0.2.0"
+__all__ = ["FreezeOut", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: torch takes seconds, and `fobench --help` shall not.
+    if name == "FreezeOut":
+        from fobench.freezing.freezeout import FreezeOut
+
+        return FreezeOut
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

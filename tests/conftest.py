@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings
 
-from fobench import store
+from fobench.activations import store
 
 # How fast a machine is decides nothing; and what passed once passes again, but in `make test-all`.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -72,7 +72,7 @@ def fobench(tmp_path: Path):
     """Run a command in this process, in an empty folder."""
 
     def invoke(*words: str | Path) -> Result:
-        from fobench.cli import main
+        from fobench.cli.commands import main
 
         before = Path.cwd()
         os.chdir(tmp_path)
@@ -90,7 +90,7 @@ def fobench(tmp_path: Path):
 @pytest.fixture(scope="session")
 def tiny_results(tmp_path_factory) -> Path:
     """The tiny experiment, trained once: the folder of its results."""
-    from fobench.cli import main
+    from fobench.cli.commands import main
 
     folder = tmp_path_factory.mktemp("tiny-results")
     config = folder / "tiny.toml"

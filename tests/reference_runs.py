@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from click.testing import CliRunner
 
-from fobench import environment, results
-from fobench.cli import main as fobench
-from fobench.results import VOLATILE, Epoch
+from fobench.cli.commands import main as fobench
+from fobench.machine import environment
+from fobench.records import runs as results
+from fobench.records.runs import VOLATILE, Epoch
 from tests.faults.kills import MEASURED, METHODS, NETWORKS, config_of
 
 FOLDER = Path(__file__).parent / "reference"

@@ -10,10 +10,14 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
-from fobench import noise, plot, report, storing, variants
+from fobench.evidence import noise
+from fobench.evidence import stores as storing
+from fobench.evidence.results import Panel, read_panels
+from fobench.figures import registry as plot
+from fobench.methods import names as variants
 from fobench.models import families
 from fobench.models.families import FAMILIES
-from fobench.panel import Panel, read_panels
+from fobench.report import report
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

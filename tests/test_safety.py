@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fobench.config import load
-from fobench.datasets import open_synthetic
+from fobench.data.dataset import open_synthetic
 from fobench.errors import UserError
-from fobench.results import RUN_ID
-from fobench.run import expand
+from fobench.experiment.config import load
+from fobench.experiment.run import expand
+from fobench.records.runs import RUN_ID
 from tests.test_structure import MODULES
 
 DATASET = open_synthetic(55, 20)

@@ -6,13 +6,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fobench import stats, variants
+from fobench.evidence.intervals import mean_interval
+from fobench.evidence.results import ExperimentResults
 from fobench.figures.style import HEIGHT, LINES, PANEL_WIDTH, Style, styles
-from fobench.panel import Panel
-from fobench.results import Epoch, RunResult
+from fobench.records.epochs import Epoch
+from fobench.records.runs import RunResult
 
 
-def curves(panels: Sequence[Panel]) -> Figure:
+def draw(panels: Sequence[ExperimentResults]) -> Figure:
     """A line a variant, the mean of its seeds, and at its end the interval."""
     figure = Figure(figsize=(2 * PANEL_WIDTH + 2, HEIGHT * len(panels)), layout="constrained")
     rows = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
@@ -22,11 +23,11 @@ def curves(panels: Sequence[Panel]) -> Figure:
         measured = "val_error" if panel.runs[0].epochs[0].val_error is not None else "train_error"
         drawn: dict[str, int] = {}
         for row, runs in panel.variants():
-            style = known[variants.strategy(row["options"])]
+            style = known[row["method"].line()]
             number = drawn[style.colour] = drawn.get(style.colour, -1) + 1
             curve = mean_curve(runs, measured)
             means += curve["mean"].tolist()
-            label = f"{variants.label(row['options'])} (n = {row['n']})"
+            label = f"{row['method'].label()} (n = {row['n']})"
             seconds = mean_seconds(panel.timed(runs))
             for ax, x in ((by_epoch, curve["epoch"]), (by_time, seconds)):
                 line = {"color": style.colour, "linestyle": LINES[number % len(LINES)]}
@@ -76,7 +77,7 @@ def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:
         rows.append(
             {
                 "epoch": epochs[0].step / runs[0].record["steps_per_epoch"],
-                **vars(stats.mean_interval(seed_means(runs, epochs, measured))),
+                **vars(mean_interval(seed_means(runs, epochs, measured))),
             }
         )
     return pd.DataFrame(rows)

@@ -1,7 +1,7 @@
 """The learning rate of each unit over time, and how many units are frozen."""
 
-import math
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -9,16 +9,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from fobench import schedule as formulas
-from fobench import variants
-from fobench.panel import Panel
+from fobench.evidence.results import ExperimentResults
+from fobench.experiment.recorded import info_of, method_of
 
 COLUMNS = 4
 WIDTH, HEIGHT, TITLE = 3.4, 3.4, 0.9
 POINTS = 400
+LETTERS = 36  # of a title in a line
 
 
-def schedule(panels: Sequence[Panel]) -> Figure:
+def draw(panels: Sequence[ExperimentResults]) -> Figure:
     """A pair of axes a variant: the units' rates, and below the share of them that is frozen."""
     counts = [-(-len(panel.summary) // COLUMNS) for panel in panels]
     heights = [TITLE + HEIGHT * count for count in counts]
@@ -29,7 +29,7 @@ def schedule(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def draw_panel(figure: SubFigure, panel: Panel, count: int) -> None:
+def draw_panel(figure: SubFigure, panel: ExperimentResults, count: int) -> None:
     figure.suptitle(panel.title, fontsize=9)
     axes = figure.subplots(
         2 * count, COLUMNS, squeeze=False, sharex=True, height_ratios=[2, 1] * count
@@ -41,8 +41,7 @@ def draw_panel(figure: SubFigure, panel: Panel, count: int) -> None:
         rates, frozen = axes[2 * line, column], axes[2 * line + 1, column]
         draw_rates(rates, runs[0].record)
         draw_frozen(frozen, runs[0].record)
-        name, _, t0 = variants.label(row["options"]).partition(", t0 = ")
-        rates.set_title(f"{name}\nt0 = {t0}" if t0 else f"{name}\n", fontsize=8)
+        rates.set_title(fill(row["method"].label(), LETTERS), fontsize=8)
         if column == 0:
             rates.set_ylabel("learning rate")
             frozen.set_ylabel("units frozen (%)")
@@ -69,26 +68,13 @@ def draw_rates(ax: Axes, record: dict[str, Any]) -> None:
 
 def unit_rates(record: dict[str, Any], progress: np.ndarray) -> np.ndarray:
     """Learning rates [units, steps] of a run at each progress; 0 once a unit is frozen."""
-    options, lr, units = record["run"]["method"], record["run"]["train"]["lr"], len(record["units"])
-    times = [1.0] * units
-    if "t0" in options:
-        times = formulas.freeze_times(units, options["t0"], options["scaling"])
-    total, horizon = record["total_steps"], annealed_over(record)
-    steps = progress * total
-    rates = np.zeros((units, len(progress)))
-    for number, (unit, time) in enumerate(zip(record["units"], times, strict=True)):
-        initial = lr / time if options.get("scale_lr") else lr
-        active = steps < (total if unit["freeze_step"] is None else unit["freeze_step"])
-        rates[number, active] = [
-            formulas.learning_rate(initial, time, step / horizon) for step in steps[active]
-        ]
+    method, info, lr = method_of(record), info_of(record), record["run"]["train"]["lr"]
+    steps = progress * record["total_steps"]
+    rates = np.array([method.learning_rates(step, info, lr) for step in steps]).T
+    for unit, its_rates in zip(record["units"], rates, strict=True):
+        if unit["freeze_step"] is not None:
+            its_rates[steps >= unit["freeze_step"]] = 0
     return rates
-
-
-def annealed_over(record: dict[str, Any]) -> float:
-    """The steps over which the rates are annealed to zero: the run's own, but for controls."""
-    steps = record.get("annealing_steps", record["total_steps"])
-    return math.inf if steps is None else steps
 
 
 def draw_frozen(ax: Axes, record: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from fobench import variants
+from fobench.evidence.results import ExperimentResults
 from fobench.figures.labels import Label, write_beside
 from fobench.figures.style import (
     SHORTER,
@@ -16,44 +16,38 @@ from fobench.figures.style import (
     frame,
     interval_note,
     legend_below,
-    row_of_axes,
+    paired,
+    paired_axes,
+    points_note,
     styles,
-    with_pairs,
 )
-from fobench.panel import Panel
 
 ENVELOPE = 0.03  # relative error that the paper calls little
-# Where texts stand beside points: first where lines, which mostly rise to the right, leave room.
-SIDES = ((1, -1), (-1, 1), (1, 1), (-1, -1))
 
 
-def speedup_error(panels: Sequence[Panel]) -> Figure:
-    """A line a strategy, a point a t0; the shorter baselines are the line to beat."""
-    panels = with_pairs(panels)
-    figure, axes = row_of_axes(panels)
-    known = styles(panels)
-    paired = [panel.summary[panel.summary["pairs"] > 0] for panel in panels]
-    for ax, summary in zip(axes, paired, strict=True):
+def draw(panels: Sequence[ExperimentResults]) -> Figure:
+    """A point a variant, lines of those alike; the shorter baselines are the line to beat."""
+    panels, figure, axes = paired_axes(panels)
+    known, summaries = styles(panels), paired(panels)
+    for ax, summary in zip(axes, summaries, strict=True):
         draw_envelope(ax, summary)
         draw_line_to_beat(ax, summary)
-        names = [variants.strategy(options) for options in summary["options"]]
+        names = [method.line() for method in summary["method"]]
         for name in dict.fromkeys(names):
-            draw_strategy(ax, summary[[each == name for each in names]], name, known[name])
+            draw_line(ax, summary[[each == name for each in names]], name, known[name])
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.set_xlabel("training time saved (% of the baseline's)")
-    points = pd.concat(paired)
+    points = pd.concat(summaries)
     frame(axes[0], points["saved"], points["error"])
-    axes[0].set_ylabel("test error after the last epoch (%)")
-    note = f"{interval_note(panels)}\nbeside points: t0, or share of the baseline's steps"
-    legend_below(figure, axes, note)
-    for ax, summary in zip(axes, paired, strict=True):
-        write_beside(ax, [label_of(row, known) for _, row in summary.iterrows()], SIDES)
+    legend_below(figure, axes, f"{interval_note(panels)}\n{points_note(panels)}")
+    for ax, summary in zip(axes, summaries, strict=True):
+        write_beside(ax, [label_of(row, known) for _, row in summary.iterrows()])
     return figure
 
 
 def draw_envelope(ax: Axes, summary: pd.DataFrame) -> None:
     """Shade what lies within 3 % of the baseline's error."""
-    whole = summary[[variants.is_whole_baseline(options) for options in summary["options"]]]
+    whole = summary[[method.is_whole_baseline for method in summary["method"]]]
     for error in whole["error"]:
         ends = error * (1 - ENVELOPE), error * (1 + ENVELOPE)
         label = f"within {ENVELOPE:.0%} of the baseline's error"
@@ -62,18 +56,18 @@ def draw_envelope(ax: Axes, summary: pd.DataFrame) -> None:
 
 def draw_line_to_beat(ax: Axes, summary: pd.DataFrame) -> None:
     """Join the baselines trained for fewer steps, annealed to their end, with the whole one."""
-    plain = summary[[variants.is_baseline(options) for options in summary["options"]]]
-    ordered = plain.iloc[argsort(-options["epoch_share"] for options in plain["options"])]
+    plain = summary[[method.is_baseline for method in summary["method"]]]
+    ordered = plain.iloc[argsort(-method.epoch_share for method in plain["method"])]
     if len(ordered) > 1:
         label = "the line to beat"
         line = {"color": SHORTER, "linestyle": "--", "linewidth": 1.2}
         ax.plot(ordered["saved"], ordered["error"], label=label, **line)
 
 
-def draw_strategy(ax: Axes, points: pd.DataFrame, name: str, style: Style) -> None:
-    """A strategy's points, joined in the order of t0."""
-    points = points.iloc[argsort(options.get("t0", 0) for options in points["options"])]
-    joined = len(points) > 1 and style.colour != SHORTER
+def draw_line(ax: Axes, points: pd.DataFrame, name: str, style: Style) -> None:
+    """The points of a line, joined."""
+    points = points.iloc[argsort(method.position() for method in points["method"])]
+    joined = len(points) > 1 and not points["method"].iloc[0].is_baseline
     look = style.points | {"linestyle": style.line if joined else "none"}
     with_intervals(ax, points, label=name, markersize=12 if style.marker == "*" else 7, **look)
 
@@ -95,6 +89,6 @@ def with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
 
 
 def label_of(row: pd.Series, known: dict[str, Style]) -> Label:
-    """What tells a point from the others of its strategy."""
-    colour = known[variants.strategy(row["options"])].colour
-    return Label(row["saved"], row["error"], variants.point(row["options"]), colour)
+    """What tells a point from the others on its line."""
+    colour = known[row["method"].line()].colour
+    return Label(row["saved"], row["error"], row["method"].point(), colour)

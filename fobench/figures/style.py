@@ -4,35 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fobench import variants
 from fobench.errors import UserError
-from fobench.panel import Panel
+from fobench.evidence.results import ExperimentResults
 
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
 LEGEND_WIDTH = 3.1  # inches of a column of the legend, at least
 LETTER, HANDLE = 0.062, 0.5  # inches in a legend
 ROOM = 0.25  # beside the points, as a share of the span that they take
-BASELINE, SHORTER = "black", "0.45"
-# Colours of Okabe and Ito, told apart by the colour-blind; shapes for print without colour.
-COLOURS: dict[tuple[str, bool], tuple[str, str]] = {
-    ("linear", False): ("#E69F00", "o"),
-    ("linear", True): ("#D55E00", "s"),
-    ("squared", False): ("#56B4E9", "v"),
-    ("squared", True): ("#CC79A7", "P"),
-    ("cubic", False): ("#009E73", "^"),
-    ("cubic", True): ("#0072B2", "D"),
-}
-OTHERS = ("#F0E442", "h")
+SHORTER = "0.45"  # the line to beat
 FILLS = ("full", "none", "left", "bottom")
 LINES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 3)))
 
 
 @dataclass(frozen=True)
 class Style:
-    """How the points and lines of a strategy are drawn."""
+    """How the points of a line, and what joins them, are drawn."""
 
     colour: str
     marker: str
@@ -48,30 +38,21 @@ class Style:
         return {"color": self.colour, "marker": self.marker, **face}
 
 
-def colour_of(options: variants.Options) -> tuple[str, str]:
-    """Colour and shape by what a method does to its learning rates."""
-    if options["name"] == "baseline":
-        if variants.is_whole_baseline(options):
-            return BASELINE, "*"
-        return SHORTER, "X" if variants.is_baseline(options) else "p"
-    return COLOURS.get((options.get("scaling"), options.get("scale_lr")), OTHERS)
-
-
-def styles(panels: Sequence[Panel]) -> dict[str, Style]:
-    """A style a strategy: those of one colour differ in line and filling."""
+def styles(panels: Sequence[ExperimentResults]) -> dict[str, Style]:
+    """A style for each line: those of one colour differ in dash and filling."""
     found: dict[str, Style] = {}
     for panel in panels:
-        for options in panel.summary["options"]:
-            name = variants.strategy(options)
+        for method in panel.summary["method"]:
+            name = method.line()
             if name not in found:
-                colour, marker = colour_of(options)
+                colour, marker = method.look()
                 earlier = sum(style.colour == colour for style in found.values())
                 line, fill = LINES[earlier % len(LINES)], FILLS[earlier % len(FILLS)]
                 found[name] = Style(colour, marker, line, fill)
     return found
 
 
-def with_pairs(panels: Sequence[Panel]) -> list[Panel]:
+def with_pairs(panels: Sequence[ExperimentResults]) -> list[ExperimentResults]:
     """The experiments in which something stands beside its baseline.
 
     Raises UserError if there is none.
@@ -85,13 +66,22 @@ def with_pairs(panels: Sequence[Panel]) -> list[Panel]:
     return found
 
 
-def row_of_axes(panels: Sequence[Panel], height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
-    """One row of panels with shared axes, each with its title."""
-    figure = Figure(figsize=(PANEL_WIDTH * len(panels), height), layout="constrained")
+def paired_axes(
+    panels: Sequence[ExperimentResults],
+) -> tuple[list[ExperimentResults], Figure, list[Axes]]:
+    """Axes side by side, with the error of the last epoch upwards, for experiments with pairs."""
+    panels = with_pairs(panels)
+    figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for ax, panel in zip(axes, panels, strict=True):
         ax.set_title(panel.title, fontsize=9)
-    return figure, list(axes)
+    axes[0].set_ylabel("test error after the last epoch (%)")
+    return panels, figure, list(axes)
+
+
+def paired(panels: Sequence[ExperimentResults]) -> list[pd.DataFrame]:
+    """The variants of each experiment that stand beside their baseline."""
+    return [panel.summary[panel.summary["pairs"] > 0] for panel in panels]
 
 
 def frame(ax: Axes, x: Sequence[float], y: Sequence[float]) -> None:
@@ -123,24 +113,31 @@ def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
     )
 
 
-def interval_note(panels: Sequence[Panel]) -> str:
+def interval_note(panels: Sequence[ExperimentResults]) -> str:
     """How many seeds stand behind a point, and what its bars are."""
     most = max(count for panel in panels for count in panel.summary["n"])
     bars = "bars: 95 % intervals, cut off at the frame"
     return f"{count_note(panels)}, {bars if most > 1 else 'so no interval'}"
 
 
-def count_note(panels: Sequence[Panel]) -> str:
+def points_note(panels: Sequence[ExperimentResults]) -> str:
+    """What stands beside points."""
+    methods = [method for panel in panels for method in panel.summary["method"] if method.point()]
+    meanings = dict.fromkeys(method.point_is for method in methods)
+    return f"beside points: {' or '.join(meanings)}" if meanings else ""
+
+
+def count_note(panels: Sequence[ExperimentResults]) -> str:
     """How many seeds stand behind the times, and how many behind the errors."""
     times, errors = (
         sorted({int(count) for panel in panels for count in panel.summary[column] if count})
         for column in ("pairs", "n")
     )
     if times == errors:
-        return f"n = {span_of(times)}"
-    return f"n = {span_of(times)} of times and {span_of(errors)} of errors"
+        return f"n = {format_range(times)}"
+    return f"n = {format_range(times)} of times and {format_range(errors)} of errors"
 
 
-def span_of(counts: Sequence[int]) -> str:
+def format_range(counts: Sequence[int]) -> str:
     """3, or 2 to 5."""
     return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))

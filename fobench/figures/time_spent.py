@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from fobench import storing, variants
+from fobench.evidence.results import ExperimentResults
+from fobench.evidence.stores import seconds_by_epoch
 from fobench.figures.style import PANEL_WIDTH, legend_below
-from fobench.panel import Panel
-from fobench.results import RunResult
+from fobench.records.runs import RunResult
 
 # Epochs by the share of the units that is frozen at their end, with colour and hatching for print.
 PHASES = {
@@ -20,7 +20,7 @@ EVALUATION = ("evaluation (not in the training time)", "0.8", "xx")
 BAR, LABELS = 0.32, 2.0  # inches
 
 
-def time(panels: Sequence[Panel]) -> Figure:
+def draw(panels: Sequence[ExperimentResults]) -> Figure:
     """A bar a variant: mean seconds over n runs, in epochs of three phases, stores apart."""
     longest = max(len(panel.summary) for panel in panels)
     size = ((PANEL_WIDTH + LABELS) * len(panels), 2.2 + BAR * longest)
@@ -32,7 +32,7 @@ def time(panels: Sequence[Panel]) -> Figure:
         labels = []
         for place, (row, runs) in enumerate(panel.variants()):
             timed = panel.timed(runs)
-            labels.append(f"{variants.label(row['options'])} (n = {len(timed)})")
+            labels.append(f"{row['method'].label()} (n = {len(timed)})")
             left = 0.0
             for name, (seconds, colour, hatch) in mean_phases(timed).items():
                 style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
@@ -53,13 +53,13 @@ def mean_phases(runs: Sequence[RunResult]) -> dict[str, tuple[float, str, str]]:
         seconds = sum(
             epoch.train_seconds - stores
             for run in runs
-            for epoch, stores in zip(run.epochs, storing.seconds_by_epoch(run), strict=True)
+            for epoch, stores in zip(run.epochs, seconds_by_epoch(run), strict=True)
             if above < epoch.frozen_units / len(run.record["units"]) <= share
         )
         found[name] = (seconds / count, colour, hatch)
         above = share
     beside = {
-        STORES: sum(sum(storing.seconds_by_epoch(run)) for run in runs),
+        STORES: sum(sum(seconds_by_epoch(run)) for run in runs),
         EVALUATION: sum(epoch.eval_seconds for run in runs for epoch in run.epochs),
     }
     for (name, colour, hatch), seconds in beside.items():

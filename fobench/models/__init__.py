@@ -1,16 +1,27 @@
-"""The networks, each an `nn.Sequential` of its units in forward order; the head is the last."""
+"""The networks, a file a family: its options, and how it is built as a sequence of its units.
+
+To add one: its file, and its line in FAMILIES. See docs/adding-a-network.md. Torch is imported only
+when a network is built.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fobench.models.families import FAMILIES
+from fobench.models.densenet import DenseNetOptions
+from fobench.models.family import ModelOptions
+from fobench.models.vgg import VGGOptions
+from fobench.models.wideresnet import WideResNetOptions
 from fobench.options import read
 
 if TYPE_CHECKING:
     from torch import nn
+
+FAMILIES: dict[str, type[ModelOptions]] = {
+    "densenet": DenseNetOptions,
+    "wideresnet": WideResNetOptions,
+    "vgg": VGGOptions,
+}
 
 
 def build(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Sequential:
@@ -20,15 +31,9 @@ def build(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> 
 
     Raises ValueError for an unknown family or an option that it does not take or allow.
     """
-    # Here, not above: whoever only asks which families there are need not wait for torch.
-    from fobench.models.initialise import initialise
-
     if name not in FAMILIES:
         raise ValueError(f"no network family {name!r}: there are {', '.join(FAMILIES)}")
     checked, problems = read(FAMILIES[name], options, name)
     if checked is None:
         raise ValueError("; ".join(problems))
-    family = import_module(f"fobench.models.{name}")
-    network = family.build(num_classes, in_channels, **asdict(checked))
-    initialise(network)
-    return network
+    return checked.build(num_classes, in_channels)

@@ -1,69 +1,73 @@
 """DenseNet-BC (Huang, Liu, van der Maaten, Weinberger 2017, arXiv 1608.06993) for small images."""
 
-from collections import OrderedDict
+from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, ClassVar
 
-from fobench.models.layers import pooled_classifier
+from pydantic import Field, ValidationInfo, field_validator
+
+from fobench.models.family import ModelOptions, six_n_plus_four
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BLOCKS = 3
 BOTTLENECK = 4  # the 1x1 convolution has this many times growth_rate channels
 
 
-class DenseLayer(nn.Module):
-    """BN-ReLU-conv1x1-BN-ReLU-conv3x3; its new channels are appended to its input."""
+class DenseNetOptions(ModelOptions):
+    """DenseNet-BC: three dense blocks of (depth - 4) / 6 layers, each a unit."""
 
-    def __init__(self, channels: int, growth_rate: int) -> None:
-        super().__init__()
-        width = BOTTLENECK * growth_rate
-        self.new_channels = nn.Sequential(
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, growth_rate, 3, padding=1, bias=False),
-        )
+    name: ClassVar[str] = "densenet"
+    smallest_image: ClassVar[int] = 4
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([x, self.new_channels(x)], dim=1)
-
-
-def transition(channels: int, out_channels: int) -> nn.Sequential:
-    """BN-ReLU-conv1x1, then half the resolution."""
-    return nn.Sequential(
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels, out_channels, 1, bias=False),
-        nn.AvgPool2d(2),
+    depth: int = Field(
+        ge=10, le=1000, description="layers with weights, 6·n + 4: n dense layers a block"
+    )
+    growth_rate: int = Field(ge=1, le=1000, description="channels that each dense layer adds")
+    reduction: float = Field(
+        0.5, gt=0, le=1, description="share of the channels that a transition keeps"
     )
 
+    _depth = field_validator("depth")(six_n_plus_four)
 
-def build(
-    num_classes: int,
-    in_channels: int,
-    *,
-    depth: int,
-    growth_rate: int,
-    reduction: float,
-) -> nn.Sequential:
-    """The units of a DenseNet-BC: first convolution, dense layers, transitions, head.
+    @field_validator("reduction")
+    @classmethod
+    def _channels_are_left(cls, reduction: float, info: ValidationInfo) -> float:
+        if {"depth", "growth_rate"} <= info.data.keys():
+            channels, added = 2 * info.data["growth_rate"], info.data["growth_rate"]
+            for _ in range(BLOCKS - 1):
+                channels = int((channels + (info.data["depth"] - 4) // 6 * added) * reduction)
+                if channels < 1:
+                    raise ValueError(
+                        f"reduction = {reduction}: a transition would leave no channel; raise it"
+                    )
+        return reduction
 
-    Maps images [N, in_channels, H, W] to logits [N, num_classes]. `depth` counts the layers
-    with weights; each of the three blocks has (depth - 4) / 6 dense layers.
-    """
-    layers = (depth - 4) // 6
-    channels = 2 * growth_rate
-    units: OrderedDict[str, nn.Module] = OrderedDict()
-    units["conv"] = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
-    for block in range(1, BLOCKS + 1):
-        for layer in range(1, layers + 1):
-            units[f"block{block}_layer{layer}"] = DenseLayer(channels, growth_rate)
-            channels += growth_rate
-        if block < BLOCKS:
-            kept = int(channels * reduction)
-            units[f"transition{block}"] = transition(channels, kept)
-            channels = kept
-    units["head"] = pooled_classifier(channels, num_classes)
-    return nn.Sequential(units)
+    def slug(self) -> str:
+        return f"densenet-{self.depth}-{self.growth_rate}"
+
+    def title(self) -> str:
+        return f"DenseNet-BC {self.depth}-{self.growth_rate}"
+
+    def units(self, num_classes: int, in_channels: int) -> dict[str, nn.Module]:
+        """First convolution, dense layers, transitions, head."""
+        from torch import nn
+
+        from fobench.models.layers import DenseLayer, pooled_classifier, transition
+
+        channels = 2 * self.growth_rate
+        units: dict[str, nn.Module] = {
+            "conv": nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        }
+        for block in range(1, BLOCKS + 1):
+            for layer in range(1, (self.depth - 4) // 6 + 1):
+                width = BOTTLENECK * self.growth_rate
+                units[f"block{block}_layer{layer}"] = DenseLayer(channels, width, self.growth_rate)
+                channels += self.growth_rate
+            if block < BLOCKS:
+                kept = int(channels * self.reduction)
+                units[f"transition{block}"] = transition(channels, kept)
+                channels = kept
+        units["head"] = pooled_classifier(channels, num_classes)
+        return units

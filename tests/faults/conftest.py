@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from fobench import results, train
-from fobench.stopping import Deadline
+from fobench.machine.stopping import Deadline
+from fobench.records import runs as results
+from fobench.training import loop as train
 from tests.faults.kills import differences
 
 ONLY = "t0.30"

@@ -21,8 +21,10 @@ import scipy.stats  # noqa: F401
 import torch  # noqa: F401
 from torch.utils import flop_counter  # noqa: F401
 
-import fobench.execute  # noqa: F401
-from fobench import cli, cost, store
+import fobench.training.execute  # noqa: F401
+from fobench.activations import store
+from fobench.cli import commands as cli
+from fobench.costs import flops as cost
 from fobench.models.families import FAMILIES
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from fobench import checkpoint, results
-from fobench.results import VOLATILE
+from fobench.records import runs as results
+from fobench.records.runs import VOLATILE
+from fobench.training import checkpoint
 from tests.networks import EXAMPLES
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fobench import results
+from fobench.records import runs as results
 from tests.faults.kills import differences
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fobench import checkpoint, results
-from fobench.checkpoint import LAST, PREVIOUS
+from fobench.records import runs as results
+from fobench.training import checkpoint
+from fobench.training.checkpoint import LAST, PREVIOUS
 
 
 def damage(path: Path, how: str) -> None:

@@ -31,7 +31,7 @@ def test_two_hundred_kills_at_every_phase(tmp_path):
 
 
 def test_every_method_and_network_is_in_the_table():
-    from fobench.method_options import METHODS as KNOWN
+    from fobench.methods.options import METHODS as KNOWN
     from fobench.models.families import FAMILIES
 
     assert {table.split('"')[1] for table in METHODS.values()} == set(KNOWN)

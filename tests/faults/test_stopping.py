@@ -9,8 +9,10 @@ import time
 
 import pytest
 
-from fobench import checkpoint, results, stopping
-from fobench.stopping import TIME_IS_UP, Deadline, Stopped
+from fobench.machine import stopping
+from fobench.machine.stopping import TIME_IS_UP, Deadline, Stopped
+from fobench.records import runs as results
+from fobench.training import checkpoint
 from tests.faults.kills import differences
 
 # Whoever started the tests may have had signals ignored.
@@ -18,7 +20,7 @@ HEEDING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
     "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
 )
-COMMAND = f"{HEEDING}from fobench.cli import main; main()"
+COMMAND = f"{HEEDING}from fobench.cli.commands import main; main()"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -57,7 +59,7 @@ def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
 def leave(code: str) -> subprocess.Popen:
     """A process in `stopping_on_signals` that runs this code once it was told to stop."""
     program = (
-        f"{HEEDING}import time; from fobench.stopping import Stopped, stopping_on_signals\n"
+        f"{HEEDING}import time; from fobench.machine.stopping import Stopped, stopping_on_signals\n"
         "try:\n with stopping_on_signals():\n"
         "  print('ready', flush=True); time.sleep(60)\n"
         f"except Stopped as stopped:\n print('stopping', flush=True); {code}\n"
@@ -145,7 +147,7 @@ def test_with_force_the_same_command_would_begin_again(fobench, tiny, monkeypatc
     def stop(*_):
         raise Stopped("SIGINT", 130)
 
-    monkeypatch.setattr("fobench.train.train_epoch", stop)
+    monkeypatch.setattr("fobench.training.loop.train_epoch", stop)
     told = fobench("run", tiny, "--force")
     assert told.exit_code == 130
     assert "the same command without --force goes on with the run at hand" in told.output
@@ -205,7 +207,7 @@ def test_checkpoints_are_thinned_by_seconds(fobench, tiny, tmp_path, monkeypatch
     ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1d", 86400)]
 )
 def test_spans_of_time_are_read(text, seconds):
-    from fobench.cli import Duration
+    from fobench.cli.commands import Duration
 
     assert Duration().convert(text, None, None) == seconds
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fobench import precompute, store, store_plan
-from fobench.run import Run
-from fobench.store import NoRoomError
-from fobench.train import Training, train
-from tests.networks import EXAMPLES
-from tests.storing import (
+from fobench.activations import inputs as precompute
+from fobench.activations import plan as store_plan
+from fobench.activations import store
+from fobench.activations.store import NoRoomError
+from fobench.experiment.run import Run
+from fobench.training.loop import Training, train
+from tests.activations.small_runs import (
     CPU,
     Unseen,
     augmented,
@@ -24,6 +25,7 @@ from tests.storing import (
     small_run,
     train_all,
 )
+from tests.networks import EXAMPLES
 
 
 @pytest.fixture(params=EXAMPLES)

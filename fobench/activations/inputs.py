@@ -1,0 +1,289 @@
+"""What the first active unit reads: the images through the frozen units, stored or computed."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from fobench.activations.places import PLACES, NoRoomError, no_memory_as_no_room
+from fobench.activations.plan import StorePlan
+from fobench.activations.plan_file import frozen_epochs_of
+from fobench.activations.store import DTYPES, Store
+from fobench.data.split import Split, View
+from fobench.experiment.run import Run
+from fobench.machine.clock import Stopwatch
+
+log = logging.getLogger(__name__)
+
+FRESH = None  # the key of an augmentation that no other epoch sees
+
+
+class NotFiniteError(Exception):
+    """Activations that the store's type cannot hold."""
+
+
+class BeyondBudgetError(NoRoomError):
+    """A store and those beside it are more than the budget; a smaller one may not be."""
+
+
+@dataclass
+class CutChain:
+    """How a view's activations are made: rounded at each of `cuts`, and stored at cut `stored`.
+
+    What is rounded is the plan's to say alone. So where a store had no room, the numbers are those
+    that it would have held.
+    """
+
+    cuts: tuple[int, ...] = ()
+    store: Store | None = None
+    stored: int = 0
+
+    @property
+    def cuts_after_store(self) -> tuple[int, ...]:
+        return tuple(cut for cut in self.cuts if cut > self.stored)
+
+
+class Activations:
+    """The inputs of the active units, by the batch.
+
+    The frozen units run without gradients, in chunks of exactly the batch size (of all images, if
+    they are fewer), whether anything is stored or not: so a float32 store on the CPU changes no
+    bit. A store is built from the one before, or from the pixels, at the first batch of an epoch.
+    What the plan's float16 or bfloat16 store rounds is rounded for the rest of the run, also where
+    there is no room to keep it.
+
+    From the first epoch on that starts with a frozen unit, a method with `views` = V sees view
+    (epoch mod V) of its images, whether anything is stored or not.
+
+    Attributes:
+        cut: at which the epoch at hand reads its store; 0 where it has none.
+        bytes: of all stores held.
+        notes: what went otherwise than planned.
+    """
+
+    def __init__(self, run: Run, units: Sequence[nn.Module], split: Split, plan: StorePlan) -> None:
+        self.plan, self.notes = plan, list[str]()
+        self.build_seconds, self.read_seconds = list[float](), list[float]()
+        self._run, self._units, self._split = run, list(units), split
+        self._device = split.labels.device
+        self._options = run.method.stores
+        precompute = self._options.precompute
+        self._dtype = DTYPES[self._options.store] if precompute else torch.float32
+        self._chains: dict[int | None, CutChain] = {}
+        self._has_room = self._can_round = True
+        self._building, self._reading = Stopwatch(self._device), Stopwatch(self._device)
+        epochs = frozen_epochs_of(run)
+        self._views_from = epochs[0].epoch if epochs else run.epochs
+        self._cut_to_build: int | None = None
+        self._view: View | None = None
+        self._key: int | None = FRESH
+
+    def start(self, epoch: int) -> None:
+        """Begin an epoch: choose its view, and what to build in it."""
+        self._key, self._view = self._view_of(epoch)
+        self._cut_to_build = self.plan.cut_in(epoch) if self._can_round else None
+
+    def inputs(self, indices: torch.Tensor, frozen: int) -> torch.Tensor:
+        """What unit `frozen` reads of the images `indices` [B], on the CPU; B ≤ the batch size.
+
+        The units before it have to be in evaluation mode.
+        """
+        if self._cut_to_build is not None:
+            cut, self._cut_to_build = self._cut_to_build, None
+            self.build(cut)
+        if not frozen:
+            return self._split.images_at(indices, self._view)
+        chain, padded = self._chain, self._padded(indices)
+        with self._reading.running() if chain.store else nullcontext():
+            values = self._read(chain, self._view, padded)
+        with torch.no_grad():
+            values, cut = self._forward_through(chain.cuts_after_store, values, chain.stored)
+            return forward(self._units[cut:frozen], values)[: len(indices)]
+
+    def build(self, cut: int) -> None:
+        """Store the activations of the epoch's view at a cut, and let the store before go.
+
+        The units before the cut have to be in evaluation mode. Where there is no room, or the
+        store's type cannot hold the activations, a warning and a note say so.
+        """
+        chain = self._chain
+        with self._building.running():
+            try:
+                store = self._try_to_build(chain, self._view, (cut,))
+            except NotFiniteError as error:
+                self._can_round = False
+                self._note(f"{error}: the run goes on without a further store")
+                return
+        cuts = (*chain.cuts, cut)
+        if store:
+            self._chains[self._key] = CutChain(cuts, store, cut)
+        else:
+            self._chains[self._key] = CutChain(cuts, chain.store, chain.stored)
+
+    def end(self) -> None:
+        """End an epoch: its seconds of building and reading are known."""
+        self.build_seconds.append(self._building.read())
+        self.read_seconds.append(self._reading.read())
+
+    @property
+    def cut(self) -> int:
+        return self._chain.stored
+
+    @property
+    def bytes(self) -> int:
+        return sum(chain.store.bytes for chain in self._chains.values() if chain.store)
+
+    def summary(self) -> dict[str, Any]:
+        """What run.json says of the stores: seconds by epoch, and notes."""
+        return {
+            "build_seconds": list(self.build_seconds),
+            "read_seconds": list(self.read_seconds),
+            "notes": list(self.notes),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it takes to make the same stores again."""
+        return {
+            "plan": asdict(self.plan),
+            "chains": {
+                str(view): [list(chain.cuts), chain.stored] for view, chain in self._chains.items()
+            },
+            "has_room": self._has_room,
+            "can_round": self._can_round,
+            **self.summary(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Make the stores again. Load network and method first, so that the frozen units are so."""
+        self.plan = StorePlan.from_dict(state["plan"])
+        self.notes = list(state["notes"])
+        self.build_seconds = list(state["build_seconds"])
+        self.read_seconds = list(state["read_seconds"])
+        self._chains = {}
+        for key, (cuts, stored) in state["chains"].items():
+            kept = [cut for cut in cuts if cut <= stored]
+            view = self._draw(int(key))
+            store = self._try_to_build(CutChain(), view, kept) if kept else None
+            self._chains[int(key)] = CutChain(tuple(cuts), store, stored if store else 0)
+        self._has_room = self._has_room and state["has_room"]
+        self._can_round = state["can_round"]
+
+    def _view_of(self, epoch: int) -> tuple[int | None, View | None]:
+        """The view of an epoch, and under which key its activations may be kept."""
+        if epoch < self._views_from:
+            return FRESH, self._split.draw_view(self._run.seed, epoch)
+        if self._options.views:
+            key = epoch % self._options.views
+            return key, self._draw(key)
+        # Without augmentation all epochs see the same images.
+        view = self._split.draw_view(self._run.seed, epoch)
+        return (0 if view is None else FRESH), view
+
+    def _draw(self, key: int) -> View | None:
+        return self._split.draw_view(self._run.seed, key, "view")
+
+    @property
+    def _chain(self) -> CutChain:
+        return self._chains.get(self._key, CutChain())
+
+    def _try_to_build(
+        self, chain: CutChain, view: View | None, cuts: Sequence[int]
+    ) -> Store | None:
+        """A store at the last of `cuts`, made from `chain`; None where there is no room.
+
+        Where memory or disk gave out, none is tried from now on. Raises NotFiniteError where the
+        store's type cannot hold the activations.
+        """
+        if self._has_room:
+            try:
+                with no_memory_as_no_room():
+                    return self._compute_all(chain, view, cuts, keep=True)
+            except NoRoomError as error:
+                if not isinstance(error, BeyondBudgetError):
+                    self._has_room = False
+                self._note(f"no room for a store at cut {cuts[-1]} ({error}): computed instead")
+        # The type rounds all the same: whether it can has to be known.
+        if self._dtype != torch.float32:
+            self._compute_all(chain, view, cuts, keep=False)
+        return None
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            log.warning("%s", note)
+            self.notes.append(note)
+
+    @torch.no_grad()
+    def _compute_all(
+        self, chain: CutChain, view: View | None, cuts: Sequence[int], keep: bool
+    ) -> Store | None:
+        """All images in order, from `chain` through the cuts; in a store if `keep`.
+
+        Raises NoRoomError or NotFiniteError where it cannot be.
+        """
+        store, finite = None, torch.ones((), dtype=torch.bool, device=self._device)
+        for indices in torch.arange(len(self._split)).split(self._run.train.batch_size):
+            values = self._read(chain, view, self._padded(indices))
+            through = (*chain.cuts_after_store, *cuts)
+            values, _ = self._forward_through(through, values, chain.stored)
+            values = values[: len(indices)]
+            if keep:
+                store = store or self._allocate(values)
+                store.write(int(indices[0]), values)
+            finite &= values.isfinite().all()
+        if not finite:
+            raise NotFiniteError(
+                f"activations at cut {cuts[-1]} are beyond what {self._options.store} holds"
+            )
+        return store
+
+    def _allocate(self, values: torch.Tensor) -> Store:
+        """An empty store where the plan wants it, else in a place further away."""
+        size = len(self._split) * values[0].numel() * self._dtype.itemsize
+        if self.bytes + size > self.plan.room:
+            raise BeyondBudgetError(
+                f"a store of {size:,} bytes beside {self.bytes:,} is beyond the budget of "
+                f"{self.plan.room:,}"
+            )
+        names = list(PLACES)
+        for name in names[names.index(self.plan.place) :]:
+            try:
+                store = Store(len(self._split), values, self._dtype, name, self._device)
+            except NoRoomError as error:
+                # Not the error itself: it would keep this frame, and so the store before, alive.
+                refused = str(error)
+            else:
+                if name != self.plan.place:
+                    self._note(f"a store lies in the {name}, not in the {self.plan.place}")
+                return store
+        raise NoRoomError(refused)
+
+    def _read(self, chain: CutChain, view: View | None, indices: torch.Tensor) -> torch.Tensor:
+        """The values of a chain's store; the images where it has none."""
+        return chain.store.read(indices) if chain.store else self._split.images_at(indices, view)
+
+    def _forward_through(
+        self, cuts: Sequence[int], values: torch.Tensor, at: int
+    ) -> tuple[torch.Tensor, int]:
+        """The values at the last cut, rounded at each of them, from those at cut `at`."""
+        for cut in cuts:
+            values, at = self._rounded(forward(self._units[at:cut], values)), cut
+        return values, at
+
+    def _rounded(self, values: torch.Tensor) -> torch.Tensor:
+        return values.to(self._dtype).float()
+
+    def _padded(self, indices: torch.Tensor) -> torch.Tensor:
+        """As many indices as a whole batch has; those beyond are computed and not used."""
+        missing = min(self._run.train.batch_size, len(self._split)) - len(indices)
+        return torch.cat([indices, indices[:1].expand(missing)]) if missing > 0 else indices
+
+
+def forward(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    """The values behind the units, one after another."""
+    for unit in units:
+        x = unit(x)
+    return x

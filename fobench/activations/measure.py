@@ -1,0 +1,102 @@
+"""How many bytes activations take, and how fast the places for them are written and read."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from fobench.activations.places import PLACES, NoRoomError, no_memory_as_no_room
+from fobench.activations.plan import Place
+from fobench.activations.store import Store
+from fobench.costs.units import unit_costs_of
+from fobench.data.split import Split
+from fobench.experiment.run import Run
+from fobench.machine.clock import timed
+from fobench.machine.seeds import generator
+
+FLOAT32 = 4  # bytes
+# Three passes over a store in each place, one that writes and two that read.
+PASS_SECONDS = 5.0
+SAMPLE_BYTES = 256 << 20  # of that store
+
+T = TypeVar("T")
+
+
+def bytes_at_cuts(run: Run, dtype: torch.dtype) -> tuple[int, ...]:
+    """Bytes of an image's activations as stored at each cut; 0 at cut 0, the pixels."""
+    between = unit_costs_of(run)[:-1]
+    return (0, *(dtype.itemsize * unit.activation_bytes // FLOAT32 for unit in between))
+
+
+def measure_place(
+    name: str, units: Sequence[nn.Module], split: Split, batch_size: int, dtype: torch.dtype
+) -> Place | None:
+    """How fast a store there is written and read, and its room; None where there is none.
+
+    The activations of most bytes are kept for a part of the images, and read in a random order.
+    A scratch file of that size mostly lies in the page cache: its speed is that of files which fit.
+    """
+    try:
+        with no_memory_as_no_room():
+            return place_of(name, units, split, batch_size, dtype)
+    except NoRoomError:
+        return None
+
+
+def place_of(
+    name: str, units: Sequence[nn.Module], split: Split, batch_size: int, dtype: torch.dtype
+) -> Place:
+    """As `measure_place`. Raises NoRoomError where there is no room."""
+    device = split.labels.device
+    room = PLACES[name].room(device)
+    with torch.no_grad():
+        x = forward_to_largest(units, split.images_at(torch.arange(batch_size) % len(split)))
+    sample = min(SAMPLE_BYTES, room) // (x.numel() * dtype.itemsize)
+    batches = max(1, min(sample, len(split) // batch_size))
+    count = batches * batch_size
+    with timed(device) as allocating:
+        store = Store(count, x, dtype, name, device)
+    # Each store is built into fresh memory, so what its first write takes is what is to be told.
+    written, writing = write(store, x, count, device)
+    read(store, written, batch_size, device)  # whatever is slow the first time
+    images, reading = read(store, written, batch_size, device)
+    image_bytes, write_seconds = store.bytes / count, allocating.seconds / count + writing / written
+    return Place(name, room, image_bytes * images / reading, image_bytes / write_seconds)
+
+
+def write(store: Store, batch: torch.Tensor, count: int, device: torch.device) -> tuple[int, float]:
+    """Fill a store of `count` images with copies of a batch: how many were written in how long."""
+    written = 0
+    with timed(device) as writing:
+        for start in for_seconds(PASS_SECONDS, range(0, count, len(batch))):
+            store.write(start, batch)
+            written += len(batch)
+    return written, writing.seconds
+
+
+def read(store: Store, count: int, batch_size: int, device: torch.device) -> tuple[int, float]:
+    """Read the first `count` images in a random order: how many were read in how long."""
+    order = torch.randperm(count, generator=generator(0, 0, "cost")).split(batch_size)
+    with timed(device) as reading:
+        images = sum(len(store.read(indices)) for indices in for_seconds(PASS_SECONDS, order))
+    return images, reading.seconds
+
+
+def for_seconds(seconds: float, items: Iterable[T]) -> Iterator[T]:
+    """The items until so many seconds are over; at least the first."""
+    end = time.perf_counter() + seconds
+    for item in items:
+        yield item
+        if time.perf_counter() > end:
+            return
+
+
+def forward_to_largest(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    """The activations of most bytes between two units."""
+    between = []
+    for unit in units[:-1]:
+        x = unit(x)
+        between.append(x)
+    return max(between, key=torch.numel)

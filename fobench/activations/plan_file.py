@@ -1,0 +1,231 @@
+"""The plan of what a run stores: made once for a method and a machine, and kept in a file.
+
+It stands beside the runs, `results/<experiment>/plan-<hash>.json`, with the costs it was made from.
+All seeds and repeats read it, so that they store the same; to measure again, delete it.
+"""
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fobench.activations import measure, places, plan
+from fobench.activations.plan import STORE_NOTHING, ForwardCosts, FrozenEpoch, Place, StorePlan
+from fobench.activations.store import DTYPES
+from fobench.costs.flops import freeze_steps_of
+from fobench.costs.forward import forward_seconds
+from fobench.data.split import Split
+from fobench.errors import UserError
+from fobench.experiment.run import Run
+from fobench.machine import environment
+from fobench.machine.clock import timed
+from fobench.machine.device import set_determinism
+from fobench.models import ModelOptions
+from fobench.records.files import exists, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+def frozen_epochs_of(run: Run) -> list[FrozenEpoch]:
+    """The epochs of a run that start with a frozen unit."""
+    return plan.frozen_epochs(
+        freeze_steps_of(run),
+        run.total_steps,
+        run.steps_per_epoch,
+        run.data_used.train_images,
+        run.train.batch_size,
+    )
+
+
+def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
+    """What a run of the experiment in `folder` stores; read from its file, or made and written.
+
+    Raises UserError for a file that is not sound or cannot be written.
+    """
+    stores = run.method.stores
+    if not stores.precompute:
+        return STORE_NOTHING
+    made_for = conditions(run, split)
+    digest = hashlib.sha256(json.dumps(made_for, sort_keys=True).encode()).hexdigest()[:8]
+    path = folder / f"plan-{digest}.json"
+    if exists(path):
+        return read_plan(path, run)
+    set_determinism(run.train.deterministic)
+    dtype, batch_size = DTYPES[stores.store], min(run.train.batch_size, len(split))
+    measured = measure_costs(run.model, run.data_used.classes, batch_size, dtype, split)
+    bytes_at = measure.bytes_at_cuts(run, dtype)
+    costs = ForwardCosts(measured.pixels, measured.forward, bytes_at)
+    best = make_plan(run, costs, measured.places)
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "for": made_for,
+            "costs": asdict(costs),
+            "places": [asdict(place) for place in measured.places],
+            "measuring_seconds": measured.seconds,
+            "plan": asdict(best),
+        },
+    )
+    return best
+
+
+def read_plan(path: Path, run: Run) -> StorePlan:
+    """Raises UserError for a plan that is not sound, or not one of the run's."""
+    try:
+        content = read_json(path)
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, not {FORMAT}")
+        kept = StorePlan.from_dict(content["plan"])
+        if kept.place not in (places.PLACES if kept.builds else [STORE_NOTHING.place]):
+            raise ValueError(f"place {kept.place!r}")
+        from_one = tuple((epoch + 1, cut) for epoch, cut in kept.builds)
+        plan.explicit_builds(from_one, frozen_epochs_of(run), run.method.stores.views or 1)
+        return replace(
+            kept,
+            room=int(kept.room),
+            peak_bytes=int(kept.peak_bytes),
+            seconds_saved=float(kept.seconds_saved),
+            build_seconds=float(kept.build_seconds),
+            read_seconds=float(kept.read_seconds),
+        )
+    except (UserError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise UserError(
+            f"{path} holds no plan ({error}): delete it, and it is made again"
+        ) from error
+
+
+def conditions(run: Run, split: Split) -> dict[str, Any]:
+    """For which method on which machine a plan is made; any seed may use it."""
+    described = replace(run, seed=0, repeat=0).as_dict()
+    machine = environment.describe(split.labels.device)
+    return described | {
+        "total_steps": run.total_steps,
+        "machine": environment.bits_depend_on(machine) | {"host": machine["host"]},
+    }
+
+
+@dataclass(frozen=True)
+class MeasuredCosts:
+    """Seconds of an image's pixels and of each unit for it; the places there are; and how many
+    seconds all the measuring took."""
+
+    pixels: float
+    forward: tuple[float, ...]
+    places: tuple[Place, ...]
+    seconds: float
+
+
+@lru_cache(maxsize=1)  # it keeps the images
+def measure_costs(
+    model: ModelOptions, classes: int, batch_size: int, dtype: torch.dtype, split: Split
+) -> MeasuredCosts:
+    """What the network's forward pass costs on this machine, and the places there are."""
+    device = split.labels.device
+    log.info("measuring what %s and its stores cost", model.title())
+    with timed(device) as measuring:
+        network = model.build(classes, split.images.shape[3])
+        network = network.to(device, memory_format=torch.channels_last).eval()
+        pixels, forward = forward_seconds(network, split, batch_size)
+        found = [
+            measure.measure_place(name, network, split, batch_size, dtype)
+            for name in places.places_for(device)
+        ]
+    there = tuple(place for place in found if place is not None)
+    return MeasuredCosts(pixels, forward, there, measuring.seconds)
+
+
+def make_plan(run: Run, costs: ForwardCosts, there: Sequence[Place]) -> StorePlan:
+    """The best plan within the budget, or the one that the config sets."""
+    stores = run.method.stores
+    budget, views = stores.budget_bytes, stores.views or 1
+    if budget is not None:
+        there = [replace(place, room=min(budget, place.room)) for place in there]
+    if not there:
+        there = [Place(next(reversed(places.PLACES)), room=0, read=math.inf, write=math.inf)]
+    epochs, images = frozen_epochs_of(run), run.data_used.train_images
+    if stores.plan is None:
+        return plan.best_plan(epochs, images, costs, there, views)
+    builds = plan.explicit_builds(stores.plan, epochs, views)
+    plans = [plan.predict(builds, epochs, images, costs, place, views) for place in there]
+    fitting = (each for each in plans if each.peak_bytes <= each.room)
+    return next(fitting, max(plans, key=lambda each: each.room))
+
+
+def require_sound(runs: Sequence[Run]) -> None:
+    """Raises UserError with all that is wrong with the plans that a config sets."""
+    problems: list[str] = []
+    stores_of = {run.method: run.method.stores for run in runs}
+    by_method = {run.method: run for run in runs if stores_of[run.method].plan}
+    for method, run in by_method.items():
+        stores = stores_of[method]
+        try:
+            plan.explicit_builds(stores.plan, frozen_epochs_of(run), stores.views or 1)
+        except UserError as error:
+            problems += [f"{method.slug()}: {problem}" for problem in error.problems]
+    if problems:
+        raise UserError(problems)
+
+
+def describe(kept: StorePlan, run: Run) -> dict[str, Any]:
+    """A run's plan as it stands in run.json; epochs from 1, as in epochs.csv."""
+    stores = run.method.stores
+    if not stores.precompute:
+        return {}
+    sizes = measure.bytes_at_cuts(run, DTYPES[stores.store])
+    images = run.data_used.train_images
+    described = {
+        "place": kept.place,
+        "budget_bytes": kept.room,
+        "builds": [
+            {"epoch": epoch + 1, "cut": cut, "bytes": images * sizes[cut]}
+            for epoch, cut in kept.builds
+        ],
+        "peak_bytes": kept.peak_bytes,
+        "predicted": {
+            "seconds_saved": kept.seconds_saved,
+            "build_seconds": kept.build_seconds,
+            "read_seconds": kept.read_seconds,
+        },
+    }
+    return {"store_plan": described}
+
+
+def log_plan(described: dict[str, Any]) -> None:
+    """Log what is stored when, and what it should save."""
+    if not described["builds"]:
+        budget = format_bytes(described["budget_bytes"])
+        log.info("nothing is stored: within %s no store would save time", budget)
+        return
+    builds = ", ".join(
+        f"cut {build['cut']} in epoch {build['epoch']} ({format_bytes(build['bytes'])})"
+        for build in described["builds"]
+    )
+    predicted = described["predicted"]
+    log.info(
+        "stores in the %s, %s of %s at most: %s; predicted: %.1f s for building and reading, "
+        "%.1f s less in all",
+        described["place"],
+        format_bytes(described["peak_bytes"]),
+        format_bytes(described["budget_bytes"]),
+        builds,
+        predicted["build_seconds"] + predicted["read_seconds"],
+        predicted["seconds_saved"],
+    )
+
+
+def format_bytes(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

@@ -1,0 +1,34 @@
+"""The command line, a file a command. Each imports what it needs when it is called, so that help
+answers at once.
+"""
+
+import logging
+import sys
+
+import click
+
+from fobench import __version__
+from fobench.cli.data import data
+from fobench.cli.init import init
+from fobench.cli.plot import plot
+from fobench.cli.report import report
+from fobench.cli.run import run
+from fobench.cli.schema import schema
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Does freezing layers while training pay off? Train with and without, and compare.
+
+    \b
+    fobench init -o mine.toml               a config to start from
+    fobench run mine.toml                   train what it describes
+    fobench plot results/mine               draw time saved against test error
+    fobench report results/mine             tables, noise, warnings
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+
+
+for command in (run, plot, report, data, init, schema):
+    main.add_command(command)

@@ -1,0 +1,61 @@
+"""Options and arguments that several commands share, and kinds of values beside click's own."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import click
+
+from fobench.sweep.shard import Shard
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+data_root_option = click.option(
+    "--data-root",
+    type=FOLDER,
+    help="Where prepared data sets lie.  [default: $FOBENCH_DATA, else ~/.cache/fobench]",
+)
+folders_argument = click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+include_resumed_option = click.option(
+    "--include-resumed",
+    is_flag=True,
+    help="Take the times of runs that were resumed; else they are left out.",
+)
+
+
+class Duration(click.ParamType):
+    """A time such as 90m or 1h30m, in seconds."""
+
+    name = "duration"
+    units: ClassVar = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    pattern = re.compile("".join(rf"(?:(\d+){unit})?" for unit in units))
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        found = self.pattern.fullmatch(str(value))
+        counts = found.groups(default="0") if found else ()
+        seconds = sum(
+            int(count) * size for count, size in zip(counts, self.units.values(), strict=False)
+        )
+        if not seconds:
+            self.fail(f"{value!r} is not a duration: give one such as 2h, 90m, 1h30m or 45s")
+        return float(seconds)
+
+
+class ShardParameter(click.ParamType):
+    """One of n shares, such as 2/5."""
+
+    name = "i/n"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Shard:
+        if isinstance(value, Shard):
+            return value
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value))
+        if not found or not 1 <= int(found[1]) <= int(found[2]):
+            self.fail(f"{value!r} is no share: give one such as 2/5, the second of five")
+        return Shard(int(found[1]), int(found[2]))

@@ -1,0 +1,44 @@
+"""`fobench report`: tables, the noise of the clock, warnings."""
+
+from pathlib import Path
+
+import click
+
+from fobench.cli.messages import errors_as_messages
+from fobench.cli.parameters import folders_argument, include_resumed_option
+
+
+@click.command()
+@folders_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A Markdown file.  [default: the screen]",
+)
+@click.option(
+    "--target-error",
+    type=click.FloatRange(0, 100),
+    help="Report the time to this validation error, in percent.  "
+    "[default: one that all baselines reach]",
+)
+@include_resumed_option
+def report(
+    folders: tuple[Path, ...],
+    output: Path | None,
+    target_error: float | None,
+    include_resumed: bool,
+) -> None:
+    """Report the results of the experiments in DIR: tables, the noise of the clock, warnings."""
+    from fobench.evidence.results import read_results
+    from fobench.records.files import make_folder, write_bytes
+    from fobench.report.report import report as report_on
+
+    with errors_as_messages():
+        text = report_on(*read_results(folders, include_resumed), target_error)
+        if output is None:
+            click.echo(text, nl=False)
+        else:
+            make_folder(output.parent)
+            write_bytes(output, text.encode())
+            click.echo(output)

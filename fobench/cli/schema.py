@@ -1,0 +1,34 @@
+"""`fobench schema`: what a config may say, for editors."""
+
+import json
+from pathlib import Path
+
+import click
+
+from fobench.cli.messages import errors_as_messages
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file.  [default: the screen]",
+)
+def schema(output: Path | None) -> None:
+    """Write the JSON Schema of configs, from which editors complete and check them.
+
+    \b
+    Name it in the first line of a config:  #:schema ./fobench.schema.json
+    """
+    from fobench.experiment.schema import config_schema
+    from fobench.records.files import make_folder, write_bytes
+
+    with errors_as_messages():
+        text = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+        if output is None:
+            click.echo(text, nl=False)
+        else:
+            make_folder(output.parent)
+            write_bytes(output, text.encode())
+            click.echo(output)

@@ -1,0 +1,83 @@
+"""What a run costs in FLOPs, and what a method should therefore save."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import pairwise
+from typing import Any
+
+from fobench.costs.units import UnitCost, unit_costs_of
+from fobench.experiment.run import Run
+
+
+def step_flops(costs: Sequence[UnitCost], frozen: int) -> int:
+    """FLOPs of one image's training step with the first `frozen` units frozen.
+
+    All units run forward, the active ones backward; the first of them hands no gradient on.
+    """
+    forward = sum(cost.flops for cost in costs)
+    backward = sum(cost.backward_flops for cost in costs[frozen + 1 :])
+    return forward + backward + costs[frozen].first_backward_flops
+
+
+def run_flops(costs: Sequence[UnitCost], freeze_steps: Sequence[int], total_steps: int) -> int:
+    """FLOPs of a whole training of one image a step, by where each step's backward pass ends."""
+    changes = sorted({0, total_steps, *(step for step in freeze_steps if step < total_steps)})
+    return sum(
+        (end - start) * step_flops(costs, sum(step <= start for step in freeze_steps))
+        for start, end in pairwise(changes)
+    )
+
+
+def freeze_steps_of(run: Run) -> list[int]:
+    """The step at which each unit of a run freezes; its total steps for a unit that never does."""
+    return run.method.freeze_steps(run.info(len(unit_costs_of(run))))
+
+
+def flops_of(run: Run, costs: Sequence[UnitCost]) -> int:
+    """FLOPs of a whole training of one image a step."""
+    return run_flops(costs, freeze_steps_of(run), run.total_steps)
+
+
+def saved_flops(run: Run, costs: Sequence[UnitCost]) -> float:
+    """The share of its baseline's FLOPs that a run saves, in percent (negative if it adds)."""
+    return 100 * (1 - flops_of(run, costs) / flops_of(run.its_baseline, costs))
+
+
+def match(run: Run) -> Run:
+    """The run with the most steps that cost no more FLOPs than the baseline of its epoch share."""
+    costs, steps = unit_costs_of(run), run.steps_by_share
+    allowed = steps * step_flops(costs, 0)
+
+    def is_paid_for(total_steps: int) -> bool:
+        return flops_of(replace(run, matched_steps=total_steps), costs) <= allowed
+
+    # No step costs less than a forward pass, so the end is near; FLOPs grow with every step.
+    too_many = 2 * steps
+    while is_paid_for(too_many):
+        too_many *= 2
+    found = bisect_left(range(steps, too_many), True, key=lambda each: not is_paid_for(each))
+    return replace(run, matched_steps=steps + found - 1)
+
+
+def work(run: Run) -> int:
+    """FLOPs of a run's training and evaluation, to compare the time that runs take."""
+    costs, used = unit_costs_of(run), run.data_used
+    evaluated = used.validation_images * run.epochs + used.test_images
+    return run.train.batch_size * flops_of(run, costs) + evaluated * sum(
+        cost.flops for cost in costs
+    )
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """The unit table and the predicted saving, as they stand in run.json."""
+    costs = unit_costs_of(run)
+    freeze_steps = freeze_steps_of(run)
+    return {
+        "units": [
+            {**asdict(cost), "freeze_step": step if step < run.total_steps else None}
+            for cost, step in zip(costs, freeze_steps, strict=True)
+        ],
+        "annealing_steps": run.method.annealing_steps(run.info(len(costs))),
+        "predictions": {"flops_saved_percent": saved_flops(run, costs)},
+    }

@@ -1,0 +1,81 @@
+"""What each unit of a network costs, counted on shapes alone."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fobench.experiment.run import Run
+from fobench.models import ModelOptions
+
+BATCH = 2  # BatchNorm takes no batch of one
+
+
+@dataclass(frozen=True)
+class UnitCost:
+    """A unit's size, and its work for one image in FLOPs, two a multiply-add.
+
+    `backward_flops` are those of a backward pass that hands a gradient on to the unit before;
+    `first_backward_flops` those of one that ends here. `activation_bytes` is what the unit hands
+    on, in float32.
+    """
+
+    name: str
+    parameters: int
+    flops: int
+    backward_flops: int
+    first_backward_flops: int
+    activation_bytes: int
+
+
+def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitCost]:
+    """The cost of each unit for images of [H, W, C]; computed on shapes alone."""
+    height, width, channels = image_shape
+    units = copy.deepcopy(network).to("meta").train()
+    x = torch.empty(BATCH, channels, height, width, device="meta")
+    costs = []
+    for name, unit in units.named_children():
+        forward, first_backward = count_flops(unit, x)
+        _, backward = count_flops(unit, x.requires_grad_())
+        x = unit(x).detach()
+        costs.append(
+            UnitCost(
+                name=name,
+                parameters=sum(parameter.numel() for parameter in unit.parameters()),
+                flops=forward // BATCH,
+                backward_flops=backward // BATCH,
+                first_backward_flops=first_backward // BATCH,
+                activation_bytes=x[0].numel() * x.element_size(),
+            )
+        )
+    return costs
+
+
+def count_flops(unit: nn.Module, x: torch.Tensor) -> tuple[int, int]:
+    """FLOPs of a unit's forward and of its backward pass."""
+    with FlopCounterMode(display=False) as forward:
+        y = unit(x)
+    if not y.requires_grad:
+        return forward.get_total_flops(), 0
+    with FlopCounterMode(display=False) as backward:
+        y.backward(torch.empty_like(y))
+    return forward.get_total_flops(), backward.get_total_flops()
+
+
+def unit_costs_of(run: Run) -> list[UnitCost]:
+    """The unit costs of a run's network."""
+    used = run.data_used
+    return costs_of_network(run.model, used.classes, used.image_shape)
+
+
+@cache
+def costs_of_network(
+    model: ModelOptions, classes: int, image_shape: tuple[int, int, int]
+) -> list[UnitCost]:
+    with torch.device("meta"):
+        network = model.build(classes, image_shape[2])
+    return unit_costs(network, image_shape)

@@ -1,0 +1,55 @@
+"""Where a data set comes from: a prepared file, or generated. Numpy only: a plan needs no torch."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fobench.data.dataset import DataSet
+from fobench.data.npz import open_npz
+from fobench.data.synthetic import open_synthetic
+from fobench.errors import UserError
+from fobench.records.files import exists
+
+# Sets that are generated, by name: from the least numbers of training and test images, or None.
+GENERATED: dict[str, Callable[[int | None, int | None], DataSet]] = {"synthetic": open_synthetic}
+
+
+def data_root(given: str | Path | None = None) -> Path:
+    """Where prepared sets lie: as given, else $FOBENCH_DATA, else ~/.cache/fobench."""
+    return expand_user(str(given or os.environ.get("FOBENCH_DATA") or "~/.cache/fobench"))
+
+
+def expand_user(path: str) -> Path:
+    """The path with ~ as the home, where there is one (Path.expanduser fails where not)."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def locate(name: str, root: Path) -> Path:
+    """The file of a set given by name or by path (with a folder in it, or ending in .npz)."""
+    if name.endswith(".npz") or "/" in name or os.sep in name:
+        return expand_user(name)
+    return root / f"{name}.npz"
+
+
+def open_first(
+    names: Sequence[str], root: Path, train_size: int | None = None, test_size: int | None = None
+) -> DataSet:
+    """The first of the sets that can be had.
+
+    `train_size` (with any held-out images) and `test_size` say how many images are needed at
+    least: a generated set has as many.
+
+    Raises UserError if there is none, or if the first there is is damaged.
+    """
+    tried = []
+    for name in names:
+        if name in GENERATED:
+            return GENERATED[name](train_size, test_size)
+        path = locate(name, root)
+        if exists(path):
+            return open_npz(path)
+        tried.append(str(path))
+    raise UserError(
+        f"no data set: {' and '.join(tried)} not found. Prepare it with `fobench data NAME`, put "
+        'a prepared .npz there, set --data-root, or add "synthetic" to the list data.dataset'
+    )

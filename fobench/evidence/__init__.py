@@ -1,0 +1,1 @@
+"""Statistics of results: pairs, intervals, noise. No torch."""

@@ -1,0 +1,100 @@
+"""Runs in a table, each beside its baseline on the same machine."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from fobench.experiment.recorded import method_of, variant
+from fobench.records.epochs import Epoch
+from fobench.records.runs import RunResult
+
+
+def table(
+    runs: Sequence[RunResult], include_resumed: bool = False, against: str = "baseline"
+) -> pd.DataFrame:
+    """A row a run: its method, seed, last error and time, paired with its baseline's.
+
+    `first_epoch_seconds` are of equal work in all runs; NaN stands where it is not
+    whole, or a unit froze in it.
+
+    A pair is a run and its baseline on the same machine: NaN stands where there is none.
+    `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds, and
+    both are NaN too where either was resumed, unless `include_resumed`. `error_points` and
+    `error_relative` (in percent) compare the test errors. `against` names the entry of the record
+    that names the run to pair with: "baseline" or "control".
+    """
+    by_id = {run.id: run for run in runs}
+    return pd.DataFrame(
+        [table_row(run, by_id.get(run.record.get(against)), include_resumed) for run in runs]
+    )
+
+
+def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool) -> dict[str, Any]:
+    first, last = run.epochs[0], run.epochs[-1]
+    return {
+        "id": run.id,
+        "variant": variant(run.record),
+        "method": method_of(run.record),
+        "seed": run.record["run"]["seed"],
+        "repeat": run.record["run"]["repeat"],
+        "machine": str(machine(run.record)),
+        "resumed": is_resumed(run),
+        "timed": include_resumed or not is_resumed(run),
+        "steps": last.step,
+        "train_seconds": last.total_train_seconds,
+        "cpu_seconds": cpu_seconds(run),
+        "first_epoch_seconds": first.train_seconds if is_plain(run, first) else math.nan,
+        "test_error": last.test_error,
+        "flops_saved": run.record.get("predictions", {}).get("flops_saved_percent", math.nan),
+        **compared(run, baseline, include_resumed),
+    }
+
+
+def compared(run: RunResult, baseline: RunResult | None, include_resumed: bool) -> dict[str, float]:
+    """A run beside its baseline."""
+    nothing = dict.fromkeys(
+        ("log_ratio", "cpu_log_ratio", "error_points", "error_relative"), math.nan
+    )
+    if baseline is None or machine(baseline.record) != machine(run.record):
+        return nothing
+    error, least = run.epochs[-1].test_error, baseline.epochs[-1].test_error
+    errors = {
+        "error_points": error - least,
+        "error_relative": 100 * (error / least - 1) if least else math.nan,
+    }
+    if not include_resumed and (is_resumed(run) or is_resumed(baseline)):
+        return nothing | errors
+    seconds = run.epochs[-1].total_train_seconds, baseline.epochs[-1].total_train_seconds
+    return errors | {
+        "log_ratio": math.log(seconds[0] / seconds[1]),
+        "cpu_log_ratio": log_ratio(cpu_seconds(run), cpu_seconds(baseline)),
+    }
+
+
+def is_plain(run: RunResult, epoch: Epoch) -> bool:
+    """Whether this first epoch is whole, with nothing frozen."""
+    return not epoch.frozen_units and epoch.step == run.record.get("steps_per_epoch", epoch.step)
+
+
+def is_resumed(run: RunResult) -> bool:
+    return bool(run.record.get("resumed"))
+
+
+def cpu_seconds(run: RunResult) -> float:
+    return math.fsum(epoch.train_cpu_seconds for epoch in run.epochs)
+
+
+def log_ratio(one: float, other: float) -> float:
+    return math.log(one / other) if one > 0 and other > 0 else math.nan
+
+
+def machine(record: dict[str, Any]) -> tuple[Any, ...]:
+    """What must agree for two runs' times to be compared: the machine, and torch on it."""
+    environment = record["environment"]
+    keys = ("device", "gpu", "processor", "cores", "threads")
+    # A run that was resumed elsewhere was timed on several hosts.
+    hosts = {environment["host"], *(each["host"] for each in record.get("resumed_at", []))}
+    shown = [environment[key] for key in keys]
+    return (*sorted(map(str, hosts)), *shown, environment["versions"]["torch"])

@@ -1,0 +1,132 @@
+"""An experiment's results, read for a figure or a report."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fobench.errors import UserError
+from fobench.evidence.pairs import table
+from fobench.evidence.summary import summary
+from fobench.experiment.expand import dataset_title
+from fobench.experiment.recorded import method_of
+from fobench.records.experiments import read_experiment
+from fobench.records.runs import RunResult
+
+
+@dataclass(frozen=True)
+class ExperimentResults:
+    """An experiment's finished runs, a `table` of them, a `summary` of its variants; see there."""
+
+    folder: Path
+    runs: list[RunResult]
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    left_out: Sequence[str] = ()
+
+    def timed(self, runs: Sequence[RunResult]) -> list[RunResult]:
+        """Those of the runs whose times count."""
+        ids = set(self.table.loc[self.table["timed"], "id"])
+        return [run for run in runs if run.id in ids]
+
+    def variants(self) -> Iterator[tuple[pd.Series, list[RunResult]]]:
+        """Each variant's row and its runs, in the order of the experiment."""
+        by_variant: dict[str, list[RunResult]] = {}
+        for run, variant in zip(self.runs, self.table["variant"], strict=True):
+            by_variant.setdefault(variant, []).append(run)
+        for _, row in self.summary.iterrows():
+            yield row, by_variant[row["variant"]]
+
+    @property
+    def title(self) -> str:
+        """Network, data, sizes, epochs, seeds and device, in three lines."""
+        record = self.runs[0].record
+        run, used = record["run"], record["run"]["data_used"]
+        return (
+            f"{run['model']['title']} on {dataset_title(used['name'], run['data']['dataset'])}, "
+            f"augmentation: {run['data']['augment']}\n"
+            f"{used['train_images']:,} training images, {run['train']['epochs']} epochs, "
+            f"{used['test_images']:,} test images, {self.seeds}\n{' and '.join(self.devices)}"
+        )
+
+    @property
+    def seeds(self) -> str:
+        seeds = sorted(set(self.table["seed"].tolist()))
+        return f"seed{'s' * (len(seeds) > 1)} {', '.join(str(seed) for seed in seeds)}"
+
+    @property
+    def devices(self) -> list[str]:
+        return sorted(
+            {
+                environment["gpu"]
+                or f"{environment['processor']}, {environment['threads']} threads"
+                for environment in (run.record["environment"] for run in self.runs)
+            }
+        )
+
+
+def read_results(
+    folders: Sequence[Path], include_resumed: bool = False
+) -> tuple[list[ExperimentResults], list[str]]:
+    """The experiments in the folders, and notes on what is left out and why.
+
+    Raises UserError if no folder holds a finished run.
+    """
+    found, notes = [], []
+    for folder in dict.fromkeys(folders):
+        try:
+            runs, left_out = read_experiment(folder)
+        except UserError as error:
+            notes += error.problems
+            continue
+        runs, unknown = known_methods(runs)
+        left_out += unknown
+        notes += [f"{folder}: {note}" for note in left_out]
+        if not runs:
+            notes.append(f"{folder} has no finished run")
+            continue
+        found.append(of_runs(folder, runs, include_resumed, left_out))
+        notes += [f"{folder}: {note}" for note in unpaired(found[-1])]
+    if not found:
+        raise UserError(notes)
+    return found, notes
+
+
+def of_runs(
+    folder: Path,
+    runs: list[RunResult],
+    include_resumed: bool = False,
+    left_out: Sequence[str] = (),
+) -> ExperimentResults:
+    """The results that these runs are."""
+    paired = table(runs, include_resumed)
+    return ExperimentResults(folder, runs, paired, summary(paired), left_out)
+
+
+def known_methods(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[str]]:
+    """The runs whose method this fobench knows, and notes on the others."""
+    known, notes = [], []
+    for run in runs:
+        try:
+            method_of(run.record)
+        except UserError as error:
+            notes += [f"{run.id} is left out: {problem}" for problem in error.problems]
+        else:
+            known.append(run)
+    return known, notes
+
+
+def unpaired(results: ExperimentResults) -> Iterator[str]:
+    """What has no time saved, and why."""
+    resumed = results.table[results.table["resumed"] & ~results.table["timed"]]
+    for run_id in resumed["id"]:
+        yield (
+            f"the time of {run_id} is left out, as it was resumed: --include-resumed takes it, "
+            f"`fobench run` with --force --only {run_id} times it again"
+        )
+    for _, row in results.summary[results.summary["pairs"] == 0].iterrows():
+        name = row["method"].label()
+        yield f"no time saved for {name}: its baseline is missing or ran on another machine" + (
+            ", or one of the two was resumed" if len(resumed) else ""
+        )

@@ -1,0 +1,83 @@
+"""Variants of an experiment summed up over their seeds."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fobench.evidence.intervals import columns, mean_interval, speedup, time_saved
+from fobench.records.runs import RunResult
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row a variant, in the order of first appearance, from a `table`.
+
+    `n` is the number of seeds, `pairs` and `error_pairs` those of seeds whose time or error has its
+    baseline's beside it. `saved`, `speedup`, `cpu_saved`, `points` and `relative` (change of the
+    test error) are of the pairs, `error` of all seeds; each has `_low` and `_high`. `on_front` says
+    whether no variant is at least as fast and as accurate and better in one.
+    """
+    rows = []
+    for name, group in runs.groupby("variant", sort=False):
+        # Repeats of a seed show the noise of the clock; they are no further sample of the method.
+        measures = ["log_ratio", "cpu_log_ratio", "error_points", "error_relative", "test_error"]
+        seeds = group.groupby("seed")[measures].mean()
+        log_ratios, cpu_log_ratios, points, relative, errors = (
+            seeds[column].dropna().tolist() for column in measures
+        )
+        timed = group[group["timed"]]
+        rows.append(
+            {
+                "variant": name,
+                "method": group.iloc[0]["method"],
+                "n": len(errors),
+                "pairs": len(log_ratios),
+                "error_pairs": len(points),
+                "steps": int(group.iloc[0]["steps"]),
+                "train_seconds": timed["train_seconds"].mean(),
+                "flops_saved": group.iloc[0]["flops_saved"],
+            }
+            | columns("saved", time_saved(log_ratios))
+            | columns("speedup", speedup(log_ratios))
+            | columns("cpu_saved", time_saved(cpu_log_ratios))
+            | columns("error", mean_interval(errors))
+            | columns("points", mean_interval(points))
+            | columns("relative", mean_interval(relative))
+        )
+    found = pd.DataFrame(rows)
+    found["on_front"] = pareto([-saved for saved in found["saved"]], found["error"].tolist())
+    return found
+
+
+def pareto(costs: Sequence[float], errors: Sequence[float]) -> list[bool]:
+    """Which points no other one matches in both and beats in one; never one with a NaN."""
+    points = list(zip(costs, errors, strict=True))
+
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        return one[0] <= other[0] and one[1] <= other[1] and one != other
+
+    return [
+        not any(map(math.isnan, point)) and not any(beats(other, point) for other in points)
+        for point in points
+    ]
+
+
+def usual_target(runs: Sequence[RunResult]) -> float | None:
+    """The validation error that every whole baseline ends at or below; None without any."""
+    ends = [
+        run.epochs[-1].val_error
+        for run in runs
+        if run.id == run.record["baseline"] and run.epochs[-1].val_error is not None
+    ]
+    return max(ends, default=None)
+
+
+def seconds_to(target: float, run: RunResult) -> float:
+    """Training seconds to the end of the first epoch with a validation error of `target` or less.
+
+    Infinite for a run that never gets there.
+    """
+    for epoch in run.epochs:
+        if epoch.val_error is not None and epoch.val_error <= target:
+            return epoch.total_train_seconds
+    return math.inf

@@ -1,0 +1,125 @@
+"""Experiments: TOML files read, with all their mistakes named at once. No torch."""
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fobench.errors import UserError
+from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
+from fobench.experiment.tables import MOST_POINTS, read_grids, read_named_table, read_table
+from fobench.methods import METHODS, MethodOptions
+from fobench.models import FAMILIES, ModelOptions
+from fobench.options import unknown_key
+
+TABLES = ("experiment", "data", "model", "train", "method")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked config."""
+
+    name: str
+    seeds: tuple[int, ...]
+    repeats: int
+    checkpoint_every: float
+    data: DataOptions
+    model: ModelOptions
+    train: TrainOptions
+    methods: tuple[MethodOptions, ...]
+
+
+def load_all(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Experiment]:
+    """Read several configs. Raises UserError with the mistakes of all of them."""
+    experiments, problems = [], []
+    for path in paths:
+        try:
+            experiments.append(load(path, overrides))
+        except UserError as error:
+            problems += error.problems
+    names = [experiment.name for experiment in experiments]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(
+            f"{names.count(name)} of the configs are named {name}: give each its own name"
+        )
+    if problems:
+        raise UserError(problems)
+    return experiments
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read a config, with `table.key=value` overrides. Raises UserError with all its mistakes."""
+    tables = parse(path)
+    problems = override(tables, overrides)
+    problems += [f"table {unknown_key(key, TABLES)}" for key in tables if key not in TABLES]
+    options, wrong = read_table(tables, "experiment", ExperimentOptions)
+    problems += wrong
+    data, wrong = read_table(tables, "data", DataOptions)
+    problems += wrong
+    train, wrong = read_table(tables, "train", TrainOptions)
+    problems += wrong
+    model, wrong = read_named_table(tables, "model", FAMILIES)
+    problems += wrong
+    methods, wrong = read_grids(tables.get("method", []), "method", METHODS)
+    problems += wrong
+    if data is not None:
+        problems += view_problems(data.augment, methods)
+    if problems:
+        raise UserError(f"{path}: {problem}" for problem in problems)
+    runs = len(methods) * options.repeats * len(options.seeds)
+    if runs > MOST_POINTS:
+        raise UserError(f"{path}: it spans {runs} runs: give {MOST_POINTS} at most")
+    distinct = tuple(dict.fromkeys(methods))
+    return Experiment(**options.as_dict(), data=data, model=model, train=train, methods=distinct)
+
+
+def parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not valid TOML: {error}") from error
+
+
+def override(tables: dict[str, Any], overrides: Iterable[str]) -> list[str]:
+    """Put `table.key=value` into the tables; the value is TOML, or else a bare string."""
+    problems = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        table, dot, name = key.strip().partition(".")
+        if equals and dot and name and table not in TABLES:
+            problems.append(f"--set {text}: table {unknown_key(table, TABLES)}")
+        elif not (equals and dot and name):
+            problems.append(f"--set {text}: give table.key=value, such as train.epochs=3")
+        elif table == "method":
+            problems.append(f"--set {text}: methods are a list; choose among them with --only")
+        elif isinstance(tables.setdefault(table, {}), dict):
+            tables[table][name] = toml_value(value.strip())
+    return problems
+
+
+def toml_value(text: str) -> Any:
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
+    # No option is a date, but a name may look like one.
+    return value if isinstance(value, bool | int | float | str | list | dict) else text
+
+
+def view_problems(augment: str, methods: Iterable[MethodOptions]) -> list[str]:
+    """What of the methods' views does not go with the augmentation."""
+    problems, stores = [], [method.stores for method in methods]
+    if augment == "random" and any(each.precompute and not each.views for each in stores):
+        problems.append(
+            "[[method]] precompute = true: images that are augmented afresh each time have no "
+            'activation to use again; set views = 4 or so, or data.augment = "none"'
+        )
+    if augment == "none" and any(each.views for each in stores):
+        problems.append(
+            "[[method]] views: they are of augmented images; leave them out, or set data.augment = "
+            '"random"'
+        )
+    return problems

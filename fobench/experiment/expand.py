@@ -1,0 +1,104 @@
+"""The runs of an experiment, once the data set is at hand. No torch."""
+
+from collections.abc import Sequence, Sized
+from itertools import product
+from pathlib import Path
+from typing import Protocol
+
+from fobench.errors import UserError
+from fobench.experiment.config import Experiment
+from fobench.experiment.options import DataOptions
+from fobench.experiment.run import DataUsed, Run
+from fobench.freezing import schedule
+
+
+class DataSetInfo(Protocol):
+    """What of a data set decides whether an experiment fits it; see `fobench.data.dataset`."""
+
+    name: str
+    fingerprint: str
+    classes: Sequence[str]
+    train_images: Sized
+    test_images: Sized
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+
+
+def expand(experiment: Experiment, dataset: DataSetInfo) -> list[Run]:
+    """The runs of an experiment, all methods of a seed together, so that drift hits all alike.
+
+    Raises UserError if the experiment and the data set do not fit.
+    """
+    problems = mismatches(experiment, dataset)
+    if problems:
+        raise UserError(problems)
+    used = data_used(experiment.data, dataset)
+    return [
+        Run(experiment.data, used, experiment.model, experiment.train, method, seed, repeat)
+        for seed, repeat, method in product(
+            experiment.seeds, range(experiment.repeats), experiment.methods
+        )
+    ]
+
+
+def images_needed(data: DataOptions) -> int | None:
+    """How many training images a config asks for, those held out included; None for all."""
+    return None if data.train_size is None else data.train_size + data.validation
+
+
+def data_used(data: DataOptions, dataset: DataSetInfo) -> DataUsed:
+    """How much of the data set a config uses; `mismatches` tells whether there is as much."""
+    held_out = data.validation
+    there = len(dataset.train_images)
+    return DataUsed(
+        name=dataset.name,
+        fingerprint=dataset.fingerprint,
+        classes=len(dataset.classes),
+        image_shape=tuple(int(size) for size in dataset.image_shape),
+        train_images=there - held_out if data.train_size is None else data.train_size,
+        validation_images=held_out,
+        test_images=len(dataset.test_images) if data.test_size is None else data.test_size,
+    )
+
+
+def mismatches(experiment: Experiment, dataset: DataSetInfo) -> list[str]:
+    """All in which an experiment does not fit the data set."""
+    used, batch_size = data_used(experiment.data, dataset), experiment.train.batch_size
+    there, tests = len(dataset.train_images), len(dataset.test_images)
+    problems = []
+    if used.train_images < 2 or used.train_images + used.validation_images > there:
+        asked = "the rest" if experiment.data.train_size is None else used.train_images
+        problems.append(
+            f"[data] train_size asks for {asked} and validation for {used.validation_images} of "
+            f"the {there} training images of {used.name}: lower validation or train_size"
+        )
+    if used.test_images > tests:
+        problems.append(
+            f"[data] test_size = {used.test_images}, but {used.name} has {tests} test images"
+        )
+    if used.train_images > 2 and used.train_images % batch_size == 1:
+        problems.append(
+            f"[train] batch_size = {batch_size} leaves a last batch of one of the "
+            f"{used.train_images} training images, which BatchNorm cannot take: "
+            f"set data.train_size = {used.train_images - 1} or another batch_size"
+        )
+    model = experiment.model
+    if min(used.image_shape[:2]) < model.smallest_image:
+        height, width = used.image_shape[:2]
+        problems.append(
+            f"[model] {model.title()} takes images of at least {model.smallest_image} pixels a "
+            f"side, {used.name} has {height}x{width}: choose another network or larger images"
+        )
+    epochs = experiment.train.epochs
+    for share in sorted({method.epoch_share for method in experiment.methods}):
+        if schedule.total_steps(max(1, used.train_images), batch_size, epochs, share) < 1:
+            problems.append(f"[[method]] epoch_share = {share} leaves no training step: raise it")
+    return problems
+
+
+def dataset_title(used: str, requested: Sequence[str]) -> str:
+    """The name of the set used and, if it was not the first requested, that it was not."""
+    if used in (requested[0], Path(requested[0]).stem):
+        return used
+    return f"{used} (for want of {requested[0]})"

@@ -1,0 +1,132 @@
+"""A run: one training, wholly described, and its id. No torch."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from fobench.experiment.options import DataOptions, TrainOptions
+from fobench.freezing import schedule
+from fobench.methods import BaselineOptions, MethodOptions
+from fobench.methods.method import RunInfo
+from fobench.models import ModelOptions
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """Which data set a run uses, and how much of it."""
+
+    name: str
+    fingerprint: str
+    classes: int
+    image_shape: tuple[int, int, int]
+    train_images: int
+    validation_images: int
+    test_images: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: data × network × training options × method × seed × repeat.
+
+    `matched_steps` are those of a method that matches time, as `fobench.costs.savings.match` finds
+    them.
+    """
+
+    data: DataOptions
+    data_used: DataUsed
+    model: ModelOptions
+    train: TrainOptions
+    method: MethodOptions
+    seed: int
+    repeat: int = 0
+    matched_steps: int | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return schedule.steps_per_epoch(self.data_used.train_images, self.train.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Raises ValueError for a run that matches time and has not been matched."""
+        if not self.method.matches_time:
+            return self.steps_by_share
+        if self.matched_steps is None:
+            raise ValueError("a run that matches time has no steps before fobench.costs.match")
+        return self.matched_steps
+
+    @property
+    def steps_by_share(self) -> int:
+        """The steps of the whole epochs' share."""
+        return schedule.total_steps(
+            self.data_used.train_images,
+            self.train.batch_size,
+            self.train.epochs,
+            self.method.epoch_share,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun; the last may be partial."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
+    def info(self, units: int) -> RunInfo:
+        """What the method knows of the run, whose network has so many units."""
+        return RunInfo(units, self.total_steps, self.model.name)
+
+    @property
+    def its_baseline(self) -> "Run":
+        """The run that this one is compared with."""
+        return replace(self, method=BaselineOptions(), matched_steps=None)
+
+    @property
+    def its_control(self) -> "Run | None":
+        """The further run that its method has to be compared with, if there is one."""
+        control = self.method.control(self.model.name)
+        return None if control is None else replace(self.its_baseline, method=control)
+
+    @property
+    def its_uncached(self) -> "Run | None":
+        """The run that sees the same inputs and stores nothing; None where this one is it."""
+        method = self.method.stores.without_store()
+        return None if method is None else replace(self, method=method)
+
+    @property
+    def id(self) -> str:
+        """A readable name, unique by the hash of all that makes the run what it is.
+
+        The hash leaves out options at their defaults, so that an option added later does not
+        orphan earlier results.
+        """
+        used, data = self.data_used, self.data.changed()
+        del data["dataset"]  # which sets were asked for; what counts is the one used
+        identity = {
+            "data": [used.name, used.fingerprint, used.classes, data],
+            "model": [self.model.name, self.model.changed()],
+            "train": self.train.changed(),
+            "method": [self.method.name, self.method.changed()],
+            "seed": self.seed,
+            "repeat": self.repeat,
+        }
+        if self.matched_steps is not None:
+            identity["steps"] = self.matched_steps
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+        dataset = re.sub(r"[^A-Za-z0-9.-]+", "-", used.name)[:40]
+        repeat = f"-repeat{self.repeat}" if self.repeat else ""
+        return (
+            f"{self.model.slug()}_{dataset}_{self.method.slug()}_seed{self.seed}{repeat}-{digest}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as it stands in run.json."""
+        model = {"name": self.model.name, "title": self.model.title(), **self.model.as_dict()}
+        return {
+            "data": self.data.as_dict(),
+            "data_used": asdict(self.data_used),
+            "model": model,
+            "train": self.train.as_dict(),
+            "method": {"name": self.method.name, **self.method.as_dict()},
+            "seed": self.seed,
+            "repeat": self.repeat,
+        }

@@ -1,0 +1,63 @@
+"""A config to start from: one that works, with all its other options as comments. No torch."""
+
+import json
+import re
+import tomllib
+from typing import Any
+
+from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
+from fobench.methods import METHODS
+from fobench.models import FAMILIES
+from fobench.options import Options
+
+HEADER = re.compile(r"\[+(\w+)\]+")
+NAME = re.compile(r'^name\s*=\s*".*"', re.MULTILINE)
+TABLES = {"experiment": ExperimentOptions, "data": DataOptions, "train": TrainOptions}
+NAMED = {"model": FAMILIES, "method": METHODS}
+SCHEMA_LINE = "#:schema fobench.schema.json"
+
+
+def commented(config: str, name: str) -> str:
+    """A config's text as that of an experiment `name`, its other options added as comments.
+
+    `config` is sound, and each of its values stands on a line of its own.
+    """
+    head, *tables = split_at_tables(config)
+    lines = [line for line in head if not line.startswith("#:schema")]
+    text = [SCHEMA_LINE, *lines, *(line for table in tables for line in with_options(table))]
+    return NAME.sub(f"name = {json.dumps(name)}", "\n".join(text), count=1) + "\n"
+
+
+def split_at_tables(config: str) -> list[list[str]]:
+    """The lines before the first table, and those of each table, its header first."""
+    parts: list[list[str]] = [[]]
+    for line in config.splitlines():
+        if HEADER.match(line):
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def with_options(table: list[str]) -> list[str]:
+    """A table's lines, with the options that it leaves out behind its last value."""
+    name = HEADER.match(table[0])[1]
+    values = tomllib.loads("\n".join(table[1:]))
+    cls = NAMED[name][values["name"]] if name in NAMED else TABLES[name]
+    end = max(number for number, line in enumerate(table) if line and not line.startswith("#"))
+    return [*table[: end + 1], *comments(cls, values), *table[end + 1 :]]
+
+
+def comments(cls: type[Options], given: dict[str, Any]) -> list[str]:
+    """A commented line for each option that is not given: its default, and what it is."""
+    left_out = {name: field for name, field in cls.declared().items() if name not in given}
+    return [
+        f"# {name} = {toml(field.default)}".rstrip() + f"  # {field.description}"
+        for name, field in left_out.items()
+    ]
+
+
+def toml(value: Any) -> str:
+    """A default as TOML writes it; nothing for an option that is not set."""
+    if value is None:
+        return ""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

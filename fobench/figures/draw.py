@@ -1,0 +1,37 @@
+"""Figures drawn from results and written to files."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+
+from fobench.errors import UserError
+from fobench.evidence.results import ExperimentResults
+from fobench.figures import FIGURES, SUFFIXES
+from fobench.records.files import make_folder, write_bytes
+
+
+def draw(panels: Sequence[ExperimentResults], kind: str, path: Path) -> None:
+    """Draw the figure of that kind, a panel an experiment.
+
+    Raises UserError for a file of an unknown kind, or one that cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"{path}: give a file that ends in {', '.join(SUFFIXES)}")
+    drawn = render(panels, kind, suffix)
+    make_folder(path.parent)
+    write_bytes(path, drawn)
+
+
+def render(panels: Sequence[ExperimentResults], kind: str, suffix: str) -> bytes:
+    """The figure as a file's content. Raises UserError for results that do not do for it."""
+    figure = import_module(f"fobench.figures.{FIGURES[kind]}").draw(panels)
+    # Without dates and random ids the same results give the same file.
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
+    drawn = BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "fobench"}):
+        figure.savefig(drawn, format=suffix[1:], dpi=160, metadata=metadata)
+    return drawn.getvalue()

@@ -1,0 +1,1 @@
+"""The science, for anybody's training loop: schedules, freezing a unit, FreezeOut."""

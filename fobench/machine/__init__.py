@@ -1,0 +1,1 @@
+"""The machine: device, memory, clock, random seeds, environment, locks, signals."""

@@ -1,0 +1,58 @@
+"""Wall-clock and processor seconds of a block, with the device waited for at both ends."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from fobench.machine.device import synchronize
+
+
+@dataclass
+class Timing:
+    """Seconds by the wall and seconds of processor time of all threads; set at the block's end."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+class Stopwatch:
+    """Adds up the seconds of parts of a timed block, without waiting for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        if self._device.type == "cuda":
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            yield
+            end.record()
+            self._events.append((start, end))
+        else:
+            start_seconds = time.perf_counter()
+            yield
+            self._seconds += time.perf_counter() - start_seconds
+
+    def read(self) -> float:
+        """The seconds since the last reading, once the device has been waited for."""
+        synchronize(self._device)
+        seconds = self._seconds + sum(start.elapsed_time(end) for start, end in self._events) / 1000
+        self._seconds, self._events = 0.0, []
+        return seconds
+
+
+@contextmanager
+def timed(device: torch.device) -> Iterator[Timing]:
+    """Time the block, from and to where the device is done."""
+    timing = Timing()
+    synchronize(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield timing
+    synchronize(device)
+    timing.seconds, timing.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu

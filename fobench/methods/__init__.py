@@ -1,0 +1,13 @@
+"""The methods that a config may name, a file each. Torch is imported only when one starts.
+
+To add one: its file, and its line in METHODS. See docs/adding-a-method.md.
+"""
+
+from fobench.methods.baseline import BaselineOptions
+from fobench.methods.freezeout import FreezeOutOptions
+from fobench.methods.method import MethodOptions
+
+METHODS: dict[str, type[MethodOptions]] = {
+    "baseline": BaselineOptions,
+    "freezeout": FreezeOutOptions,
+}

@@ -1,0 +1,73 @@
+"""The baseline: plain cosine annealing, nothing frozen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from fobench.freezing.schedule import learning_rate
+from fobench.methods.annealing import ConstantRates, CosineAnnealing
+from fobench.methods.method import MethodOptions, RunInfo, Scheduler, share_slug
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from fobench.methods.method import MakeOptimizer
+
+WHOLE, SHORTER, CONSTANT = ("black", "*"), ("0.45", "X"), ("0.45", "p")
+
+
+class BaselineOptions(MethodOptions):
+    """Plain cosine annealing; with a share below 1 it trains fewer steps, annealed to their end."""
+
+    name: ClassVar[str] = "baseline"
+
+    epoch_share: float = Field(
+        1.0, gt=0, le=1, description="share of the epochs' steps that are trained"
+    )
+    annealing: Literal["cosine", "constant"] = Field(
+        "cosine",
+        description='"constant" never anneals: the control of the published code\'s VGG',
+    )
+
+    def start(
+        self, network: nn.Sequential, make_optimizer: MakeOptimizer, info: RunInfo
+    ) -> tuple[Optimizer, Scheduler]:
+        # One parameter group, as anybody would train it: those of FreezeOut are a cost of its own.
+        optimizer = make_optimizer(network.parameters())
+        steps = self.annealing_steps(info)
+        return optimizer, CosineAnnealing(optimizer, steps) if steps else ConstantRates(optimizer)
+
+    def freeze_steps(self, info: RunInfo) -> list[int]:
+        return [info.total_steps] * info.units
+
+    def annealing_steps(self, info: RunInfo) -> int | None:
+        return info.total_steps if self.annealing == "cosine" else None
+
+    def learning_rates(self, step: float, info: RunInfo, lr: float) -> list[float]:
+        steps = self.annealing_steps(info)
+        rate = learning_rate(lr, 1.0, step / steps) if steps else lr
+        return [rate] * info.units
+
+    def slug(self) -> str:
+        constant = "" if self.annealing == "cosine" else "-constant"
+        return f"baseline{constant}{share_slug(self.epoch_share)}"
+
+    def title(self) -> str:
+        return "baseline" if self.is_baseline else "baseline at a constant rate"
+
+    def line(self) -> str:
+        if self.is_baseline and not self.is_whole_baseline:
+            return "baseline trained shorter"
+        return super().line()
+
+    def look(self) -> tuple[str, str]:
+        if self.is_whole_baseline:
+            return WHOLE
+        return SHORTER if self.is_baseline else CONSTANT
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.annealing == "cosine"

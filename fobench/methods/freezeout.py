@@ -1,0 +1,150 @@
+"""FreezeOut (Brock, Lim, Ritchie, Weston 2017, arXiv 1706.04983)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from fobench.freezing import schedule
+from fobench.freezing.schedule import SCALINGS
+from fobench.methods.annealing import ConstantRates
+from fobench.methods.baseline import BaselineOptions
+from fobench.methods.method import DEFAULT_LOOK, MethodOptions, RunInfo, Scheduler, share_slug
+from fobench.methods.stores import StoreOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from fobench.methods.method import MakeOptimizer
+
+# Above it a rate divided by a freeze time is a number that float32 has.
+LEAST_FREEZE_TIME = 1e-9
+# Networks whose step counter the published code never advances, so that their rates stay as they
+# start and no unit freezes.
+REFERENCE_STANDS_STILL = frozenset({"vgg"})
+# By scaling and scale_lr, of Okabe and Ito's for the colour-blind.
+LOOKS = {
+    ("linear", False): ("#E69F00", "o"),
+    ("linear", True): ("#D55E00", "s"),
+    ("squared", False): ("#56B4E9", "v"),
+    ("squared", True): ("#CC79A7", "P"),
+    ("cubic", False): ("#009E73", "^"),
+    ("cubic", True): ("#0072B2", "D"),
+}
+
+
+class FreezeOutOptions(StoreOptions, MethodOptions):
+    """Each unit's rate is annealed to zero on a schedule of its own, then the unit is frozen."""
+
+    name: ClassVar[str] = "freezeout"
+    point_is: ClassVar[str] = "t0"
+
+    scaling: Literal["linear", "squared", "cubic"] = Field(
+        "cubic", description="how freeze times are scaled: t, t² or t³"
+    )
+    scale_lr: bool = Field(
+        True, description="start unit i at lr / t_i, so that all units travel equally far"
+    )
+    t0: float = Field(
+        0.8, gt=0, le=1, description="freeze time of the first unit before scaling, of the run"
+    )
+    epoch_share: float = Field(
+        1.0, gt=0, le=1, description="share of the epochs' steps that are trained"
+    )
+    match_time: bool = Field(
+        False, description="train as many more steps as the saving by FLOPs pays for"
+    )
+    compat: Literal["none", "reference"] = Field(
+        "none", description='"reference": count steps as the published code does'
+    )
+
+    @field_validator("t0")
+    @classmethod
+    def _first_unit_trains(cls, t0: float, info: ValidationInfo) -> float:
+        scaling = info.data.get("scaling")
+        if scaling is None or SCALINGS[scaling](t0) >= LEAST_FREEZE_TIME:
+            return t0
+        raise ValueError(f"t0 = {t0}: the first unit would freeze at once; raise it")
+
+    def start(
+        self, network: nn.Sequential, make_optimizer: MakeOptimizer, info: RunInfo
+    ) -> tuple[Optimizer, Scheduler]:
+        from fobench.freezing.freezeout import FreezeOut
+
+        optimizer = make_optimizer([{"params": unit.parameters()} for unit in network])
+        steps = self.annealing_steps(info)
+        if steps is not None:
+            options = (self.t0, self.scaling, self.scale_lr)
+            return optimizer, FreezeOut(network, optimizer, steps, *options)
+        for group, rate in zip(
+            optimizer.param_groups,
+            self.initial_rates(info, optimizer.param_groups[0]["lr"]),
+            strict=True,
+        ):
+            group["lr"] = rate
+        return optimizer, ConstantRates(optimizer)
+
+    def freeze_times(self, info: RunInfo) -> list[float]:
+        return schedule.freeze_times(info.units, self.t0, self.scaling)
+
+    def freeze_steps(self, info: RunInfo) -> list[int]:
+        steps = self.annealing_steps(info)
+        if steps is None:
+            return [info.total_steps] * info.units
+        freeze_steps = schedule.freeze_steps(self.freeze_times(info), steps)
+        return [min(step, info.total_steps) for step in freeze_steps]
+
+    def annealing_steps(self, info: RunInfo) -> int | None:
+        if not self.anneals(info.family):
+            return None
+        reference = self.compat == "reference"
+        return schedule.reference_steps(info.total_steps) if reference else info.total_steps
+
+    def anneals(self, family: str) -> bool:
+        return self.compat == "none" or family not in REFERENCE_STANDS_STILL
+
+    def initial_rates(self, info: RunInfo, lr: float) -> list[float]:
+        return [lr / time if self.scale_lr else lr for time in self.freeze_times(info)]
+
+    def learning_rates(self, step: float, info: RunInfo, lr: float) -> list[float]:
+        initial, steps = self.initial_rates(info, lr), self.annealing_steps(info)
+        if steps is None:
+            return initial
+        times = self.freeze_times(info)
+        return [
+            schedule.learning_rate(rate, time, step / steps)
+            for rate, time in zip(initial, times, strict=True)
+        ]
+
+    @property
+    def matches_time(self) -> bool:
+        return self.match_time
+
+    def control(self, family: str) -> MethodOptions | None:
+        return None if self.anneals(family) else BaselineOptions(annealing="constant")
+
+    def slug(self) -> str:
+        scaled = "scaled" if self.scale_lr else "unscaled"
+        notes = share_slug(self.epoch_share) + "-matched" * self.match_time
+        notes += "" if self.compat == "none" else f"-{self.compat}"
+        return f"freezeout-{self.scaling}-{scaled}-t{self.t0:.2f}{notes}{self.stores_slug()}"
+
+    def title(self) -> str:
+        rates = "scaled" if self.scale_lr else "unscaled"
+        notes = ", equal FLOPs" if self.match_time else ""
+        notes += "" if self.compat == "none" else f", as the {self.compat} code does"
+        return f"FreezeOut {self.scaling}, {rates} rates{notes}{self.stores_note()}"
+
+    def point(self) -> str:
+        return f"{self.t0:g}"
+
+    def position(self) -> float:
+        return self.t0
+
+    def label(self) -> str:
+        return f"{super().label()}, t0 = {self.t0:g}"
+
+    def look(self) -> tuple[str, str]:
+        return LOOKS.get((self.scaling, self.scale_lr), DEFAULT_LOOK)

@@ -1,0 +1,53 @@
+"""What every family of networks tells of itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from fobench.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ModelOptions(Options):
+    """The options of the [model] table for one family, and the network that they describe."""
+
+    name: ClassVar[str]
+    smallest_image: ClassVar[int]  # pixels a side
+
+    @abstractmethod
+    def slug(self) -> str:
+        """The network in a run id."""
+
+    @abstractmethod
+    def title(self) -> str:
+        """The network in figures and tables."""
+
+    @abstractmethod
+    def units(self, num_classes: int, in_channels: int) -> dict[str, nn.Module]:
+        """The units by name, in forward order; the head is the last."""
+
+    def build(self, num_classes: int, in_channels: int) -> nn.Sequential:
+        """A freshly initialised network; weights from torch's random state.
+
+        Maps images [N, in_channels, H, W] to logits [N, num_classes].
+        """
+        from collections import OrderedDict
+
+        from torch import nn
+
+        from fobench.models.initialise import initialise
+
+        network = nn.Sequential(OrderedDict(self.units(num_classes, in_channels)))
+        initialise(network)
+        return network
+
+
+def six_n_plus_four(depth: int) -> int:
+    """A validator of the depth of networks that have n blocks in each of three stages."""
+    if depth % 6 == 4:
+        return depth
+    lower = (depth - 4) // 6 * 6 + 4
+    raise ValueError(f"depth = {depth}: give 6·n + 4, such as {lower} or {lower + 6}")

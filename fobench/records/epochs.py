@@ -1,0 +1,91 @@
+"""epochs.csv: a row an epoch."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from fobench.errors import UserError
+from fobench.records.files import write_bytes
+
+FIX = "delete its run.json, and the run is trained again, from its checkpoint if it has one"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of epochs.csv.
+
+    Errors are in percent. `train_*` are means over the epoch's (augmented) images while they were
+    trained on; `frozen_units` and `cached_units` as at the epoch's end; validation after each
+    epoch, test after the last; None where there is none. `peak_memory_bytes` is the device's, or
+    on the CPU the process's.
+    """
+
+    epoch: int
+    step: int
+    frozen_units: int
+    cached_units: int
+    train_loss: float
+    train_error: float
+    val_loss: float | None
+    val_error: float | None
+    test_loss: float | None
+    test_error: float | None
+    train_seconds: float
+    total_train_seconds: float
+    train_cpu_seconds: float
+    eval_seconds: float
+    images_per_second: float
+    cache_bytes: int
+    peak_memory_bytes: int
+
+
+COLUMNS = tuple(field.name for field in fields(Epoch))
+INTEGERS = frozenset(field.name for field in fields(Epoch) if field.type is int)
+MAY_BE_EMPTY = frozenset({"val_loss", "val_error", "test_loss", "test_error"})
+# What varies when the same run is repeated on the same machine.
+VOLATILE = frozenset(
+    {
+        "train_seconds",
+        "total_train_seconds",
+        "train_cpu_seconds",
+        "eval_seconds",
+        "images_per_second",
+        "peak_memory_bytes",
+    }
+)
+
+
+def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> str:
+    """Write epochs.csv; its SHA-256 for the record."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for epoch in epochs:
+        writer.writerow("" if cell is None else cell for cell in asdict(epoch).values())
+    content = text.getvalue().encode()
+    write_bytes(folder / "epochs.csv", content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_epochs(folder: Path, sha256: str | None = None) -> list[Epoch]:
+    """Raises UserError for a file that is missing, cut short, changed or not of this format."""
+    path = folder / "epochs.csv"
+    try:
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("it is not as it was written")
+        rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+        if not rows:
+            raise ValueError("it holds no row")
+        return [Epoch(**{name: read_cell(name, row[name]) for name in COLUMNS}) for row in rows]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {FIX}") from error
+
+
+def read_cell(name: str, text: str) -> int | float | None:
+    if text == "" and name in MAY_BE_EMPTY:
+        return None
+    return int(text) if name in INTEGERS else float(text)

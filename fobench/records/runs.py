@@ -1,0 +1,100 @@
+"""run.json: what was trained, how and where; and a run as its two files say.
+
+A finished run's files carry checksums, so that a number changed on the disk is never believed.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fobench.errors import UserError
+from fobench.records.epochs import FIX, Epoch, read_epochs
+from fobench.records.files import exists, read_json, write_json
+
+FORMAT = 1
+# A run that diverged would diverge again.
+ENDED = ("finished", "diverged")
+# What every reader of run.json may count on.
+RECORDED = ("status", "id", "baseline", "run", "total_steps", "steps_per_epoch", "environment")
+RECORDED_WITHIN = {
+    "run": ("data", "data_used", "model", "train", "method", "seed", "repeat"),
+    "environment": ("host", "device", "gpu", "processor", "cores", "threads", "versions"),
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run as its folder tells it."""
+
+    id: str
+    record: dict[str, Any]
+    epochs: list[Epoch]
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write run.json."""
+    whole = {"format": FORMAT, **record}
+    write_json(folder / "run.json", whole | {"sha256": record_digest(whole)})
+
+
+def record_digest(record: dict[str, Any]) -> str:
+    """SHA-256 of a record, however its file is laid out."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Raises UserError for a run.json that is missing, damaged or of another format."""
+    record = read_json(folder / "run.json")
+    # Records of the first version carry no checksum.
+    sha256 = record.pop("sha256", None)
+    if record.get("format") != FORMAT:
+        raise UserError(
+            f"{folder / 'run.json'} has format {record.get('format')!r}, this fobench reads "
+            f"{FORMAT}: use the fobench that wrote it, or move the folder away"
+        )
+    if sha256 is not None and sha256 != record_digest(record):
+        raise UserError(f"{folder / 'run.json'} is not as it was written: {FIX}")
+    missing = [key for key in RECORDED if key not in record]
+    missing += [
+        f"{key}.{inner}"
+        for key, inners in RECORDED_WITHIN.items()
+        for inner in inners
+        if not isinstance(record.get(key), dict) or inner not in record[key]
+    ]
+    if missing:
+        raise UserError(f"{folder / 'run.json'} lacks {', '.join(missing)}: {FIX}")
+    return record
+
+
+def read_run(folder: Path) -> RunResult:
+    """A run's record and, if it is finished, its rows.
+
+    Raises UserError where either is missing or not sound.
+    """
+    record = read_record(folder)
+    if record["status"] != "finished":
+        return RunResult(folder.name, record, [])
+    epochs = read_epochs(folder, record.get("epochs_sha256"))
+    require_whole(folder, epochs, record)
+    return RunResult(folder.name, record, epochs)
+
+
+def status(folder: Path) -> str | None:
+    """A run's status; None without a record. Raises UserError for a run that is not sound."""
+    return read_run(folder).record["status"] if exists(folder / "run.json") else None
+
+
+def require_whole(folder: Path, epochs: Sequence[Epoch], record: dict[str, Any]) -> None:
+    """Raises UserError if a finished run lacks rows, or its seconds are no seconds."""
+    steps, last = record["steps_per_epoch"], record["total_steps"]
+    expected = [*range(steps, last, steps), last]
+    whole = [epoch.step for epoch in epochs] == expected
+    if not whole or not all(0 < epoch.total_train_seconds < math.inf for epoch in epochs):
+        raise UserError(
+            f"{folder / 'epochs.csv'} does not hold the {len(expected)} epochs to step {last}: "
+            f"{FIX}"
+        )

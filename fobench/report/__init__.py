@@ -1,0 +1,1 @@
+"""The report of experiments. No torch, no matplotlib."""

@@ -1,0 +1,48 @@
+"""The report of experiments, as Markdown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fobench.evidence.results import ExperimentResults
+from fobench.report import notes, tables
+
+
+def report(
+    experiments: Sequence[ExperimentResults],
+    left_out: Sequence[str],
+    target: float | None = None,
+) -> str:
+    """The report of several experiments, one after another.
+
+    `left_out` are notes on what was left out; `target` is the validation error to measure the time
+    to, by default one that all baselines reach.
+    """
+    templates = Environment(
+        loader=PackageLoader("fobench.report", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    sections = [section(each, target) for each in experiments]
+    text = templates.get_template("report.md").render(sections=sections, left_out=left_out)
+    return text.rstrip() + "\n"
+
+
+def section(results: ExperimentResults, target: float | None) -> dict[str, Any]:
+    """What the report says of an experiment."""
+    target = tables.target_error(results, target)
+    return {
+        "name": results.folder.name,
+        "title": results.title.splitlines(),
+        "methods": tables.methods_table(results.summary),
+        "control": tables.control_table(results),
+        "stores": tables.stores_table(results),
+        "target_error": tables.number(target, 2),
+        "target": None if target is None else tables.target_table(results, target),
+        "environment": tables.environment_table(results),
+        "noise": notes.noise_notes(results),
+        "warnings": notes.warnings(results),
+    }

@@ -1,0 +1,166 @@
+"""The tables of a report, as rows of text."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from fobench.evidence import stores
+from fobench.evidence.pairs import table
+from fobench.evidence.results import ExperimentResults
+from fobench.evidence.summary import seconds_to, summary, usual_target
+from fobench.records.runs import RunResult
+
+MISSING = "–"
+METHODS_HEADER = (
+    *("method", "n", "pairs", "steps", "time saved, %", "predicted by FLOPs, %", "speedup, ×"),
+    *("CPU time saved, %", "test error, %", "error change, points", "error change, %", "Pareto"),
+)
+STORES_HEADER = (
+    *("method", "n", "time saved, %", "without the store, %", "saved by the store, points"),
+    *("predicted by its plan, points", "building and reading, %", "error change, points"),
+)
+TARGET_HEADER = ("method", "runs that reach it", "median seconds of training")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text under a header."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def columns(self, names: Sequence[str]) -> list[list[str]]:
+        """The cells of those columns, by row."""
+        places = [list(self.header).index(name) for name in names]
+        return [[row[place] for place in places] for row in self.rows]
+
+
+def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
+    if value is None or math.isnan(value):
+        return MISSING
+    # No minus before a zero.
+    return f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}"
+
+
+def interval(row: pd.Series, column: str, digits: int = 1, sign: bool = False) -> str:
+    """A mean with its interval."""
+    mean = number(row[column], digits, sign)
+    low, high = row[f"{column}_low"], row[f"{column}_high"]
+    if mean == MISSING or low is None or math.isnan(low):
+        return mean
+    return f"{mean} ({number(low, digits, sign)} to {number(high, digits, sign)})"
+
+
+def methods_table(variants: pd.DataFrame) -> Table:
+    """All methods of a summary, a row each."""
+    rows = []
+    for _, row in variants.iterrows():
+        # A baseline is no further than nothing from itself, and that without an interval.
+        against_itself = row["method"].is_whole_baseline
+        compared = {
+            "saved": "0" if against_itself else interval(row, "saved"),
+            "speedup": "1" if against_itself else interval(row, "speedup", 2),
+            "cpu_saved": "0" if against_itself else interval(row, "cpu_saved"),
+            "points": "0" if against_itself else interval(row, "points", 1, sign=True),
+            "relative": "0" if against_itself else interval(row, "relative", 1, sign=True),
+        }
+        rows.append(
+            (
+                row["method"].label(),
+                *(str(row["n"]), pairs(row), f"{row['steps']:,}"),
+                *(compared["saved"], number(row["flops_saved"])),
+                *(compared["speedup"], compared["cpu_saved"], interval(row, "error")),
+                *(compared["points"], compared["relative"]),
+                # Whose time is not known may be on the front or not.
+                MISSING if math.isnan(row["saved"]) else "yes" if row["on_front"] else "no",
+            )
+        )
+    return Table(METHODS_HEADER, rows)
+
+
+def pairs(row: pd.Series) -> str:
+    if row["pairs"] == row["error_pairs"]:
+        return str(row["pairs"])
+    return f"{row['pairs']} ({row['error_pairs']})"
+
+
+def control_table(results: ExperimentResults) -> Table | None:
+    """Runs with a control of their own beside it, such as the published code's VGG."""
+    controlled = [run for run in results.runs if run.record.get("control")]
+    if not controlled:
+        return None
+    timed = bool(results.table.loc[results.table["resumed"], "timed"].all())
+    paired = table(results.runs, include_resumed=timed, against="control")
+    return methods_table(summary(paired[paired["id"].isin([run.id for run in controlled])]))
+
+
+def stores_table(results: ExperimentResults) -> Table | None:
+    """What stores saved, beside the same inputs without a store; None where none was asked for."""
+    variants = stores.summary(results)
+    if variants.empty:
+        return None
+    columns = ("saved", "saved_without", "by_store", "predicted", "traffic")
+    rows = [
+        (
+            *(row["method"].label(), timed_seeds(row)),
+            *(interval(row, column) for column in columns),
+            interval(row, "points", 2, sign=True),
+        )
+        for _, row in variants.iterrows()
+    ]
+    return Table(STORES_HEADER, rows)
+
+
+def timed_seeds(row: pd.Series) -> str:
+    """n, and of how many seeds the times count, if of fewer."""
+    return str(row["n"]) if row["timed"] == row["n"] else f"{row['n']} ({row['timed']} timed)"
+
+
+def target_error(results: ExperimentResults, given: float | None) -> float | None:
+    """The validation error to measure the time to; None where none was measured."""
+    if all(run.epochs[-1].val_error is None for run in results.runs):
+        return None
+    return usual_target(results.runs) if given is None else given
+
+
+def target_table(results: ExperimentResults, target: float) -> Table:
+    """Training seconds to a validation error."""
+    rows = []
+    for row, runs in results.variants():
+        reached = sum(math.isfinite(seconds_to(target, run)) for run in runs)
+        median = pd.Series([seconds_to(target, run) for run in results.timed(runs)]).median()
+        seconds = (
+            MISSING if math.isnan(median) else "never" if median == math.inf else f"{median:,.0f}"
+        )
+        rows.append((row["method"].label(), f"{reached} of {len(runs)}", seconds))
+    return Table(TARGET_HEADER, rows)
+
+
+def environment_table(results: ExperimentResults) -> Table:
+    """What was the same for all runs, and what was not."""
+    found = environments(results.runs)
+    rows = [(name, ", ".join(sorted(map(str, values)))) for name, values in found.items()]
+    return Table(("", ""), rows)
+
+
+def environments(runs: Sequence[RunResult]) -> dict[str, set[Any]]:
+    """All values of what describes the machine and the code."""
+    found: dict[str, set[Any]] = {}
+    for run in runs:
+        environment = run.record["environment"]
+        shown = {
+            "device": environment["gpu"] or environment["device"],
+            "processor": environment["processor"],
+            "cores": environment["cores"],
+            "threads": environment["threads"],
+            "host": environment["host"],
+            "torch": environment["versions"]["torch"],
+            "fobench": environment["versions"].get("fobench"),
+            "commit": environment.get("commit"),
+        }
+        for name, value in shown.items():
+            found.setdefault(name, set()).add(value)
+    return found

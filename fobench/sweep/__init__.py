@@ -1,0 +1,1 @@
+"""Which runs, in what order, where."""

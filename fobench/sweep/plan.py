@@ -1,0 +1,125 @@
+"""Which runs of which experiments are trained, and which of them are not finished."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from fobench.data.dataset import DataSet
+from fobench.data.find import open_first
+from fobench.errors import UserError
+from fobench.experiment.config import Experiment
+from fobench.experiment.expand import dataset_title, expand, images_needed
+from fobench.experiment.run import Run
+from fobench.records.runs import ENDED, status
+from fobench.sweep.shard import WHOLE, Shard
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment with its data set at hand: all its runs, and those chosen of them."""
+
+    experiment: Experiment
+    dataset: DataSet
+    runs: tuple[Run, ...]
+    chosen: tuple[Run, ...]
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """The experiment and the data set that it uses."""
+        used = dataset_title(self.dataset.name, self.experiment.data.dataset)
+        return f"{self.experiment.name} on {used}"
+
+    def choose(self, wanted: Callable[[Run], bool]) -> "Plan":
+        """The plan with only those of the chosen runs that are wanted."""
+        return replace(self, chosen=tuple(run for run in self.chosen if wanted(run)))
+
+    def folder_of(self, run: Run) -> Path:
+        return self.folder / run.id
+
+    def status_of(self, run: Run) -> str:
+        """As its record says; "to do" where there is none."""
+        return status(self.folder_of(run)) or "to do"
+
+    def statuses(self) -> dict[Run, str]:
+        """The status of each chosen run. Raises UserError with all that are not sound."""
+        found, problems = {}, []
+        for run in self.chosen:
+            try:
+                found[run] = self.status_of(run)
+            except UserError as error:
+                problems += error.problems
+        if problems:
+            raise UserError(problems)
+        return found
+
+    def due(self, force: bool = False) -> list[Run]:
+        """The chosen runs that have not ended; with `force` all, whatever state they are in.
+
+        Raises UserError as `statuses`, unless forced.
+        """
+        if force:
+            return list(self.chosen)
+        return [run for run, is_at in self.statuses().items() if is_at not in ENDED]
+
+    def missing(self, beside: Callable[[Run], Run | None]) -> dict[str, Run]:
+        """The runs that runs of the experiment have to stand beside and that it lacks, by id."""
+        ids, needed = {run.id for run in self.runs}, filter(None, map(beside, self.runs))
+        return {run.id: run for run in needed if run.id not in ids}
+
+
+def plan_all(
+    experiments: Sequence[Experiment],
+    results_root: Path,
+    data_root: Path,
+    only: str | None = None,
+    shard: Shard = WHOLE,
+) -> list[Plan]:
+    """Find the data and expand the runs of each experiment.
+
+    `only` chooses runs whose id holds this text or shell pattern; `shard` chooses among the blocks
+    of runs with one data set, network and seed, which have to stay on one machine to be paired.
+
+    Raises UserError with all that does not fit, or if `only` chooses no run.
+    """
+    plans, problems = [], []
+    for experiment in experiments:
+        try:
+            plans.append(plan_one(experiment, results_root, data_root))
+        except UserError as error:
+            problems += [f"{experiment.name}: {problem}" for problem in error.problems]
+    if problems:
+        raise UserError(problems)
+    if only is not None:
+        plans = [plan.choose(lambda run: fnmatchcase(run.id, f"*{only}*")) for plan in plans]
+        if not any(plan.chosen for plan in plans):
+            ids = [run.id for plan in plans for run in plan.runs]
+            raise UserError(f"--only {only} matches none of the {len(ids)} runs, such as {ids[0]}")
+    blocks = [(plan, seed) for plan in plans for seed in plan.experiment.seeds]
+    held = {
+        (plan.experiment.name, seed)
+        for number, (plan, seed) in enumerate(blocks)
+        if shard.holds(number)
+    }
+    return [
+        plan.choose(lambda run, name=plan.experiment.name: (name, run.seed) in held)
+        for plan in plans
+    ]
+
+
+def plan_one(experiment: Experiment, results_root: Path, data_root: Path) -> Plan:
+    data = experiment.data
+    dataset = open_first(data.dataset, data_root, images_needed(data), data.test_size)
+    runs = tuple(expand(experiment, dataset))
+    if any(run.method.matches_time for run in runs):
+        # Torch counts the FLOPs by which time is matched.
+        from fobench.costs.flops import match
+
+        runs = tuple(match(run) if run.method.matches_time else run for run in runs)
+    if any(run.method.stores.plan for run in runs):
+        # Torch counts the units, to know which are frozen when.
+        from fobench.activations.plan_file import require_sound
+
+        require_sound(runs)
+    return Plan(experiment, dataset, runs, runs, results_root / experiment.name)

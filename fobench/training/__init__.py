@@ -1,0 +1,1 @@
+"""The training loop, warm-up, checkpoints, one run carried out."""

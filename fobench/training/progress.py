@@ -1,0 +1,77 @@
+"""What a person sees while a run trains: a bar on a terminal, else a line an epoch."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from fobench.experiment.run import Run
+from fobench.records.epochs import Epoch
+
+log = logging.getLogger(__name__)
+
+# No thread of tqdm's own beside the training that is timed.
+tqdm.monitor_interval = 0
+
+
+class Progress:
+    """Shows epoch, last epoch's loss, frozen units, images/s and time left of the run at hand."""
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self._bar: tqdm | None = None
+        self._run: Run | None = None
+        self._frozen = -1
+        self._loss = ""
+
+    @contextmanager
+    def of(self, run: Run, epochs_done: int = 0) -> Iterator[None]:
+        """Show this run until the block ends."""
+        self._run, self._frozen, self._loss = run, -1, ""
+        full_epochs, steps = divmod(run.total_steps, run.steps_per_epoch)
+        images = run.data_used.train_images
+        self._bar = tqdm(
+            total=full_epochs * images + min(steps * run.train.batch_size, images),
+            initial=epochs_done * images,
+            unit="img",
+            desc=f"epoch {epochs_done + 1}/{run.epochs}",
+            disable=not self._on_terminal,
+        )
+        try:
+            yield
+        finally:
+            self._bar.close()
+
+    def step(self, images: int, frozen: int) -> None:
+        """A training step is done. Costs microseconds: it stands inside the timed span."""
+        if self._on_terminal:
+            if frozen != self._frozen:
+                self._frozen = frozen
+                self._show()
+            self._bar.update(images)
+
+    def epoch(self, row: Epoch) -> None:
+        """An epoch is done."""
+        run = self._run
+        if self._on_terminal:
+            self._loss = f", loss {row.train_loss:.3f}"
+            self._bar.set_description(
+                f"epoch {min(row.epoch + 1, run.epochs)}/{run.epochs}", refresh=False
+            )
+            self._show()
+            return
+        left = row.total_train_seconds * (run.total_steps / row.step - 1)
+        errors = {"train": row.train_error, "val": row.val_error, "test": row.test_error}
+        shown = ", ".join(
+            f"{name} {error:.1f} %" for name, error in errors.items() if error is not None
+        )
+        log.info(
+            "epoch %d/%d: loss %.3f, error %s, %d frozen, %.0f images/s, at most %.0f s left",
+            *(row.epoch, run.epochs, row.train_loss, shown),
+            *(row.frozen_units, row.images_per_second, left),
+        )
+
+    def _show(self) -> None:
+        self._bar.set_postfix_str(f"{max(self._frozen, 0)} frozen{self._loss}", refresh=False)

@@ -1,0 +1,272 @@
+"""Plans through the command line: made once, kept, told, and what is wrong with them named."""
+
+import json
+import logging
+import math
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fobench.activations import plan_file as planning
+from fobench.activations import store
+from fobench.costs import flops as cost
+from fobench.data import split as data
+from fobench.data.dataset import open_synthetic
+from fobench.experiment.config import load
+from fobench.experiment.run import expand
+from fobench.methods.options import size_in_bytes
+from fobench.models import build
+from fobench.records import runs as results
+
+STORING = """
+[[method]]
+name = "baseline"
+[[method]]
+name = "freezeout"
+scaling = "linear"
+t0 = 0.3
+views = 2
+[[method]]
+name = "freezeout"
+scaling = "linear"
+t0 = 0.3
+views = 2
+precompute = true
+"""
+
+
+@pytest.fixture
+def storing(tiny: Path) -> Path:
+    """A tiny experiment of 8 epochs whose last run stores what it freezes."""
+    head, _, _ = tiny.read_text().partition("[[method]]")
+    tiny.write_text(head.replace("epochs = 3", "epochs = 8") + STORING)
+    return tiny
+
+
+def add(config: Path, *lines: str) -> Path:
+    config.write_text(config.read_text() + "\n".join(lines) + "\n")
+    return config
+
+
+def stored_record(folder: Path) -> dict:
+    (path,) = (folder / "results" / "tiny").glob("*precompute*/run.json")
+    return results.read_record(path.parent)
+
+
+def test_a_plan_is_made_once_and_serves_all_seeds(fobench, storing, tmp_path, monkeypatch):
+    first = fobench("run", storing, "--device", "cpu")
+    assert first.exit_code == 0, first.output
+    (plan,) = (tmp_path / "results" / "tiny").glob("plan-*.json")
+    content = json.loads(plan.read_text())
+    assert content.keys() == {"format", "for", "costs", "places", "measuring_seconds", "plan"}
+    assert 0 < content["measuring_seconds"] < 60
+    assert len(content["costs"]["forward"]) == 7
+
+    def measure(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(cost, "measure", measure)
+    planning.measured.cache_clear()
+    again = fobench("run", storing, "--device", "cpu", "--set", "experiment.seeds=[0, 1]")
+    assert again.exit_code == 0, again.output
+    records = [
+        results.read_record(path.parent)
+        for path in (tmp_path / "results" / "tiny").glob("*precompute*/run.json")
+    ]
+    assert len(records) == 2
+    assert records[0]["store_plan"] == records[1]["store_plan"]
+
+
+def test_the_record_tells_plan_and_predictions_and_what_it_took(fobench, storing, tmp_path):
+    add(storing, "plan = [[4, 1], [5, 2], [8, 5]]")
+    ran = fobench("run", storing, "--device", "cpu")
+    assert ran.exit_code == 0, ran.output
+    record = stored_record(tmp_path)
+    plan = record["store_plan"]
+    # 45 images; 8 channels of 32 by 32 at cut 1, 12 at cut 2; two bytes each.
+    sizes = {1: 45 * 8 * 1024 * 2, 2: 45 * 12 * 1024 * 2}
+    told = {(build["epoch"], build["cut"]): build["bytes"] for build in plan["builds"]}
+    assert list(told) == [(4, 1), (5, 2), (8, 5)]
+    assert [told[4, 1], told[5, 2]] == [sizes[1], sizes[2]]
+    assert plan["place"] == "host memory"
+    # View 1: epochs 4, 6, 8; view 0: epoch 5 and 7.
+    assert plan["peak_bytes"] == sizes[1] + sizes[2] + told[8, 5]
+    assert plan["predicted"].keys() == {"seconds_saved", "build_seconds", "read_seconds"}
+    assert record["uncached"] in {path.name for path in (tmp_path / "results/tiny").iterdir()}
+    rows = results.read_epochs(tmp_path / "results" / "tiny" / record["id"])
+    assert [row.cached_units for row in rows] == [0, 0, 0, 1, 2, 1, 2, 5]
+    assert [row.cache_bytes for row in rows] == [
+        *(0, 0, 0, sizes[1], *[sizes[1] + sizes[2]] * 3, sizes[2] + told[8, 5])
+    ]
+    store = record["store"]
+    assert [seconds > 0 for seconds in store["build_seconds"]] == [
+        *(False, False, False, True, True, False, False, True)
+    ]
+    assert [seconds > 0 for seconds in store["read_seconds"]] == [False] * 3 + [True] * 5
+    assert store["notes"] == []
+
+
+def test_a_budget_that_nothing_fits_stores_nothing_and_says_so(fobench, storing, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    add(storing, 'budget = "1B"')
+    ran = fobench("run", storing, "--device", "cpu", "--only", "precompute")
+    assert ran.exit_code == 0, ran.output
+    assert "nothing is stored: within 1 B no store would save time" in caplog.text
+    record = stored_record(tmp_path)
+    assert record["store_plan"]["builds"] == []
+    assert record["store_plan"]["predicted"]["seconds_saved"] == 0
+    assert record["store_plan"]["budget_bytes"] == 1
+
+
+def test_a_plan_by_hand_beyond_the_budget_is_noted_and_the_run_goes_on(fobench, storing, tmp_path):
+    add(storing, 'budget = "1B"', "plan = [[4, 1]]")
+    ran = fobench("run", storing, "--device", "cpu", "--only", "precompute")
+    assert ran.exit_code == 0, ran.output
+    (note,) = stored_record(tmp_path)["store"]["notes"]
+    assert note.startswith("no room for a store at cut 1 (a store of 737,280 bytes beside 0")
+
+
+def test_a_damaged_plan_is_named_with_the_mend(fobench, storing, tmp_path):
+    assert fobench("run", storing, "--device", "cpu", "--only", "precompute").exit_code == 0
+    (plan,) = (tmp_path / "results" / "tiny").glob("plan-*.json")
+    sound, before = json.loads(plan.read_text()), stored_record(tmp_path)
+    misplaced = sound | {"plan": sound["plan"] | {"place": "nowhere"}}
+    unfrozen = sound | {"plan": sound["plan"] | {"builds": [[0, 1]]}}
+    nowhere = sound | {"plan": sound["plan"] | {"builds": [[3, 1]], "place": "none"}}
+    endless = sound | {"plan": sound["plan"] | {"room": math.inf}}
+    wordy = sound | {"plan": sound["plan"] | {"seconds_saved": "much"}}
+    for broken in (
+        *("{", "{}", '{"format": 1, "plan": {"builds": 3}}', '{"format": 9}'),
+        *map(json.dumps, (misplaced, unfrozen, nowhere, endless, wordy)),
+    ):
+        plan.write_text(broken)
+        ran = fobench("run", storing, "--device", "cpu", "--only", "precompute", "--force")
+        assert ran.exit_code == 2
+        assert f"{plan.name}" in ran.output
+        assert "delete it" in ran.output
+        assert stored_record(tmp_path) == before, "nothing that was trained is lost"
+
+
+def test_stores_without_their_control_are_warned_of(fobench, storing, caplog):
+    storing.write_text(storing.read_text().replace("views = 2\n[[method]]", "[[method]]"))
+    ran = fobench("run", storing, "--device", "cpu", "--only", "baseline")
+    assert ran.exit_code == 0, ran.output
+    assert "lacks the control of its stores" in caplog.text
+
+
+def test_what_is_wrong_with_a_plan_by_hand_is_told_before_anything_trains(fobench, storing):
+    add(storing, "plan = [[1, 1], [4, 6]]")
+    ran = fobench("run", storing, "--dry-run")
+    assert ran.exit_code == 2
+    assert "plan: epoch 1 does not start with a frozen unit" in ran.output
+    assert "plan: [4, 6], but at the start of epoch 4 a cut may be 1 to " in ran.output
+
+
+def test_costs_are_those_of_the_network(storing):
+    """Bytes are exact; seconds are positive and told for every unit; a place keeps to its room."""
+    run = expand(load(storing), open_synthetic(55, 20))[-1]
+    read = data.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    network = build("densenet", 10, **vars(run.model)).eval()
+    pixels, forward = cost.measure(network, read.train, 10)
+    assert pixels > 0
+    assert len(forward) == len(network)
+    assert min(forward) > 0
+    x, sizes = read.train.images_at(torch.arange(10)), [0]
+    for unit in network[:-1]:
+        x = unit(x)
+        sizes.append(2 * x[0].numel())
+    assert cost.bytes_at_cuts(run, torch.float16) == tuple(sizes)
+    for name in store.places_for(torch.device("cpu")):
+        place = cost.measure_place(name, network, read.train, 10, torch.float16)
+        assert min(place.read, place.write) > 0
+
+
+def test_measuring_ends_in_time_however_slow_a_place_is(storing, monkeypatch):
+    """What was written and read until then tells its speed."""
+    run = expand(load(storing), open_synthetic(55, 20))[-1]
+    read = data.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    network = build("densenet", 10, **vars(run.model)).eval()
+    counted = {"write": 0, "read": 0}
+
+    def slowly(kind):
+        real = getattr(store.Store, kind)
+
+        def act(*words):
+            counted[kind] += 1
+            time.sleep(0.05)
+            return real(*words)
+
+        return act
+
+    for kind in counted:
+        monkeypatch.setattr(store.Store, kind, slowly(kind))
+    monkeypatch.setattr(cost, "PASS_SECONDS", 0.06)
+    place = cost.measure_place("host memory", network, read.train, 10, torch.float16)
+    # There are four batches; two of them take longer than the time there is.
+    assert 1 <= counted["write"] <= 2
+    assert 2 <= counted["read"] <= 4
+    batch = 10 * max(cost.bytes_at_cuts(run, torch.float16))
+    assert 0 < place.write < batch / 0.05
+    assert 0 < place.read < batch / 0.05
+
+
+def test_items_for_no_time_are_one():
+    assert list(cost.for_seconds(-1.0, range(5))) == [0]
+    assert list(cost.for_seconds(60.0, range(5))) == [0, 1, 2, 3, 4]
+
+
+def test_an_estimate_says_that_it_leaves_stores_out(fobench, storing):
+    ran = fobench("run", storing, "--estimate")
+    assert ran.exit_code == 0, ran.output
+    assert "The hours leave out what stores of activations may save." in ran.output
+
+
+def test_where_costs_cannot_be_measured_that_run_fails_alone(
+    fobench, storing, tmp_path, monkeypatch, caplog
+):
+    def fail(*_):
+        raise torch.OutOfMemoryError("too much was asked for")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cost, "measure", fail)
+        ran = fobench("run", storing, "--device", "cpu")
+    assert ran.exit_code == 1
+    assert "out of memory: lower train.batch_size" in caplog.text
+    states = [results.status(path) for path in (tmp_path / "results" / "tiny").glob("*/")]
+    assert sorted(states) == ["failed", *["finished"] * (len(states) - 1)]
+    assert stored_record(tmp_path)["status"] == "failed"
+    assert fobench("run", storing, "--device", "cpu").exit_code == 0
+    assert stored_record(tmp_path)["status"] == "finished"
+
+
+def test_a_place_that_takes_not_one_batch_is_none(storing, monkeypatch):
+    run = expand(load(storing), open_synthetic(55, 20))[-1]
+    read = data.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    network = build("densenet", 10, **vars(run.model)).eval()
+    batch = 10 * max(cost.bytes_at_cuts(run, torch.float16))
+    for room, there in ((batch, True), (batch - 1, False)):
+        monkeypatch.setattr(store, "room_in_memory", lambda device, room=room: room)
+        place = cost.measure_place("host memory", network, read.train, 10, torch.float16)
+        assert (place is not None) == there
+
+
+def test_report_and_figure_tell_what_storing_saved(fobench, storing, tmp_path):
+    add(storing, "plan = [[4, 1], [5, 2]]")
+    assert fobench("run", storing, "--device", "cpu").exit_code == 0
+    report = fobench("report", "results/tiny").output
+    section = report.partition("### Beside the same inputs without a store")[2]
+    assert "FreezeOut linear, scaled rates, 2 views, stored as float16 by plan 4:1 5:2" in section
+    assert fobench("plot", "results/tiny", "--kind", "time", "-o", "time.svg").exit_code == 0
+    figure = (tmp_path / "time.svg").read_text()
+    assert "building and reading stores of activations" in figure
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1B", 1), ("4GB", 4 * 10**9), ("1.5 MB", 1_500_000), ("512MiB", 512 << 20), ("2TB", 2e12),
+     ("1KiB", 1024), ("3kB", None), ("-1B", None), ("4", None), ("", None), ("1.B", None)],
+)  # fmt: skip
+def test_sizes(text, size):
+    assert size_in_bytes(text) == size

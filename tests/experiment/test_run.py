@@ -1,0 +1,99 @@
+"""Runs and their ids."""
+
+from dataclasses import replace
+
+import pytest
+
+from fobench.data.dataset import open_synthetic
+from fobench.errors import UserError
+from fobench.experiment.config import load
+from fobench.experiment.run import Run, expand
+from fobench.methods.options import BaselineOptions, FreezeOutOptions
+
+
+@pytest.fixture
+def run(tiny) -> Run:
+    return expand(load(tiny), open_synthetic(55, 20))[2]
+
+
+def test_a_run_id_is_readable(run):
+    assert run.id.startswith("densenet-10-4_synthetic_freezeout-linear-scaled-t0.30_seed0-")
+    assert len(run.id.rsplit("-", 1)[1]) == 8
+
+
+def test_the_id_covers_all_that_makes_a_run(run):
+    changed = [
+        replace(run, seed=1),
+        replace(run, repeat=1),
+        replace(run, data=replace(run.data, validation=9)),
+        replace(run, data=replace(run.data, augment="none")),
+        replace(run, data_used=replace(run.data_used, fingerprint="other")),
+        replace(run, data_used=replace(run.data_used, classes=12)),
+        replace(run, model=replace(run.model, reduction=0.6)),
+        replace(run, train=replace(run.train, lr=0.2)),
+        replace(run, train=replace(run.train, epochs=4)),
+        replace(run, method=replace(run.method, t0=0.301)),
+        replace(run, method=replace(run.method, scale_lr=False)),
+    ]
+    ids = {each.id for each in changed}
+    assert len(ids) == len(changed)
+    assert run.id not in ids
+
+
+def test_the_id_does_not_depend_on_which_sets_were_asked_for(run):
+    asked = replace(run, data=replace(run.data, dataset=("cifar10", "synthetic")))
+    assert asked.id == run.id
+
+
+def test_the_id_does_not_depend_on_options_at_their_defaults(run):
+    """Pinned: if this changes, all results that people have are orphaned."""
+    pinned = replace(run, data_used=replace(run.data_used, fingerprint="0"))
+    assert pinned.id == "densenet-10-4_synthetic_freezeout-linear-scaled-t0.30_seed0-cbcd5b15"
+
+
+def test_a_name_that_is_no_file_name_gives_one(run):
+    odd = replace(run, data_used=replace(run.data_used, name="../my data/ü" * 30))
+    assert "/" not in odd.id
+    assert len(odd.id) < 150
+
+
+def test_its_baseline_differs_in_method_alone(run):
+    assert run.its_baseline == replace(run, method_name="baseline", method=BaselineOptions())
+    assert run.its_baseline.its_baseline == run.its_baseline
+    shorter = replace(run, method=replace(run.method, epoch_share=0.5))
+    assert shorter.its_baseline == run.its_baseline
+
+
+def test_steps_of_a_shorter_run_end_in_a_partial_epoch(run):
+    shorter = replace(run, method=FreezeOutOptions(epoch_share=0.5))
+    assert (run.steps_per_epoch, run.total_steps, run.epochs) == (5, 15, 3)
+    assert (shorter.total_steps, shorter.epochs) == (8, 2)
+
+
+def test_a_last_batch_of_one_image_is_refused(tiny):
+    experiment = load(tiny, ["data.train_size=41"])
+    with pytest.raises(UserError, match=r"BatchNorm cannot take: set data\.train_size = 40"):
+        expand(experiment, open_synthetic(55, 20))
+
+
+def test_all_that_does_not_fit_the_data_is_named_at_once(tiny):
+    with pytest.raises(UserError) as caught:
+        expand(load(tiny, ["data.train_size=101", "data.test_size=99"]), open_synthetic(55, 20))
+    text = "\n".join(caught.value.problems)
+    for told in ("asks for 101", "test_size = 99", "last batch of one"):
+        assert told in text
+
+
+def test_images_too_small_for_the_network_are_refused(tiny):
+    dataset = open_synthetic(55, 20)
+    small = replace(
+        dataset, train_images=dataset.train_images[:, :3], test_images=dataset.test_images[:, :3]
+    )
+    with pytest.raises(UserError, match="at least 4 pixels a side, synthetic has 3x32"):
+        expand(load(tiny), small)
+
+
+def test_a_share_without_a_step_is_refused(tiny):
+    tiny.write_text(tiny.read_text().replace("[1.0, 0.5]", "[1.0, 0.001]"))
+    with pytest.raises(UserError, match="leaves no training step"):
+        expand(load(tiny), open_synthetic(55, 20))

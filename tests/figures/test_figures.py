@@ -1,0 +1,191 @@
+"""Figures hold what the results say, in each format."""
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from fobench.cli import commands as cli
+from fobench.errors import UserError
+from fobench.evidence.results import read_panels
+from fobench.figures import registry as plot
+from fobench.figures.curves import curves, mean_curve
+from fobench.figures.rates import unit_rates
+from fobench.figures.speedup_error import speedup_error
+
+
+@pytest.fixture(scope="module")
+def panels(tiny_results):
+    return read_panels([tiny_results])[0]
+
+
+def test_the_speedup_figure_has_a_point_a_method(panels):
+    """The points drawn are the time saved and the test error of the runs' files."""
+    axes = speedup_error(panels).axes[0]
+    drawn = {
+        (round(x, 6), round(y, 6))
+        for container in axes.containers
+        for x, y in zip(*container.lines[0].get_data(), strict=True)
+    }
+    rows = {run.id: run.epochs[-1] for run in panels[0].runs}
+    expected = set()
+    for run in panels[0].runs:
+        baseline = rows[run.record["baseline"]].total_train_seconds
+        saved = 100 * (1 - rows[run.id].total_train_seconds / baseline)
+        expected.add((round(saved, 6), round(rows[run.id].test_error, 6)))
+    assert drawn == expected
+    (legend,) = axes.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "within 3% of the baseline's error",
+        "the line to beat",
+        "baseline",
+        "baseline trained shorter",
+        "FreezeOut linear, scaled rates",
+    ]
+    assert "n = 1, so no interval" in legend.get_title().get_text()
+
+
+@pytest.mark.parametrize("kind", plot.KINDS)
+def test_a_figure_names_data_sizes_epochs_seeds_and_device(panels, kind):
+    figure = plot.KINDS[kind](panels)
+    texts = " ".join(text.get_text() for text in figure.findobj(Text))
+    for told in ("DenseNet-BC 10-4", "synthetic", "45 training images", "3 epochs",
+                 "20 test images", "seed 0", "threads"):  # fmt: skip
+        assert told in texts
+
+
+def test_a_set_taken_for_want_of_another_is_named(panels):
+    runs = deepcopy(panels[0].runs)
+    runs[0].record["run"]["data"]["dataset"] = ["cifar10", "synthetic"]
+    assert "synthetic (for want of cifar10)" in replace(panels[0], runs=runs).title
+
+
+def test_curves_show_every_epoch_of_every_method(panels):
+    # Beside each line stands a point for its end.
+    by_epoch, by_time = (
+        [line for line in ax.lines if "n = 1" in line.get_label()] for ax in curves(panels).axes
+    )
+    assert len(by_epoch) == len(by_time) == 4
+    assert list(by_epoch[0].get_xdata()) == [1, 2, 3]
+    # The shorter baseline ends within its second epoch, after 8 of 15 steps.
+    assert list(by_epoch[1].get_xdata()) == [1, pytest.approx(1.6)]
+    by_id = {run.id: run for run in panels[0].runs}
+    errors = [row.val_error for row in by_id[panels[0].table["id"][0]].epochs]
+    assert list(by_time[0].get_ydata()) == errors
+
+
+@pytest.mark.parametrize("kind", plot.KINDS)
+@pytest.mark.parametrize("suffix", plot.SUFFIXES)
+def test_each_format_is_written_and_repeats(panels, kind, suffix, tmp_path):
+    files = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    for file in files:
+        plot.draw(panels, kind, file)
+    starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+    assert files[0].read_bytes().startswith(starts[suffix])
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_repeats_do_not_narrow_the_bands_of_the_curves(panels):
+    """Two seeds, each run twice with equal errors, give the band of two seeds."""
+    one = panels[0].runs[0]
+    other = deepcopy(one)
+    other.record["run"]["seed"] = 1
+    other.epochs[:] = [replace(row, val_error=row.val_error + 2) for row in other.epochs]
+    once = mean_curve([one, other], "val_error")
+    twice = mean_curve([one, other] * 2, "val_error")
+    assert once[["low", "mean", "high"]].equals(twice[["low", "mean", "high"]])
+
+
+@pytest.mark.parametrize("kind", ["speedup-error", "pareto", "time"])
+def test_several_experiments_stand_in_a_row_with_shared_axes(panels, kind):
+    axes = plot.KINDS[kind](panels * 4).axes
+    assert len(axes) == 4
+    assert len({ax.get_position().y0 for ax in axes}) == 1
+    assert len({ax.get_xlim() for ax in axes}) == 1
+    assert len({ax.get_ylim() for ax in axes}) == 1
+
+
+def test_each_experiment_of_a_row_names_its_own_methods(panels):
+    """Also where the axes are shared."""
+    other = replace(panels[0], summary=panels[0].summary.iloc[1:])
+    one, two = plot.KINDS["time"]([panels[0], other]).axes
+    assert [label.get_text() for label in one.get_yticklabels()][1:] == [
+        label.get_text() for label in two.get_yticklabels()
+    ]
+
+
+def test_points_stay_in_the_frame_when_intervals_do_not(panels):
+    errors = range(90, 90 + len(panels[0].summary))
+    wild = {"saved_low": -1e6, "saved_high": 1e6, "error_low": 0, "error_high": 1e3}
+    summary = panels[0].summary.assign(error=errors, **wild)
+    wide = replace(panels[0], summary=summary)
+    (ax,) = speedup_error([wide]).axes
+    for low, high, column in ((*ax.get_xlim(), "saved"), (*ax.get_ylim(), "error")):
+        assert low < summary[column].min() <= summary[column].max() < high
+        assert high - low < 3 * (summary[column].max() - summary[column].min())
+
+
+def test_the_time_figure_shows_all_seconds_of_training_and_evaluation(panels):
+    (ax,) = plot.KINDS["time"](panels).axes
+    ends: dict[float, float] = {}
+    for bar in ax.patches:
+        place = round(bar.get_y() + bar.get_height() / 2)
+        ends[place] = max(ends.get(place, 0), bar.get_x() + bar.get_width())
+    expected = [
+        run.epochs[-1].total_train_seconds + sum(epoch.eval_seconds for epoch in run.epochs)
+        for run in panels[0].runs
+    ]
+    assert [ends[place] for place in range(len(expected))] == pytest.approx(expected)
+
+
+def test_the_schedule_figure_shows_the_rates_that_the_method_sets(panels, tiny_results):
+    """Against FreezeOut itself, step by step."""
+    import torch
+
+    from fobench.freezing.freezeout import FreezeOut
+
+    run = next(run for run in panels[0].runs if "t0.30" in run.id)
+    units = [torch.nn.Linear(1, 1) for _ in run.record["units"]]
+    optimizer = torch.optim.SGD([{"params": unit.parameters()} for unit in units], lr=0.1)
+    method = FreezeOut(units, optimizer, run.record["total_steps"], 0.3, "linear")
+    set_by_method = []
+    for _ in range(run.record["total_steps"]):
+        method.step()
+        set_by_method.append([group["lr"] for group in optimizer.param_groups])
+    progress = np.arange(run.record["total_steps"]) / run.record["total_steps"]
+    drawn = unit_rates(run.record, progress)
+    np.testing.assert_allclose(drawn.T, set_by_method, atol=1e-12)
+
+
+@pytest.mark.parametrize(("steps", "last"), [(None, 0.1), (150, 0.0905)])
+def test_the_schedule_of_a_control_ends_elsewhere(panels, steps, last):
+    """Never annealed; or over more steps than the run has (0.05·(1 + cos(π·15·0.98/150)))."""
+    record = deepcopy(panels[0].runs[0].record)
+    record["annealing_steps"] = steps
+    rates = unit_rates(record, np.array([0.0, 0.98]))
+    assert rates[:, 0] == pytest.approx(0.1)
+    expected = last if steps is None else 0.05 * (1 + np.cos(np.pi * 15 * 0.98 / 150))
+    assert rates[:, 1] == pytest.approx(expected)
+
+
+def test_the_front_of_the_pareto_figure_is_drawn_through_what_nothing_beats(panels):
+    (ax,) = plot.KINDS["pareto"](panels).axes
+    front = panels[0].summary[panels[0].summary["on_front"]]
+    x, y = ax.lines[0].get_data()
+    assert sorted(x) == pytest.approx(sorted(100 - front["saved"]))
+    assert list(x) == sorted(x), "from the fastest"
+    assert list(y) == sorted(y, reverse=True), "the slower, the more accurate"
+
+
+def test_the_commands_offer_every_kind():
+    """The kinds are written out in cli.py, which must not wait for matplotlib."""
+    (kind,) = (option for option in cli.plot.params if option.name == "kind")
+    assert list(kind.type.choices) == [*plot.KINDS, "all"]
+
+
+def test_a_figure_that_cannot_be_written_is_named(panels):
+    with pytest.raises(UserError, match="cannot be written"):
+        plot.draw(panels, "curves", Path("/proc/none/figure.png"))

@@ -17,14 +17,15 @@ from typing import Any
 
 import torch
 
-from fobench.data import split as data
-from fobench.data.dataset import open_synthetic
+from fobench.data import split
+from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
-from fobench.experiment.run import expand, images_needed
+from fobench.experiment.expand import expand, images_needed
 from fobench.machine import environment
 from fobench.training import checkpoint
-from fobench.training.loop import Training, train
+from fobench.training.loop import train
 from fobench.training.progress import Progress
+from fobench.training.state import Training
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "cpu"
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ def measure(config: Path, folder: Path) -> dict[str, Any]:
     experiment = load(config, SIZE)
     dataset = open_synthetic(images_needed(experiment.data), 100)
     run = expand(experiment, dataset)[0]
-    training = Training(run, data.load(dataset, run.data_used, run.data.augment, CPU), CPU)
+    training = Training(run, split.load(dataset, run.data_used, run.data.augment, CPU), CPU)
     train_seconds = save_seconds = 0.0
     progress = Progress()
     with progress.of(run):

@@ -16,13 +16,15 @@ from typing import Any
 
 import torch
 
-from fobench.activations import inputs as precompute
-from fobench.data import split as data
-from fobench.data.dataset import DataSet, open_synthetic
+from fobench.activations import inputs
+from fobench.data import split
+from fobench.data.dataset import DataSet
+from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
-from fobench.experiment.run import Run, expand
+from fobench.experiment.expand import expand
+from fobench.experiment.run import Run
 from fobench.machine import environment
-from fobench.training import loop as train
+from fobench.training.loop import train
 from fobench.training.progress import Progress
 
 CONFIG = Path(__file__).parents[1] / "configs" / "cpu" / "densenet.toml"
@@ -74,7 +76,7 @@ def watch_the_work() -> Stopwatch:
     stopwatch.run_during(train, "train_epoch")
     for holder, name in (
         (train, "forward"),
-        (precompute, "forward"),
+        (inputs, "forward"),
         (train, "cross_entropy"),
         (torch.Tensor, "backward"),
         (torch.optim.SGD, "zero_grad"),
@@ -86,7 +88,7 @@ def watch_the_work() -> Stopwatch:
 
 def measure(run: Run, dataset: DataSet, stopwatch: Stopwatch) -> dict[str, Any]:
     """Milliseconds a step over a run, and the share of them that is overhead."""
-    loaded = data.load(dataset, run.data_used, run.data.augment, CPU)
+    loaded = split.load(dataset, run.data_used, run.data.augment, CPU)
     stopwatch.seconds = 0.0
     progress = Progress()
     with progress.of(run):

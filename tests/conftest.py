@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings
 
-from fobench.activations import store
+from fobench.activations import places
+from fobench.cli import main
 
 # How fast a machine is decides nothing; and what passed once passes again, but in `make test-all`.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -55,8 +56,8 @@ def _own_surroundings(monkeypatch, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _ample_room(monkeypatch):
     """Stores find room, however full this machine is."""
-    monkeypatch.setattr(store, "room_in_memory", lambda device: 10**9)
-    monkeypatch.setattr(store, "room_on_disk", lambda: 10**9)
+    monkeypatch.setattr(places, "room_in_memory", lambda device: 10**9)
+    monkeypatch.setattr(places, "room_on_disk", lambda: 10**9)
 
 
 @pytest.fixture
@@ -72,7 +73,6 @@ def fobench(tmp_path: Path):
     """Run a command in this process, in an empty folder."""
 
     def invoke(*words: str | Path) -> Result:
-        from fobench.cli.commands import main
 
         before = Path.cwd()
         os.chdir(tmp_path)
@@ -90,7 +90,6 @@ def fobench(tmp_path: Path):
 @pytest.fixture(scope="session")
 def tiny_results(tmp_path_factory) -> Path:
     """The tiny experiment, trained once: the folder of its results."""
-    from fobench.cli.commands import main
 
     folder = tmp_path_factory.mktemp("tiny-results")
     config = folder / "tiny.toml"

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from click.testing import CliRunner
 
-from fobench.cli.commands import main as fobench
+from fobench.cli import main as fobench_main
 from fobench.machine import environment
-from fobench.records import runs as results
-from fobench.records.runs import VOLATILE, Epoch
+from fobench.records.epochs import VOLATILE, Epoch
+from fobench.records.experiments import runs_listed
+from fobench.records.runs import read_run
 from tests.faults.kills import MEASURED, METHODS, NETWORKS, config_of
 
 FOLDER = Path(__file__).parent / "reference"
@@ -38,18 +39,18 @@ def train(network: str, folder: Path) -> dict[str, dict[str, Any]]:
     torch.set_num_threads(1)
     try:
         words = ["run", str(config), "--results", str(folder), "--device", "cpu"]
-        ran = CliRunner().invoke(fobench, words, catch_exceptions=False)
+        ran = CliRunner().invoke(fobench_main, words, catch_exceptions=False)
     finally:
         torch.set_num_threads(threads)
     if ran.exit_code != 0:
         raise RuntimeError(ran.output)
-    runs = results.runs_listed(folder / "reference")
+    runs = runs_listed(folder / "reference")
     return {run_id: result(folder / "reference" / run_id) for run_id in runs}
 
 
 def result(folder: Path) -> dict[str, Any]:
     """What a run's files say, but for the machine and the clock."""
-    run = results.read_run(folder)
+    run = read_run(folder)
     rows = [[getattr(epoch, column) for column in COLUMNS] for epoch in run.epochs]
     return {"epochs": rows, "record": lasting(run.record)}
 

@@ -10,14 +10,11 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
-from fobench.evidence import noise
-from fobench.evidence import stores as storing
-from fobench.evidence.results import Panel, read_panels
-from fobench.figures import registry as plot
-from fobench.methods import names as variants
-from fobench.models import families
-from fobench.models.families import FAMILIES
-from fobench.report import report
+from fobench.evidence import noise, stores
+from fobench.evidence.results import ExperimentResults, read_results
+from fobench.figures import FIGURES
+from fobench.models import FAMILIES
+from fobench.report.report import report
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,7 +62,7 @@ NUMERALS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eigh
 SHOWN = ("method", "n", "time saved, %", "by FLOPs, %", "test error, %", "change, points")
 
 
-def report_columns(panel: Panel, names: Sequence[str]) -> list[list[str]]:
+def report_columns(panel: ExperimentResults, names: Sequence[str]) -> list[list[str]]:
     """Those columns of the report's table of methods."""
     header, _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -76,7 +73,7 @@ def report_columns(panel: Panel, names: Sequence[str]) -> list[list[str]]:
 
 def results_table() -> str:
     """The table of the README: some columns of the report's."""
-    (panel,), _ = read_panels([EVIDENCE])
+    (panel,), _ = read_results([EVIDENCE])
     return report.markdown(SHOWN, report_columns(panel, SHOWN)).rstrip()
 
 
@@ -88,8 +85,8 @@ def stores_table() -> str:
     """The table of the README on stores: the reports' rows, by experiment."""
     header, rows = ("experiment", *report.STORE_HEADER), []
     for name in STORED:
-        (panel,), _ = read_panels([ROOT / "results" / name])
-        rows += [(name, *row) for row in report.store_rows(storing.summary(panel))]
+        (panel,), _ = read_results([ROOT / "results" / name])
+        rows += [(name, *row) for row in report.store_rows(stores.summary(panel))]
     return report.markdown(header, rows).rstrip()
 
 
@@ -98,7 +95,7 @@ def errors_table() -> str:
     header = ("experiment", "method", "n", "time saved, %", "test error, %", "change, points")
     rows = []
     for name in STORED:
-        (panel,), _ = read_panels([ROOT / "results" / name])
+        (panel,), _ = read_results([ROOT / "results" / name])
         rows += [(name, *row) for row in report_columns(panel, header[1:])]
     return report.markdown(header, rows).rstrip()
 
@@ -109,8 +106,8 @@ def test_the_tables_on_stores_are_those_of_the_committed_files():
 
 
 def test_what_the_page_says_of_stores_is_so():
-    panels, _ = read_panels([ROOT / "results" / name for name in STORED])
-    found = pd.concat(storing.summary(panel) for panel in panels)
+    panels, _ = read_results([ROOT / "results" / name for name in STORED])
+    found = pd.concat(stores.summary(panel) for panel in panels)
     assert len(found) == 6
     low, high = found["by_store"].min(), found["by_store"].max()
     assert between("by-store") == f"{low:.1f} to {high:.1f}"
@@ -124,12 +121,12 @@ def test_what_the_page_says_of_stores_is_so():
     assert between("view-points") == f"{min(changes):+.1f} to {max(changes):+.1f}"
 
 
-def changes_by_views(panel: Panel) -> list[float]:
+def changes_by_views(panel: ExperimentResults) -> list[float]:
     """Points of test error that fixed views add, by the means of the seeds."""
     errors = {
-        (options["t0"], options["views"]): error
-        for options, error in zip(panel.summary["options"], panel.summary["error"], strict=True)
-        if options["name"] == "freezeout" and not options["precompute"]
+        (method.t0, method.views): error
+        for method, error in zip(panel.summary["method"], panel.summary["error"], strict=True)
+        if method.name == "freezeout" and not method.precompute
     }
     return [error - errors[t0, None] for (t0, views), error in errors.items() if views]
 
@@ -143,14 +140,14 @@ def test_the_results_table_is_that_of_the_committed_files():
 
 
 def test_what_the_page_says_of_the_results_is_so():
-    (panel,), _ = read_panels([EVIDENCE])
+    (panel,), _ = read_results([EVIDENCE])
     summary = panel.summary
-    frozen = summary[[options["name"] == "freezeout" for options in summary["options"]]]
+    frozen = summary[[method.name == "freezeout" for method in summary["method"]]]
     assert len(frozen) == 8
     for name, column, digits in (("saved", "saved", 0), ("points", "points", 1)):
         low, high = frozen[column].min(), frozen[column].max()
         assert between(name) == f"{low:.{digits}f} to {high:.{digits}f}"
-    line = summary[[variants.is_baseline(options) for options in summary["options"]]]
+    line = summary[[method.is_baseline for method in summary["method"]]]
     line = line.sort_values("saved")
     # A point beyond the end of the line is compared with that end, which is kind to the point.
     to_beat = np.interp(frozen["saved"], line["saved"], line["error"])
@@ -167,21 +164,21 @@ def test_what_the_page_says_of_the_results_is_so():
 
 def test_the_committed_report_and_figures_are_those_of_the_committed_files(tmp_path):
     """As `fobench report` and `fobench plot` write them."""
-    panels, notes = read_panels([EVIDENCE])
+    panels, notes = read_results([EVIDENCE])
     assert (EVIDENCE / "report.md").read_text(encoding="utf-8") == report.report(panels, notes)
     (panel,) = panels
-    for kind in plot.KINDS:
+    for kind in FIGURES:
         # Texts stand in an SVG as comments beside their outlines.
         drawn = (EVIDENCE / f"{kind}.svg").read_text()
         for told in panel.title.splitlines():
             assert f"<!-- {told} -->" in drawn, kind
-        for options in panel.summary["options"]:
-            names = (variants.strategy(options), variants.label(options).partition(", t0")[0])
+        for method in panel.summary["method"]:
+            names = (method.line(), method.label().partition(", t0")[0])
             assert any(name in drawn for name in names), (kind, names)
 
 
 def test_the_noise_is_that_of_the_committed_runs():
-    (panel,), _ = read_panels([ROOT / "results" / "cpu-noise"])
+    (panel,), _ = read_results([ROOT / "results" / "cpu-noise"])
     found = noise.noise_of_repeats(panel.table)
     assert between("noise") == f"{found.percent:.1f} % ({found.degrees + 1} runs)"
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fobench.data.dataset import open_synthetic
+from fobench.data.synthetic import open_synthetic
 from fobench.errors import UserError
 from fobench.experiment.config import load
-from fobench.experiment.run import expand
-from fobench.records.runs import RUN_ID
+from fobench.experiment.expand import expand
+from fobench.records.experiments import RUN_ID
 from tests.test_structure import MODULES
 
 DATASET = open_synthetic(55, 20)

@@ -83,7 +83,7 @@ def read_run(folder: Path) -> RunResult:
     return RunResult(folder.name, record, epochs)
 
 
-def status(folder: Path) -> str | None:
+def status_of(folder: Path) -> str | None:
     """A run's status; None without a record. Raises UserError for a run that is not sound."""
     return read_run(folder).record["status"] if exists(folder / "run.json") else None
 

@@ -32,6 +32,10 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def markdown(self) -> str:
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
     def columns(self, names: Sequence[str]) -> list[list[str]]:
         """The cells of those columns, by row."""
         places = [list(self.header).index(name) for name in names]

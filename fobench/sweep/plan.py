@@ -11,7 +11,7 @@ from fobench.errors import UserError
 from fobench.experiment.config import Experiment
 from fobench.experiment.expand import dataset_title, expand, images_needed
 from fobench.experiment.run import Run
-from fobench.records.runs import ENDED, status
+from fobench.records.runs import ENDED, status_of
 from fobench.sweep.shard import WHOLE, Shard
 
 
@@ -40,7 +40,7 @@ class Plan:
 
     def status_of(self, run: Run) -> str:
         """As its record says; "to do" where there is none."""
-        return status(self.folder_of(run)) or "to do"
+        return status_of(self.folder_of(run)) or "to do"
 
     def statuses(self) -> dict[Run, str]:
         """The status of each chosen run. Raises UserError with all that are not sound."""

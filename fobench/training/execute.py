@@ -18,7 +18,7 @@ from fobench.machine.memory import is_out_of_memory, release_memory
 from fobench.machine.stopping import Deadline, Stopped
 from fobench.records.epochs import Epoch, write_epochs
 from fobench.records.files import make_folder
-from fobench.records.runs import ENDED, status, write_record
+from fobench.records.runs import ENDED, status_of, write_record
 from fobench.training import checkpoint
 from fobench.training.loop import DivergedError, train
 from fobench.training.progress import Progress
@@ -56,7 +56,7 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
             log.error("%s is left out: another process trains it", run.id)
             return
         # Another process may have ended it since the sweep was planned.
-        if not options.restart and status(folder) in ENDED:
+        if not options.restart and status_of(folder) in ENDED:
             return
         try:
             saved = None if options.restart else last_checkpoint(run, folder, options.device)

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import torch
 
-from fobench.activations import plan as store_plan
-from fobench.activations.plan import StorePlan
-from fobench.data import split as data
-from fobench.data.dataset import open_synthetic
+from fobench.activations.plan import StorePlan, by_view
+from fobench.activations.plan_file import frozen_epochs_of
+from fobench.data import split
+from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
-from fobench.experiment.run import Run, expand
-from fobench.methods import start as methods
-from fobench.methods.options import FreezeOutOptions
-from fobench.models import build
-from fobench.models.families import FAMILIES
-from fobench.records.runs import Epoch
-from fobench.training.loop import Training, train
+from fobench.experiment.expand import expand
+from fobench.experiment.run import Run
+from fobench.methods import FreezeOutOptions
+from fobench.models import FAMILIES, build
+from fobench.records.epochs import Epoch
+from fobench.training.loop import train
+from fobench.training.state import Training
 from tests.networks import EXAMPLES
 
 CPU = torch.device("cpu")
@@ -36,28 +36,27 @@ def small_run(config: Path, family: str) -> Run:
     changes = ["data.train_size=45", "data.validation=0", "data.test_size=20", "train.epochs=8"]
     run = expand(load(config, changes), DATASET)[0]
     model = FAMILIES[family](**EXAMPLES[family])
-    return replace(run, family=family, model=model)
+    return replace(run, model=model)
 
 
 def augmented(run: Run, augment: str) -> Run:
-    return replace(run, data=replace(run.data, augment=augment))
+    return replace(run, data=run.data.replace(augment=augment))
 
 
 def method(run: Run, **options) -> Run:
     chosen = {"scaling": "linear", "t0": 0.15} | options
-    return replace(run, method_name="freezeout", method=FreezeOutOptions(**chosen))
+    return replace(run, method=FreezeOutOptions(**chosen))
 
 
-def loaded(run: Run) -> data.Data:
-    return data.load(DATASET, run.data_used, run.data.augment, CPU)
+def loaded(run: Run) -> split.Data:
+    return split.load(DATASET, run.data_used, run.data.augment, CPU)
 
 
 def plan_of_all(run: Run, every: int = 1, room: int = AMPLE) -> StorePlan:
     """A store behind all that is frozen, built anew in every epoch, or in some."""
-    units = len(methods_units(run))
-    found = methods.epochs_with_frozen_units(run, units)
+    found = frozen_epochs_of(run)
     builds = []
-    for seen in store_plan.by_view(found, run.method.views or 1):
+    for seen in by_view(found, run.method.stores.views or 1):
         at = 0
         for use in seen[::every]:
             if use.storable > at:

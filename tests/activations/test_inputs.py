@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from fobench.activations import inputs as precompute
-from fobench.activations import plan as store_plan
-from fobench.activations import store
+from fobench.activations import inputs
 from fobench.activations.inputs import forward
-from fobench.activations.plan import NOTHING
-from fobench.data import split as data
+from fobench.activations.places import PLACES
+from fobench.activations.plan import STORE_NOTHING, ForwardCosts, Place, best_plan
+from fobench.activations.plan_file import frozen_epochs_of
+from fobench.activations.store import DTYPES, Store
+from fobench.costs.flops import freeze_steps_of
+from fobench.data import split
 from fobench.experiment.config import load
 from fobench.experiment.run import Run
-from fobench.methods import start as methods
 from fobench.models import build
-from fobench.training.loop import Training, train
+from fobench.training.loop import train
+from fobench.training.state import Training
 from tests.activations.small_runs import (
     AMPLE,
     CPU,
@@ -28,7 +30,6 @@ from tests.activations.small_runs import (
     learned,
     loaded,
     method,
-    methods_units,
     plan_of_all,
     same_weights,
     small_run,
@@ -68,9 +69,8 @@ def test_an_eval_forward_does_not_depend_on_neighbours_or_place(family, batch_si
 def test_an_eval_forward_of_the_configs_networks_does_not_depend_on_them_either(profile, family):
     """At their widths and batch sizes, through one unit after another."""
     experiment = load(CONFIGS / profile / f"{family}.toml")
-    name, options = experiment.model
     torch.manual_seed(0)
-    network = build(name, 10, 3, **vars(options)).to(memory_format=torch.channels_last)
+    network = experiment.model.build(10, 3).to(memory_format=torch.channels_last)
     images = torch.randn(2 * experiment.train.batch_size, 3, 32, 32)
     images = images.to(memory_format=torch.channels_last)
     with torch.no_grad():
@@ -92,9 +92,9 @@ def test_a_float32_store_changes_no_bit_of_the_networks_of_the_configs(
     tiny, family, augment, views
 ):
     """At their widths, on few images in small batches."""
-    _, model = load(CONFIGS / "cpu" / f"{family}.toml").model
+    model = load(CONFIGS / "cpu" / f"{family}.toml").model
     run = augmented(replace(small_run(tiny, family), model=model), augment)
-    plain, rows = train_all(method(run, views=views), NOTHING)
+    plain, rows = train_all(method(run, views=views), STORE_NOTHING)
     storing = method(run, views=views, precompute=True, store="float32")
     training, stored_rows = train_all(storing, plan_of_all(storing))
     assert learned(stored_rows) == learned(rows)
@@ -108,7 +108,7 @@ def test_a_float32_store_changes_no_bit_of_the_networks_of_the_configs(
 @pytest.mark.parametrize("every", [1, 2])
 def test_a_float32_store_changes_no_bit(run, augment, views, every):
     run = augmented(run, augment)
-    plain, rows = train_all(method(run, views=views), store_plan.NOTHING)
+    plain, rows = train_all(method(run, views=views), STORE_NOTHING)
     storing = method(run, views=views, precompute=True, store="float32")
     training, stored_rows = train_all(storing, plan_of_all(storing, every))
     assert learned(stored_rows) == learned(rows)
@@ -122,7 +122,7 @@ def test_a_float32_store_changes_no_bit(run, augment, views, every):
 def test_rounded_stores_end_near_the_exact_error(run, dtype, points):
     """20 test images, so that one of them is 5 points: float16 may turn one, bfloat16 three."""
     run = augmented(run, "none")
-    _, rows = train_all(method(run), store_plan.NOTHING)
+    _, rows = train_all(method(run), STORE_NOTHING)
     storing = method(run, precompute=True, store=dtype)
     training, stored_rows = train_all(storing, plan_of_all(storing))
     assert training.activations.bytes > 0
@@ -133,8 +133,8 @@ def test_rounded_stores_end_near_the_exact_error(run, dtype, points):
 
 def test_units_that_freeze_within_an_epoch_are_not_stored_before_the_next(run):
     storing = method(augmented(run, "none"), precompute=True, store="float32")
-    training, rows = train_all(storing, plan_of_all(storing))
-    steps = methods.freeze_steps(storing, len(training.network))
+    _, rows = train_all(storing, plan_of_all(storing))
+    steps = freeze_steps_of(storing)
     for row in rows:
         first = (row.epoch - 1) * storing.steps_per_epoch
         assert row.cached_units == sum(step <= first for step in steps)
@@ -143,15 +143,15 @@ def test_units_that_freeze_within_an_epoch_are_not_stored_before_the_next(run):
 
 def test_views_begin_with_the_first_epoch_that_starts_with_a_frozen_unit(run, monkeypatch):
     drawn = []
-    draw = data.Split.draw_view
+    draw = split.Split.draw_view
 
-    def watched(split, seed, number, purpose="augmentation"):
+    def watched(images, seed, number, purpose="augmentation"):
         drawn.append((number, purpose))
-        return draw(split, seed, number, purpose)
+        return draw(images, seed, number, purpose)
 
     training = Training(method(run, views=3), loaded(run), CPU)
-    first = next(epoch for epoch in range(8) if training.method.freeze_steps[0] <= epoch * 5)
-    monkeypatch.setattr(data.Split, "draw_view", watched)
+    first = next(epoch for epoch in range(8) if training.scheduler.freeze_steps[0] <= epoch * 5)
+    monkeypatch.setattr(split.Split, "draw_view", watched)
     list(train(training, Unseen()))
     assert 0 < first < 6
     fresh = [(epoch, "augmentation") for epoch in range(first)]
@@ -160,12 +160,12 @@ def test_views_begin_with_the_first_epoch_that_starts_with_a_frozen_unit(run, mo
 
 def test_more_views_than_epochs_left_and_a_share_of_them(run):
     """Each view comes once, so the plan builds none; built by hand, none is built from another."""
-    found = methods.epochs_with_frozen_units(method(run, views=50), len(methods_units(run)))
-    free = store_plan.Place("host memory", AMPLE, 1e30, 1e30)
-    costs = store_plan.Costs(1.0, (1.0,) * 20, (0, *[1] * 20))
-    assert store_plan.best_plan(found, IMAGES, costs, [free], 50).seconds_saved < 1e-9
+    found = frozen_epochs_of(method(run, views=50))
+    free = Place("host memory", AMPLE, 1e30, 1e30)
+    costs = ForwardCosts(1.0, (1.0,) * 20, (0, *[1] * 20))
+    assert best_plan(found, IMAGES, costs, [free], 50).seconds_saved < 1e-9
     storing = method(run, views=50, precompute=True, store="float32", epoch_share=0.9)
-    plain, rows = train_all(method(run, views=50, epoch_share=0.9), store_plan.NOTHING)
+    plain, rows = train_all(method(run, views=50, epoch_share=0.9), STORE_NOTHING)
     training, stored_rows = train_all(storing, plan_of_all(storing))
     assert learned(stored_rows) == learned(rows)
     assert same_weights(training, plain)
@@ -176,26 +176,25 @@ def test_more_views_than_epochs_left_and_a_share_of_them(run):
 def test_nothing_frozen_before_the_last_epoch_means_no_store_and_fresh_images(run):
     late = {"t0": 0.95, "scaling": "linear"}
     storing = method(run, views=2, precompute=True, **late)
-    units = len(methods_units(run))
-    assert not methods.epochs_with_frozen_units(storing, units)
-    _, rows = train_all(method(run, **late), store_plan.NOTHING)
-    _, stored_rows = train_all(storing, store_plan.NOTHING)
+    assert not frozen_epochs_of(storing)
+    _, rows = train_all(method(run, **late), STORE_NOTHING)
+    _, stored_rows = train_all(storing, STORE_NOTHING)
     assert learned(stored_rows) == learned(rows)
 
 
 def test_batches_larger_than_the_data_compute_no_image_twice(run, monkeypatch):
     """All images are one chunk then, in which a store changes no bit either."""
-    large = replace(run, train=replace(run.train, batch_size=1000))
+    large = replace(run, train=run.train.replace(batch_size=1000))
     plain = method(augmented(large, "none"), t0=0.3)
     storing = method(augmented(large, "none"), t0=0.3, precompute=True, store="float32")
-    chunks, real = set(), precompute.forward
+    chunks, real = set(), inputs.forward
 
     def watched(units, x):
         chunks.add(len(x))
         return real(units, x)
 
-    monkeypatch.setattr(precompute, "forward", watched)
-    _, rows = train_all(plain, NOTHING)
+    monkeypatch.setattr(inputs, "forward", watched)
+    _, rows = train_all(plain, STORE_NOTHING)
     training, stored = train_all(storing, plan_of_all(storing))
     assert learned(stored) == learned(rows)
     assert training.activations.bytes > 0
@@ -211,8 +210,8 @@ def test_reading_a_store_to_build_another_counts_as_building(run, monkeypatch):
     training.activations.start(first)
     training.activations.inputs(torch.arange(10), cut)
     training.activations.end()
-    read = store.Store.read
-    monkeypatch.setattr(store.Store, "read", lambda *each: (time.sleep(0.1), read(*each))[1])
+    read = Store.read
+    monkeypatch.setattr(Store, "read", lambda *each: (time.sleep(0.1), read(*each))[1])
     training.activations.start(second)
     training.activations.inputs(torch.arange(10), further)
     training.activations.end()
@@ -224,7 +223,7 @@ def test_reading_a_store_to_build_another_counts_as_building(run, monkeypatch):
 def test_the_seconds_of_stores_lie_within_those_of_their_epochs(run):
     storing = method(augmented(run, "none"), precompute=True)
     training, rows = train_all(storing, plan_of_all(storing))
-    told = training.activations.told()
+    told = training.activations.summary()
     assert len(told["build_seconds"]) == len(told["read_seconds"]) == len(rows) == 8
     for row, building, reading in zip(
         rows, told["build_seconds"], told["read_seconds"], strict=True
@@ -235,15 +234,15 @@ def test_the_seconds_of_stores_lie_within_those_of_their_epochs(run):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("place", list(store.PLACES))
-@pytest.mark.parametrize("dtype", store.DTYPES)
+@pytest.mark.parametrize("place", list(PLACES))
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_on_cuda_a_store_in_any_place_gives_the_inputs_it_would_compute(run, place, dtype):
     """Within what cuDNN's choice of algorithms and the store's rounding change."""
     cuda = torch.device("cuda")
     storing = method(augmented(run, "none"), precompute=True, store=dtype)
-    read = data.load(DATASET, storing.data_used, "none", cuda)
+    read = split.load(DATASET, storing.data_used, "none", cuda)
     plan = replace(plan_of_all(storing), place=place)
-    stored, computed = (Training(storing, read, cuda, each) for each in (plan, store_plan.NOTHING))
+    stored, computed = (Training(storing, read, cuda, each) for each in (plan, STORE_NOTHING))
     computed.load_state_dict(
         stored.state_dict() | {"activations": computed.activations.state_dict()}
     )

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fobench.activations.plan import Costs, Place, StorePlan, Use, best_plan, by_hand, predict, uses
+from fobench.activations.plan import (
+    ForwardCosts,
+    FrozenEpoch,
+    Place,
+    StorePlan,
+    best_plan,
+    explicit_builds,
+    frozen_epochs,
+    predict,
+)
 from fobench.errors import UserError
 from fobench.freezing.schedule import freeze_steps, freeze_times
 
@@ -19,7 +28,7 @@ def cases(draw):
     """Small networks and trainings, with every number drawn."""
     units = draw(st.integers(2, 4))
     seconds = st.floats(0, 1e-2, allow_subnormal=False)
-    costs = Costs(
+    costs = ForwardCosts(
         pixels=draw(seconds),
         forward=tuple(draw(st.lists(seconds, min_size=units, max_size=units))),
         bytes_at=(0, *draw(st.lists(st.integers(1, 1000), min_size=units - 1, max_size=units - 1))),
@@ -29,13 +38,13 @@ def cases(draw):
     frozen = sorted(draw(st.lists(st.integers(1, units - 1), min_size=0, max_size=5)))
     first = draw(st.integers(0, 3))
     found = [
-        Use(first + number, draw(st.sampled_from([IMAGES, 30])), storable)
+        FrozenEpoch(first + number, draw(st.sampled_from([IMAGES, 30])), storable)
         for number, storable in enumerate(frozen)
     ]
     return costs, place, found, draw(st.integers(1, 3))
 
 
-def seconds_of(choice, found, costs: Costs, place: Place, views: int) -> float | None:
+def seconds_of(choice, found, costs: ForwardCosts, place: Place, views: int) -> float | None:
     """Seconds of the frozen units' forward pass and of the stores, epoch by epoch, written out.
 
     `choice` names for each epoch the cut that it reads at. None where that cannot be: a cut that is
@@ -80,16 +89,16 @@ def test_no_other_plan_takes_less_time(case):
     assert (plan.seconds_saved > 0) == bool(plan.builds)
 
 
-COSTS = Costs(pixels=1e-4, forward=(1e-3, 1e-3, 1e-3), bytes_at=(0, 1000, 1000))
+COSTS = ForwardCosts(pixels=1e-4, forward=(1e-3, 1e-3, 1e-3), bytes_at=(0, 1000, 1000))
 FAST = Place("host memory", 10**9, 1e9, 1e9)
 
 
 def test_a_store_that_is_read_once_is_not_built():
-    assert best_plan([Use(4, IMAGES, 2)], IMAGES, COSTS, [FAST]).builds == ()
+    assert best_plan([FrozenEpoch(4, IMAGES, 2)], IMAGES, COSTS, [FAST]).builds == ()
 
 
 def test_a_store_that_is_read_twice_is():
-    found = [Use(4, IMAGES, 2), Use(5, IMAGES, 2)]
+    found = [FrozenEpoch(4, IMAGES, 2), FrozenEpoch(5, IMAGES, 2)]
     plan = best_plan(found, IMAGES, COSTS, [FAST])
     assert plan.builds == ((4, 2),)
     # Pixels and two units once for the other epoch; two readings and a writing of 1,000 bytes.
@@ -98,20 +107,24 @@ def test_a_store_that_is_read_twice_is():
 
 
 def test_of_plans_that_tie_the_one_with_fewer_builds_is_made():
-    free = Costs(pixels=0.0, forward=(0.0, 0.0, 0.0), bytes_at=(0, 0, 0))
-    found = [Use(epoch, IMAGES, 2) for epoch in range(4)]
+    free = ForwardCosts(pixels=0.0, forward=(0.0, 0.0, 0.0), bytes_at=(0, 0, 0))
+    found = [FrozenEpoch(epoch, IMAGES, 2) for epoch in range(4)]
     assert best_plan(found, IMAGES, free, [FAST]).builds == ()
 
 
 def test_both_stores_count_while_one_is_built_from_the_other():
-    found = [Use(0, IMAGES, 1), Use(1, IMAGES, 1), *(Use(each, IMAGES, 2) for each in range(2, 9))]
+    found = [
+        FrozenEpoch(0, IMAGES, 1),
+        FrozenEpoch(1, IMAGES, 1),
+        *(FrozenEpoch(each, IMAGES, 2) for each in range(2, 9)),
+    ]
     for room, builds in ((200_000, ((0, 1), (2, 2))), (199_999, ((2, 2),)), (99_999, ())):
         place = Place("host memory", room, 1e9, 1e9)
         assert best_plan(found, IMAGES, COSTS, [place]).builds == builds
 
 
 def test_views_share_the_room_and_are_built_apart():
-    found = [Use(epoch, IMAGES, 2) for epoch in range(3, 9)]
+    found = [FrozenEpoch(epoch, IMAGES, 2) for epoch in range(3, 9)]
     plan = best_plan(found, IMAGES, COSTS, [FAST], views=2)
     assert plan.builds == ((3, 2), (4, 2))
     assert plan.peak_bytes == 200_000
@@ -120,7 +133,7 @@ def test_views_share_the_room_and_are_built_apart():
 
 
 def test_the_place_that_saves_most_is_taken_and_the_nearer_one_if_they_tie():
-    found = [Use(epoch, IMAGES, 2) for epoch in range(4)]
+    found = [FrozenEpoch(epoch, IMAGES, 2) for epoch in range(4)]
     far = Place("scratch file", 10**9, 1e7, 1e7)
     assert best_plan(found, IMAGES, COSTS, [FAST, far]).place == "host memory"
     small = Place("host memory", 1, 1e9, 1e9)
@@ -143,7 +156,7 @@ def test_the_epochs_that_a_store_may_serve(units, t0, epochs, steps, cut_off):
     """Told from the freeze steps alone, by looking at each epoch's first step."""
     total = max(1, epochs * steps - min(cut_off, steps - 1))
     freezing = freeze_steps(freeze_times(units, t0, "cubic"), total)
-    found = {use.epoch: use for use in uses(freezing, total, steps, 10 * steps - 5, 10)}
+    found = {use.epoch: use for use in frozen_epochs(freezing, total, steps, 10 * steps - 5, 10)}
     for epoch in range(-(-total // steps)):
         frozen = len([step for step in freezing[:-1] if step <= epoch * steps])
         assert (found[epoch].storable if epoch in found else 0) == frozen
@@ -154,9 +167,9 @@ def test_the_epochs_that_a_store_may_serve(units, t0, epochs, steps, cut_off):
 
 
 def test_a_plan_by_hand_counts_epochs_from_one():
-    found = [Use(2, IMAGES, 1), Use(3, IMAGES, 3), Use(4, IMAGES, 3)]
-    assert by_hand(((3, 1), (4, 3)), found, views=1) == ((2, 1), (3, 3))
-    assert by_hand(((4, 3), (5, 2)), found, views=2) == ((3, 3), (4, 2))
+    found = [FrozenEpoch(2, IMAGES, 1), FrozenEpoch(3, IMAGES, 3), FrozenEpoch(4, IMAGES, 3)]
+    assert explicit_builds(((3, 1), (4, 3)), found, views=1) == ((2, 1), (3, 3))
+    assert explicit_builds(((4, 3), (5, 2)), found, views=2) == ((3, 3), (4, 2))
 
 
 @pytest.mark.parametrize(
@@ -170,13 +183,13 @@ def test_a_plan_by_hand_counts_epochs_from_one():
     ],
 )
 def test_what_is_wrong_with_a_plan_by_hand_is_told(plan, told):
-    found = [Use(2, IMAGES, 1), Use(3, IMAGES, 3), Use(4, IMAGES, 3)]
+    found = [FrozenEpoch(2, IMAGES, 1), FrozenEpoch(3, IMAGES, 3), FrozenEpoch(4, IMAGES, 3)]
     with pytest.raises(UserError) as caught:
-        by_hand(plan, found, views=1)
+        explicit_builds(plan, found, views=1)
     assert caught.value.problems == [f"plan: {told}"]
 
 
 def test_a_plan_is_read_as_it_was_written():
-    plan = predict(((4, 2),), [Use(4, IMAGES, 2)], IMAGES, COSTS, FAST, views=1)
+    plan = predict(((4, 2),), [FrozenEpoch(4, IMAGES, 2)], IMAGES, COSTS, FAST, views=1)
     assert plan.seconds_saved < 0, "a plan by hand may lose time, and says so"
     assert StorePlan.from_dict({**vars(plan), "builds": [[4, 2]]}) == plan

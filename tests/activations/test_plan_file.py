@@ -9,16 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from fobench.activations import plan_file as planning
-from fobench.activations import store
-from fobench.costs import flops as cost
-from fobench.data import split as data
-from fobench.data.dataset import open_synthetic
+from fobench.activations import measure, places, plan_file
+from fobench.activations.measure import bytes_at_cuts, for_seconds, measure_place
+from fobench.activations.places import places_for
+from fobench.activations.store import Store
+from fobench.costs.forward import forward_seconds
+from fobench.data import split
+from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
-from fobench.experiment.run import expand
-from fobench.methods.options import size_in_bytes
+from fobench.experiment.expand import expand
+from fobench.methods.stores import size_in_bytes
 from fobench.models import build
-from fobench.records import runs as results
+from fobench.records.epochs import read_epochs
+from fobench.records.runs import read_record, status_of
 
 STORING = """
 [[method]]
@@ -52,7 +55,7 @@ def add(config: Path, *lines: str) -> Path:
 
 def stored_record(folder: Path) -> dict:
     (path,) = (folder / "results" / "tiny").glob("*precompute*/run.json")
-    return results.read_record(path.parent)
+    return read_record(path.parent)
 
 
 def test_a_plan_is_made_once_and_serves_all_seeds(fobench, storing, tmp_path, monkeypatch):
@@ -64,15 +67,15 @@ def test_a_plan_is_made_once_and_serves_all_seeds(fobench, storing, tmp_path, mo
     assert 0 < content["measuring_seconds"] < 60
     assert len(content["costs"]["forward"]) == 7
 
-    def measure(*_):
+    def measure_again(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(cost, "measure", measure)
-    planning.measured.cache_clear()
+    monkeypatch.setattr(plan_file, "forward_seconds", measure_again)
+    plan_file.measure_costs.cache_clear()
     again = fobench("run", storing, "--device", "cpu", "--set", "experiment.seeds=[0, 1]")
     assert again.exit_code == 0, again.output
     records = [
-        results.read_record(path.parent)
+        read_record(path.parent)
         for path in (tmp_path / "results" / "tiny").glob("*precompute*/run.json")
     ]
     assert len(records) == 2
@@ -95,7 +98,7 @@ def test_the_record_tells_plan_and_predictions_and_what_it_took(fobench, storing
     assert plan["peak_bytes"] == sizes[1] + sizes[2] + told[8, 5]
     assert plan["predicted"].keys() == {"seconds_saved", "build_seconds", "read_seconds"}
     assert record["uncached"] in {path.name for path in (tmp_path / "results/tiny").iterdir()}
-    rows = results.read_epochs(tmp_path / "results" / "tiny" / record["id"])
+    rows = read_epochs(tmp_path / "results" / "tiny" / record["id"])
     assert [row.cached_units for row in rows] == [0, 0, 0, 1, 2, 1, 2, 5]
     assert [row.cache_bytes for row in rows] == [
         *(0, 0, 0, sizes[1], *[sizes[1] + sizes[2]] * 3, sizes[2] + told[8, 5])
@@ -167,9 +170,9 @@ def test_what_is_wrong_with_a_plan_by_hand_is_told_before_anything_trains(fobenc
 def test_costs_are_those_of_the_network(storing):
     """Bytes are exact; seconds are positive and told for every unit; a place keeps to its room."""
     run = expand(load(storing), open_synthetic(55, 20))[-1]
-    read = data.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    read = split.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
     network = build("densenet", 10, **vars(run.model)).eval()
-    pixels, forward = cost.measure(network, read.train, 10)
+    pixels, forward = forward_seconds(network, read.train, 10)
     assert pixels > 0
     assert len(forward) == len(network)
     assert min(forward) > 0
@@ -177,21 +180,21 @@ def test_costs_are_those_of_the_network(storing):
     for unit in network[:-1]:
         x = unit(x)
         sizes.append(2 * x[0].numel())
-    assert cost.bytes_at_cuts(run, torch.float16) == tuple(sizes)
-    for name in store.places_for(torch.device("cpu")):
-        place = cost.measure_place(name, network, read.train, 10, torch.float16)
+    assert bytes_at_cuts(run, torch.float16) == tuple(sizes)
+    for name in places_for(torch.device("cpu")):
+        place = measure_place(name, network, read.train, 10, torch.float16)
         assert min(place.read, place.write) > 0
 
 
 def test_measuring_ends_in_time_however_slow_a_place_is(storing, monkeypatch):
     """What was written and read until then tells its speed."""
     run = expand(load(storing), open_synthetic(55, 20))[-1]
-    read = data.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    read = split.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
     network = build("densenet", 10, **vars(run.model)).eval()
     counted = {"write": 0, "read": 0}
 
     def slowly(kind):
-        real = getattr(store.Store, kind)
+        real = getattr(Store, kind)
 
         def act(*words):
             counted[kind] += 1
@@ -201,20 +204,20 @@ def test_measuring_ends_in_time_however_slow_a_place_is(storing, monkeypatch):
         return act
 
     for kind in counted:
-        monkeypatch.setattr(store.Store, kind, slowly(kind))
-    monkeypatch.setattr(cost, "PASS_SECONDS", 0.06)
-    place = cost.measure_place("host memory", network, read.train, 10, torch.float16)
+        monkeypatch.setattr(Store, kind, slowly(kind))
+    monkeypatch.setattr(measure, "PASS_SECONDS", 0.06)
+    place = measure_place("host memory", network, read.train, 10, torch.float16)
     # There are four batches; two of them take longer than the time there is.
     assert 1 <= counted["write"] <= 2
     assert 2 <= counted["read"] <= 4
-    batch = 10 * max(cost.bytes_at_cuts(run, torch.float16))
+    batch = 10 * max(bytes_at_cuts(run, torch.float16))
     assert 0 < place.write < batch / 0.05
     assert 0 < place.read < batch / 0.05
 
 
 def test_items_for_no_time_are_one():
-    assert list(cost.for_seconds(-1.0, range(5))) == [0]
-    assert list(cost.for_seconds(60.0, range(5))) == [0, 1, 2, 3, 4]
+    assert list(for_seconds(-1.0, range(5))) == [0]
+    assert list(for_seconds(60.0, range(5))) == [0, 1, 2, 3, 4]
 
 
 def test_an_estimate_says_that_it_leaves_stores_out(fobench, storing):
@@ -230,11 +233,11 @@ def test_where_costs_cannot_be_measured_that_run_fails_alone(
         raise torch.OutOfMemoryError("too much was asked for")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cost, "measure", fail)
+        patch.setattr(plan_file, "forward_seconds", fail)
         ran = fobench("run", storing, "--device", "cpu")
     assert ran.exit_code == 1
     assert "out of memory: lower train.batch_size" in caplog.text
-    states = [results.status(path) for path in (tmp_path / "results" / "tiny").glob("*/")]
+    states = [status_of(path) for path in (tmp_path / "results" / "tiny").glob("*/")]
     assert sorted(states) == ["failed", *["finished"] * (len(states) - 1)]
     assert stored_record(tmp_path)["status"] == "failed"
     assert fobench("run", storing, "--device", "cpu").exit_code == 0
@@ -243,12 +246,12 @@ def test_where_costs_cannot_be_measured_that_run_fails_alone(
 
 def test_a_place_that_takes_not_one_batch_is_none(storing, monkeypatch):
     run = expand(load(storing), open_synthetic(55, 20))[-1]
-    read = data.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    read = split.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
     network = build("densenet", 10, **vars(run.model)).eval()
-    batch = 10 * max(cost.bytes_at_cuts(run, torch.float16))
+    batch = 10 * max(bytes_at_cuts(run, torch.float16))
     for room, there in ((batch, True), (batch - 1, False)):
-        monkeypatch.setattr(store, "room_in_memory", lambda device, room=room: room)
-        place = cost.measure_place("host memory", network, read.train, 10, torch.float16)
+        monkeypatch.setattr(places, "room_in_memory", lambda device, room=room: room)
+        place = measure_place("host memory", network, read.train, 10, torch.float16)
         assert (place is not None) == there
 
 

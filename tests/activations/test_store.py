@@ -3,16 +3,21 @@
 import errno
 import os
 import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
-from fobench.activations import store
-from fobench.activations.store import DTYPES, NoRoomError, Store, room_in_memory, room_on_disk
-from fobench.machine import device as devices
+from fobench.activations import places
+from fobench.activations.places import NoRoomError, places_for, room_in_memory, room_on_disk
+from fobench.activations.store import DTYPES, Store
+from fobench.machine import memory
+from fobench.machine.memory import available_memory, is_memory, peak_memory
 
 CPU = torch.device("cpu")
-PLACES = store.places_for(CPU)
+PLACES = places_for(CPU)
 
 
 def filled(place: str, dtype: torch.dtype, values: torch.Tensor) -> Store:
@@ -24,7 +29,7 @@ def filled(place: str, dtype: torch.dtype, values: torch.Tensor) -> Store:
 
 def test_the_memory_of_a_processor_is_the_hosts():
     assert PLACES == ["host memory", "scratch file"]
-    assert store.places_for(torch.device("cuda")) == ["device memory", *PLACES]
+    assert places_for(torch.device("cuda")) == ["device memory", *PLACES]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -59,22 +64,22 @@ def test_a_scratch_file_has_no_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_what_would_eat_into_the_reserve_is_refused(place, monkeypatch):
-    monkeypatch.setattr(store, "room_in_memory", lambda device: 95)
-    monkeypatch.setattr(store, "room_on_disk", lambda: 95)
+    monkeypatch.setattr(places, "room_in_memory", lambda device: 95)
+    monkeypatch.setattr(places, "room_on_disk", lambda: 95)
     with pytest.raises(NoRoomError, match="96 bytes are more than the 95 that the reserve leaves"):
         Store(8, torch.randn(1, 3), torch.float32, place, CPU)
 
 
 @pytest.mark.parametrize(("free", "room"), [(50, 25), (20, 0)])
 def test_a_quarter_of_the_memory_stays_free(free, room, monkeypatch):
-    monkeypatch.setattr(store, "available_memory", lambda device: (free, 100))
+    monkeypatch.setattr(places, "available_memory", lambda device: (free, 100))
     assert room_in_memory(CPU) == room
 
 
 @pytest.mark.parametrize(("free", "room"), [(50, 40), (9, 0)])
 def test_a_tenth_of_the_disk_stays_free(free, room, monkeypatch):
-    monkeypatch.setattr(store, "is_memory", lambda folder: False)
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: (100, 100 - free, free))
+    monkeypatch.setattr(places, "is_memory", lambda folder: False)
+    monkeypatch.setattr(places.shutil, "disk_usage", lambda folder: (100, 100 - free, free))
     assert room_on_disk() == room
 
 
@@ -106,8 +111,8 @@ def test_a_full_disk_is_no_room(monkeypatch):
 
 
 def test_a_scratch_folder_that_is_memory_is_no_disk(monkeypatch):
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: (100, 0, 100))
-    monkeypatch.setattr(store, "is_memory", lambda folder: True)
+    monkeypatch.setattr(places.shutil, "disk_usage", lambda folder: (100, 0, 100))
+    monkeypatch.setattr(places, "is_memory", lambda folder: True)
     assert room_on_disk() == 0
 
 
@@ -115,23 +120,24 @@ def test_where_no_folder_can_be_written_there_is_no_disk(monkeypatch):
     def gone():
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(store, "scratch_folder", gone)
+    monkeypatch.setattr(places, "scratch_folder", gone)
     assert room_on_disk() == 0
 
 
-def test_a_file_system_in_memory_is_known(tmp_path):
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
-        "/dev/vda / ext4 rw 0 0\n"
-        "tmpfs /in\\040memory tmpfs rw 0 0\n"
-        "/dev/vdb /in\\040memory/disk ext4 rw 0 0\n"
-    )
+def test_a_file_system_in_memory_is_known(tmp_path, monkeypatch):
+    mounts = {"/": "ext4", "/in memory": "tmpfs", "/in memory/disk": "ext4"}
+
+    def partitions(all):
+        return [SimpleNamespace(mountpoint=each, fstype=mounts[each]) for each in mounts]
+
+    monkeypatch.setattr(psutil, "disk_partitions", partitions)
     lies = {
-        folder: store.is_memory(store.Path(folder), mounts)
+        folder: is_memory(Path(folder))
         for folder in ("/tmp", "/in memory", "/in memory/some/where", "/in memory/disk/some")
     }
     assert list(lies.values()) == [False, True, True, False]
-    assert not store.is_memory(tmp_path, tmp_path / "none"), "nobody tells"
+    mounts.clear()
+    assert not is_memory(tmp_path), "the system says nothing"
 
 
 def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
@@ -143,24 +149,22 @@ def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
 
 
 def test_a_control_group_limits_the_memory_there_is(monkeypatch):
-    monkeypatch.setattr(devices.control_group, "memory", lambda: None)
-    free, total = devices.available_memory(CPU)
+    monkeypatch.setattr(memory.control_group, "memory", lambda: None)
+    free, total = available_memory(CPU)
     assert 0 < free <= total
-    monkeypatch.setattr(devices.control_group, "memory", lambda: (10**6, 4 * 10**5))
-    assert devices.available_memory(CPU) == (6 * 10**5, 10**6)
-    monkeypatch.setattr(devices.control_group, "memory", lambda: (10**6, 10**6 + 1))
-    assert devices.available_memory(CPU) == (0, 10**6)
-    monkeypatch.setattr(devices.control_group, "memory", lambda: (2 * total, 0))
-    assert devices.available_memory(CPU)[1] == total
+    monkeypatch.setattr(memory.control_group, "memory", lambda: (10**6, 4 * 10**5))
+    assert available_memory(CPU) == (6 * 10**5, 10**6)
+    monkeypatch.setattr(memory.control_group, "memory", lambda: (10**6, 10**6 + 1))
+    assert available_memory(CPU) == (0, 10**6)
+    monkeypatch.setattr(memory.control_group, "memory", lambda: (2 * total, 0))
+    assert available_memory(CPU)[1] == total
 
 
-def test_where_nobody_tells_of_memory_half_is_taken_to_be_free(monkeypatch):
-    """As on other systems than Linux, or without /proc."""
+def test_the_peak_is_known_without_proc_too(monkeypatch):
+    """As on other systems than Linux."""
 
     def gone(*_, **__):
         raise FileNotFoundError
 
-    monkeypatch.setattr(devices.Path, "read_text", gone)
-    free, total = devices.available_memory(CPU)
-    assert free == total // 2
-    assert devices.peak_memory(CPU) > 0
+    monkeypatch.setattr(memory.Path, "read_text", gone)
+    assert peak_memory(CPU) > 0

@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fobench import models
-from fobench.costs import flops as cost
-from fobench.data.dataset import open_synthetic
+from fobench.costs.flops import describe, run_flops, saved_flops, step_flops
+from fobench.costs.units import UnitCost, unit_costs
+from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
-from fobench.experiment.run import expand
-from fobench.methods.options import BaselineOptions, FreezeOutOptions
+from fobench.experiment.expand import expand
+from fobench.methods import BaselineOptions, FreezeOutOptions
 
 
 def test_unit_costs_are_those_counted_by_hand():
     network = models.build("densenet", 10, depth=10, growth_rate=4)
-    costs = {each.name: each for each in cost.unit_costs(network, (32, 32, 3))}
+    costs = {each.name: each for each in unit_costs(network, (32, 32, 3))}
     assert list(costs) == [name for name, _ in network.named_children()]
     # 3x3 convolution from 3 to 8 channels: a multiply and an add a weight and pixel.
     assert costs["conv"].flops == 2 * (3 * 3 * 3 * 8) * 32 * 32
@@ -41,22 +42,22 @@ def test_backward_flops_are_those_counted_by_hand():
         ("vgg", {"width": 0.05}, {f"conv{stage}_{n}" for stage in range(1, 6) for n in (1, 2, 3)}),
         ("wideresnet", {"depth": 10, "width": 1}, {"conv"}),
     ):
-        for each in cost.unit_costs(models.build(family, 10, **options), (32, 32, 3)):
+        for each in unit_costs(models.build(family, 10, **options), (32, 32, 3)):
             first = 1 if each.name in bare or (family, each.name) == ("vgg", "head") else 2
             if (family, each.name) != ("vgg", "head"):
                 assert each.first_backward_flops == first * each.flops, (family, each.name)
             assert each.backward_flops == 2 * each.flops, (family, each.name)
 
 
-def unit(flops: int, backward: int, first: int) -> cost.UnitCost:
-    return cost.UnitCost("unit", 0, flops, backward, first, 0)
+def unit(flops: int, backward: int, first: int) -> UnitCost:
+    return UnitCost("unit", 0, flops, backward, first, 0)
 
 
 def test_step_flops_leave_out_what_is_frozen():
     costs = [unit(1, 2, 1), unit(10, 20, 15), unit(100, 200, 180)]
-    assert cost.step_flops(costs, 0) == 111 + 1 + 20 + 200
-    assert cost.step_flops(costs, 1) == 111 + 15 + 200
-    assert cost.step_flops(costs, 2) == 111 + 180
+    assert step_flops(costs, 0) == 111 + 1 + 20 + 200
+    assert step_flops(costs, 1) == 111 + 15 + 200
+    assert step_flops(costs, 2) == 111 + 180
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(1, 30))
@@ -65,26 +66,26 @@ def test_run_flops_sum_over_the_steps(steps, total):
     freeze_steps = [*sorted(steps), total]
     freeze_steps = [min(step, total) for step in freeze_steps]
     one_by_one = sum(
-        cost.step_flops(flops, sum(step <= now for step in freeze_steps)) for now in range(total)
+        step_flops(flops, sum(step <= now for step in freeze_steps)) for now in range(total)
     )
-    assert cost.run_flops(flops, freeze_steps, total) == pytest.approx(one_by_one)
+    assert run_flops(flops, freeze_steps, total) == pytest.approx(one_by_one)
 
 
 def test_saving_of_known_runs(tiny):
     run = expand(load(tiny), open_synthetic(55, 20))[0]
     flops = [unit(1, 2, 1)] * 7
-    assert cost.saved_flops(run, flops) == 0
-    never = replace(run, method_name="freezeout", method=FreezeOutOptions(t0=1.0))
-    assert cost.saved_flops(never, flops) == 0
+    assert saved_flops(run, flops) == 0
+    never = replace(run, method=FreezeOutOptions(t0=1.0))
+    assert saved_flops(never, flops) == 0
     half = replace(run, method=BaselineOptions(epoch_share=0.6))
-    assert cost.saved_flops(half, flops) == pytest.approx(40)
-    early = replace(run, method_name="freezeout", method=FreezeOutOptions(t0=0.3))
-    late = replace(run, method_name="freezeout", method=FreezeOutOptions(t0=0.9))
-    assert cost.saved_flops(early, flops) > cost.saved_flops(late, flops) > 0
+    assert saved_flops(half, flops) == pytest.approx(40)
+    early = replace(run, method=FreezeOutOptions(t0=0.3))
+    late = replace(run, method=FreezeOutOptions(t0=0.9))
+    assert saved_flops(early, flops) > saved_flops(late, flops) > 0
 
 
 def test_the_unit_table_tells_when_each_unit_freezes(tiny):
     run = expand(load(tiny), open_synthetic(55, 20))[2]
-    units = cost.describe(run)["units"]
+    units = describe(run)["units"]
     # Linear from 0.3 over seven units in 15 steps: 4.5, 6.25, 8, 9.75, 11.5, 13.25 rounded up.
     assert [unit["freeze_step"] for unit in units] == [5, 7, 8, 10, 12, 14, None]

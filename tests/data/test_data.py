@@ -9,12 +9,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fobench.data import dataset as datasets
-from fobench.data import split as data
-from fobench.data import synthetic
+from fobench.data import split, synthetic
+from fobench.data.find import open_first
+from fobench.data.npz import ARRAYS, open_npz
+from fobench.data.synthetic import open_synthetic
 from fobench.errors import UserError
-from fobench.experiment.config import DataOptions, load
-from fobench.experiment.run import expand, use
+from fobench.experiment.config import load
+from fobench.experiment.expand import data_used, expand
+from fobench.experiment.options import DataOptions
 
 CPU = torch.device("cpu")
 
@@ -38,13 +40,13 @@ def written(path, **changes):
 
 
 def loaded(dataset, augment="random", **options):
-    used = use(DataOptions(dataset=(dataset.name,), augment=augment, **options), dataset)
-    return data.load(dataset, used, augment, CPU)
+    used = data_used(DataOptions(dataset=(dataset.name,), augment=augment, **options), dataset)
+    return split.load(dataset, used, augment, CPU)
 
 
 def test_synthetic_is_the_same_everywhere():
     """Pinned: other bytes would be another data set, not to be mixed with this one's results."""
-    assert datasets.open_synthetic(600, 200).fingerprint == "2b73e2ef95a695fd"
+    assert open_synthetic(600, 200).fingerprint == "2b73e2ef95a695fd"
 
 
 def test_synthetic_images_do_not_depend_on_how_many_are_made():
@@ -66,7 +68,7 @@ def test_synthetic_has_ten_classes_of_like_size():
 
 def test_a_prepared_file_is_read_as_written(tmp_path):
     content = arrays()
-    dataset = datasets.open_npz(written(tmp_path / "own.npz"))
+    dataset = open_npz(written(tmp_path / "own.npz"))
     assert dataset.name == "own"
     assert np.array_equal(dataset.train_images, content["train_images"])
     assert np.array_equal(dataset.test_labels, content["test_labels"])
@@ -76,7 +78,7 @@ def test_a_prepared_file_is_read_as_written(tmp_path):
 def test_grey_images_and_labels_in_a_column_are_read_too(tmp_path):
     grey = arrays(shape=(8, 8))
     grey["train_labels"] = grey["train_labels"][:, None].astype(np.uint8)
-    dataset = datasets.open_npz(written(tmp_path / "grey.npz", **grey))
+    dataset = open_npz(written(tmp_path / "grey.npz", **grey))
     assert dataset.image_shape == (8, 8, 1)
     assert dataset.train_labels.shape == (12,)
     assert dataset.train_labels.dtype == np.int64
@@ -84,11 +86,11 @@ def test_grey_images_and_labels_in_a_column_are_read_too(tmp_path):
 
 def test_the_fingerprint_tells_content_not_files(tmp_path):
     np.savez_compressed(tmp_path / "packed.npz", **arrays())
-    one = datasets.open_npz(written(tmp_path / "plain.npz"))
-    packed = datasets.open_npz(tmp_path / "packed.npz")
+    one = open_npz(written(tmp_path / "plain.npz"))
+    packed = open_npz(tmp_path / "packed.npz")
     changed = arrays()["train_images"]
     changed[3, 4, 5, 1] ^= 1
-    other = datasets.open_npz(written(tmp_path / "other.npz", train_images=changed))
+    other = open_npz(written(tmp_path / "other.npz", train_images=changed))
     assert one.fingerprint == packed.fingerprint != other.fingerprint
 
 
@@ -114,20 +116,20 @@ def test_the_fingerprint_tells_content_not_files(tmp_path):
 def test_a_malformed_file_is_refused(tmp_path, changes, message):
     path = written(tmp_path / "bad.npz", **changes)
     with pytest.raises(UserError, match=message) as caught:
-        datasets.open_npz(path)
+        open_npz(path)
     assert str(path) in str(caught.value)
 
 
 def test_an_archive_of_other_things_is_refused(tmp_path):
     path = tmp_path / "other.npz"
     with zipfile.ZipFile(path, "w") as archive:
-        for key in datasets.ARRAYS:
+        for key in ARRAYS:
             archive.writestr(f"{key}.npy", b"no array")
     with pytest.raises(UserError, match="train_images are"):
-        datasets.open_npz(path)
+        open_npz(path)
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(UserError, match="not a readable prepared data set"):
-        datasets.open_npz(tmp_path / "one.npy")
+        open_npz(tmp_path / "one.npy")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
@@ -136,7 +138,7 @@ def test_a_file_cut_short_is_refused(tmp_path, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(UserError, match="not a readable prepared data set"):
-        datasets.open_npz(path)
+        open_npz(path)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
@@ -145,31 +147,31 @@ def test_a_file_with_damaged_bytes_is_read_right_or_refused(tmp_path_factory, da
     """Never a traceback, and never other images than were written."""
     folder = tmp_path_factory.mktemp("damaged")
     path = written(folder / "damaged.npz")
-    sound = datasets.open_npz(path).fingerprint
+    sound = open_npz(path).fingerprint
     content = bytearray(path.read_bytes())
     for place, value in damages:
         content[place % len(content)] = value
     path.write_bytes(content)
     try:
-        assert datasets.open_npz(path).fingerprint == sound
+        assert open_npz(path).fingerprint == sound
     except UserError as error:
         assert str(path) in str(error)
 
 
 def test_the_first_set_that_can_be_had_is_taken(tmp_path):
     names = ("cifar10", "synthetic")
-    assert datasets.open_first(names, tmp_path, 20, 10).name == "synthetic"
+    assert open_first(names, tmp_path, 20, 10).name == "synthetic"
     written(tmp_path / "cifar10.npz")
-    assert datasets.open_first(names, tmp_path, 20, 10).name == "cifar10"
-    assert datasets.open_first([str(tmp_path / "cifar10.npz")], tmp_path).name == "cifar10"
+    assert open_first(names, tmp_path, 20, 10).name == "cifar10"
+    assert open_first([str(tmp_path / "cifar10.npz")], tmp_path).name == "cifar10"
     with pytest.raises(UserError, match="fobench data"):
-        datasets.open_first(("cifar100",), tmp_path)
+        open_first(("cifar100",), tmp_path)
     with pytest.raises(UserError, match="cannot be looked at"):
-        datasets.open_first(("x" * 5000,), tmp_path)
+        open_first(("x" * 5000,), tmp_path)
 
 
 def test_held_out_images_are_the_last_and_not_trained_on():
-    dataset = datasets.open_synthetic(50, 20)
+    dataset = open_synthetic(50, 20)
     split = loaded(dataset, augment="none", train_size=30, validation=10, test_size=5)
     assert (len(split.train), len(split.validation), len(split.test)) == (30, 10, 5)
     assert torch.equal(split.train.labels, torch.from_numpy(dataset.train_labels[:30]))
@@ -191,11 +193,11 @@ def test_held_out_images_are_the_last_and_not_trained_on():
 def test_more_images_than_there_are_is_an_error(tiny, options, message):
     experiment = replace(load(tiny), data=DataOptions(dataset=("synthetic",), **options))
     with pytest.raises(UserError, match=message):
-        expand(experiment, datasets.open_synthetic(50, 20))
+        expand(experiment, open_synthetic(50, 20))
 
 
 def test_training_pixels_are_normalised_per_channel():
-    split = loaded(datasets.open_synthetic(200, 20), augment="none").train
+    split = loaded(open_synthetic(200, 20), augment="none").train
     images, _ = split.batch(torch.arange(200))
     assert images.shape == (200, 3, 32, 32)
     assert images.is_contiguous(memory_format=torch.channels_last)
@@ -205,7 +207,7 @@ def test_training_pixels_are_normalised_per_channel():
 
 def test_a_view_is_a_crop_of_the_padded_image_flipped_or_not():
     """Against a slice-and-flip of each image on its own."""
-    dataset = datasets.open_synthetic(40, 10)
+    dataset = open_synthetic(40, 10)
     split = loaded(dataset).train
     view = split.draw_view(seed=3, number=1)
     indices = torch.randperm(40)[:15]
@@ -221,7 +223,7 @@ def test_a_view_is_a_crop_of_the_padded_image_flipped_or_not():
 
 
 def test_without_a_view_images_are_whole_though_stored_with_padding():
-    dataset = datasets.open_synthetic(40, 10)
+    dataset = open_synthetic(40, 10)
     indices = torch.tensor([5, 0, 39])
     augmented, plain = loaded(dataset).train, loaded(dataset, augment="none").train
     assert torch.equal(augmented.batch(indices)[0], plain.batch(indices)[0])
@@ -229,7 +231,7 @@ def test_without_a_view_images_are_whole_though_stored_with_padding():
 
 
 def test_views_derive_from_seed_and_number_alone():
-    split = loaded(datasets.open_synthetic(500, 10)).train
+    split = loaded(open_synthetic(500, 10)).train
     torch.manual_seed(1)
     one = split.draw_view(0, 2)
     torch.manual_seed(2)

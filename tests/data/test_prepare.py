@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fobench.data import dataset as datasets
 from fobench.data import prepare
+from fobench.data.npz import open_npz
 from fobench.errors import UserError
 
 
@@ -22,7 +22,7 @@ class FakeCIFAR10:
 def test_a_set_is_prepared_once(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeCIFAR10)
     path = prepare.prepare("cifar10", tmp_path / "root")
-    dataset = datasets.open_npz(path)
+    dataset = open_npz(path)
     assert dataset.classes == ("cat", "dog")
     assert dataset.train_labels.tolist() == [0, 1, 0, 1, 0, 1]
     assert [each.name for each in (tmp_path / "root").iterdir()] == ["cifar10.npz"]

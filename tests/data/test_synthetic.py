@@ -2,7 +2,7 @@
 
 import pytest
 
-from fobench.records import runs as results
+from fobench.records.experiments import read_experiment
 
 HARDNESS = """
 [experiment]
@@ -41,7 +41,7 @@ def test_small_networks_learn_it_in_part_and_early_freezing_costs(fobench, tmp_p
     config = tmp_path / "hardness.toml"
     config.write_text(HARDNESS.format(model=model, train=train))
     assert fobench("run", config, "--device", "cpu").exit_code == 0
-    found, _ = results.read_experiment(tmp_path / "results" / "hardness")
+    found, _ = read_experiment(tmp_path / "results" / "hardness")
     errors = {run.record["run"]["method"]["name"]: run.epochs[-1].test_error for run in found}
     assert 10 < errors["baseline"] < 35
     assert errors["freezeout"] > errors["baseline"] + 5

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fobench.evidence import noise, stats
+from fobench.evidence import noise
+from fobench.evidence.pairs import table
 from tests.evidence.test_stats import result
 
 
 def noisy(seconds: dict[tuple[int, int], float]) -> pd.DataFrame:
     """A table of baselines by (seed, repeat)."""
-    return stats.table(
+    return table(
         [result("baseline", seed, each, 30, repeat) for (seed, repeat), each in seconds.items()]
     )
 
@@ -49,7 +50,7 @@ def test_the_first_epochs_of_a_seed_are_of_equal_work_in_all_methods():
     seconds = [(1.0, 0), (math.exp(0.1), 0), (9.0, 1)]
     for run, (first, frozen) in zip(runs, seconds, strict=True):
         run.epochs[0] = replace(run.epochs[0], train_seconds=first, frozen_units=frozen)
-    found = noise.noise_of_first_epochs(stats.table(runs))
+    found = noise.noise_of_first_epochs(table(runs))
     assert (found.degrees, found.percent) == (1, pytest.approx(100 * math.expm1(0.005**0.5)))
 
 
@@ -60,9 +61,9 @@ def test_drift_between_seeds_is_no_noise_of_pairs():
             result("baseline", seed, 100 * drift, 30),
             result("freezeout", seed, 80 * drift, 31),
         ]
-    table = stats.table(runs)
-    assert noise.noise_of_pairs(table).percent == pytest.approx(0, abs=1e-9)
-    assert noise.noise_of_seeds(table).percent > 50
+    paired = table(runs)
+    assert noise.noise_of_pairs(paired).percent == pytest.approx(0, abs=1e-9)
+    assert noise.noise_of_seeds(paired).percent > 50
 
 
 def test_an_outlying_time_is_named_with_how_far_it_strays():
@@ -93,10 +94,10 @@ def test_pure_noise_is_seldom_called_outlying():
     named = 0
     for _ in range(40):
         runs = []
-        for t0 in range(12):
+        for t0 in range(1, 13):
             for seed in range(3):
                 each = result("freezeout", seed, 100 * math.exp(random.normal(0, 0.04)), 30)
-                each.record["run"]["method"]["t0"] = t0
+                each.record["run"]["method"]["t0"] = t0 / 12
                 runs.append(replace(each, id=f"{t0}-{seed}"))
-        named += len(noise.outliers(stats.table(runs)))
+        named += len(noise.outliers(table(runs)))
     assert named / (40 * 36) < 0.02

@@ -7,14 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fobench.evidence import stats
-from fobench.records.runs import Epoch, RunResult
+from fobench.evidence.intervals import Interval, mean_interval, speedup, time_saved
+from fobench.evidence.pairs import table
+from fobench.evidence.summary import pareto, seconds_to, summary, usual_target
+from fobench.records.epochs import Epoch
+from fobench.records.runs import RunResult
 from tests.records.test_runs import ROW
 
 
 def test_mean_interval_of_a_known_sample():
     """Mean 5, standard deviation 2.1602, n = 4; t(0.975, 3) = 3.18245 from a printed table."""
-    interval = stats.mean_interval([2.0, 5.0, 6.0, 7.0])
+    interval = mean_interval([2.0, 5.0, 6.0, 7.0])
     assert interval.mean == 5
     assert interval.high == pytest.approx(5 + 3.18245 * 2.1602469 / 2, abs=1e-4)
     assert interval.low == pytest.approx(5 - 3.18245 * 2.1602469 / 2, abs=1e-4)
@@ -22,22 +25,22 @@ def test_mean_interval_of_a_known_sample():
 
 
 def test_one_value_has_no_interval_and_none_no_mean():
-    assert stats.mean_interval([3.0]) == stats.Interval(3.0, None, None, 1)
-    nothing = stats.mean_interval([])
+    assert mean_interval([3.0]) == Interval(3.0, None, None, 1)
+    nothing = mean_interval([])
     assert math.isnan(nothing.mean)
     assert nothing.n == 0
 
 
 def test_equal_values_have_an_interval_of_no_width():
-    assert stats.mean_interval([2.0, 2.0, 2.0]) == stats.Interval(2.0, 2.0, 2.0, 3)
+    assert mean_interval([2.0, 2.0, 2.0]) == Interval(2.0, 2.0, 2.0, 3)
 
 
 def test_time_saved_is_that_of_the_geometric_mean():
     """Half the time and twice the time cancel."""
-    saved = stats.time_saved([math.log(0.5), math.log(2.0)])
+    saved = time_saved([math.log(0.5), math.log(2.0)])
     assert saved.mean == pytest.approx(0)
     assert saved.low < saved.mean < saved.high
-    assert stats.time_saved([math.log(0.8)] * 2).mean == pytest.approx(20)
+    assert time_saved([math.log(0.8)] * 2).mean == pytest.approx(20)
 
 
 def result(
@@ -75,7 +78,7 @@ def test_runs_are_paired_with_the_baseline_of_their_seed():
         result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31),
         result("baseline", 1, 200, 32), result("freezeout", 1, 140, 33),
     ]  # fmt: skip
-    baseline, freezeout = stats.summary(stats.table(runs)).to_dict("records")
+    baseline, freezeout = summary(table(runs)).to_dict("records")
     assert baseline["saved"] == 0
     assert freezeout["saved"] == pytest.approx(100 * (1 - math.sqrt(0.8 * 0.7)))
     assert (freezeout["error"], freezeout["n"], freezeout["pairs"]) == (32, 2, 2)
@@ -85,7 +88,7 @@ def test_repeats_of_a_seed_are_averaged_and_add_no_sample():
     """Else two repeats, whose errors are equal, would halve the interval of the error."""
     once = [result("baseline", seed, 100, 30 + seed) for seed in (0, 1)]
     twice = once + [result("baseline", seed, 100, 30 + seed, repeat=1) for seed in (0, 1)]
-    (one,), (two,) = (stats.summary(stats.table(runs)).to_dict("records") for runs in (once, twice))
+    (one,), (two,) = (summary(table(runs)).to_dict("records") for runs in (once, twice))
     assert one["n"] == two["n"] == 2
     assert (one["error_low"], one["error_high"]) == (two["error_low"], two["error_high"])
 
@@ -96,30 +99,30 @@ def test_times_of_two_machines_are_not_paired(other):
         result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31),
         result("baseline", 1, 100, 30, **other), result("freezeout", 1, 10, 31),
     ]  # fmt: skip
-    freezeout = stats.summary(stats.table(runs)).to_dict("records")[-1]
+    freezeout = summary(table(runs)).to_dict("records")[-1]
     assert freezeout["pairs"] == 1
     assert freezeout["saved"] == pytest.approx(20)
     assert freezeout["n"] == 2
 
 
 def test_a_run_without_its_baseline_has_no_saving():
-    summary = stats.summary(stats.table([result("freezeout", 0, 80, 31)]))
-    assert math.isnan(summary["saved"][0])
-    assert summary["error"][0] == 31
+    alone = summary(table([result("freezeout", 0, 80, 31)]))
+    assert math.isnan(alone["saved"][0])
+    assert alone["error"][0] == 31
 
 
 def test_speedup_is_the_inverse_of_the_time_left():
     """0.8 and 0.5 of the time: the geometric mean is 0.6325, so 1.5811 times as fast."""
     logs = [math.log(0.8), math.log(0.5)]
-    assert stats.speedup(logs).mean == pytest.approx(1.5811388)
-    saved, faster = stats.time_saved(logs), stats.speedup(logs)
+    assert speedup(logs).mean == pytest.approx(1.5811388)
+    saved, faster = time_saved(logs), speedup(logs)
     for end in ("low", "mean", "high"):
         assert getattr(faster, end) == pytest.approx(1 / (1 - getattr(saved, end) / 100))
 
 
 @given(st.lists(st.floats(-2, 2), min_size=2, max_size=9))
 def test_an_interval_holds_its_mean(logs):
-    for interval in (stats.time_saved(logs), stats.speedup(logs), stats.mean_interval(logs)):
+    for interval in (time_saved(logs), speedup(logs), mean_interval(logs)):
         assert interval.low <= interval.mean + 1e-9
         assert interval.mean <= interval.high + 1e-9
 
@@ -130,7 +133,7 @@ def test_changes_of_the_error_are_paired():
         result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31),
         result("baseline", 1, 200, 32), result("freezeout", 1, 140, 34),
     ]  # fmt: skip
-    row = stats.summary(stats.table(runs)).to_dict("records")[1]
+    row = summary(table(runs)).to_dict("records")[1]
     assert row["points"] == pytest.approx(1.5)
     # Standard deviation 0.70711, n = 2; t(0.975, 1) = 12.7062.
     assert row["points_high"] == pytest.approx(1.5 + 12.7062 * 0.5, abs=1e-3)
@@ -143,12 +146,12 @@ def test_a_resumed_run_keeps_its_error_and_loses_its_time_unless_asked_for():
         result("baseline", 1, 100, 30, resumed=True), result("freezeout", 1, 60, 33),
         result("baseline", 2, 100, 30), result("freezeout", 2, 70, 32),
     ]  # fmt: skip
-    row = stats.summary(stats.table(runs)).to_dict("records")[1]
+    row = summary(table(runs)).to_dict("records")[1]
     assert (row["n"], row["pairs"]) == (3, 1)
     assert row["saved"] == pytest.approx(30)
     assert row["points"] == pytest.approx(2)
     assert row["train_seconds"] == pytest.approx(65), "of those that were timed in one piece"
-    asked = stats.summary(stats.table(runs, include_resumed=True)).to_dict("records")[1]
+    asked = summary(table(runs, include_resumed=True)).to_dict("records")[1]
     assert asked["pairs"] == 3
 
 
@@ -163,12 +166,12 @@ def test_a_resumed_run_keeps_its_error_and_loses_its_time_unless_asked_for():
     ],
 )
 def test_the_front_is_what_nothing_beats(costs, errors, front):
-    assert stats.pareto(costs, errors) == front
+    assert pareto(costs, errors) == front
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
 def test_every_point_off_the_front_is_beaten_by_one_on_it(points):
-    on_front = stats.pareto([x for x, _ in points], [y for _, y in points])
+    on_front = pareto([x for x, _ in points], [y for _, y in points])
     for point, is_on in zip(points, on_front, strict=True):
         front = [each for each, on in zip(points, on_front, strict=True) if on]
         beaten = any(x <= point[0] and y <= point[1] and (x, y) != point for x, y in front)
@@ -179,20 +182,20 @@ def test_runs_recorded_before_an_option_was_there_are_of_one_variant():
     old, new = result("freezeout", 0, 80, 31), result("freezeout", 1, 80, 31)
     new.record["run"]["method"] |= {"match_time": False, "compat": "none"}
     new.record["run"]["train"] |= {"deterministic": False}
-    (row,) = stats.summary(stats.table([old, new])).to_dict("records")
+    (row,) = summary(table([old, new])).to_dict("records")
     assert row["n"] == 2
-    assert row["options"]["compat"] == "none"
+    assert row["method"].compat == "none"
     new.record["run"]["method"]["compat"] = "reference"
-    assert len(stats.summary(stats.table([old, new]))) == 2
+    assert len(summary(table([old, new]))) == 2
 
 
 def test_times_of_runs_resumed_elsewhere_are_not_paired():
     runs = [result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31, resumed=True)]
     runs[1].record["resumed_at"] = [{"epochs": 1, "host": "other"}]
-    table = stats.table(runs, include_resumed=True)
-    assert math.isnan(table["log_ratio"][1])
+    paired = table(runs, include_resumed=True)
+    assert math.isnan(paired["log_ratio"][1])
     runs[1].record["resumed_at"] = [{"epochs": 1, "host": "h"}]
-    assert stats.table(runs, include_resumed=True)["log_ratio"][1] == pytest.approx(math.log(0.8))
+    assert table(runs, include_resumed=True)["log_ratio"][1] == pytest.approx(math.log(0.8))
 
 
 def test_time_to_a_target_is_that_of_the_first_epoch_below_it_or_never():
@@ -202,10 +205,10 @@ def test_time_to_a_target_is_that_of_the_first_epoch_below_it_or_never():
         for error, seconds in ((60, 1), (40, 2), (45, 3), (39, 4))
     ]
     run = replace(run, epochs=rows)
-    assert stats.seconds_to(40, run) == 2
-    assert stats.seconds_to(39.5, run) == 4
-    assert stats.seconds_to(30, run) == math.inf
+    assert seconds_to(40, run) == 2
+    assert seconds_to(39.5, run) == 4
+    assert seconds_to(30, run) == math.inf
     whole = replace(run, id="baseline-0-0")
     worse = replace(result("baseline", 1, 0, 30), epochs=[replace(ROW, val_error=42)])
-    assert stats.usual_target([whole, worse]) == 42
-    assert stats.usual_target([result("freezeout", 0, 80, 31)]) is None
+    assert usual_target([whole, worse]) == 42
+    assert usual_target([result("freezeout", 0, 80, 31)]) is None

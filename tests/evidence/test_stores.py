@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fobench.evidence import stats
-from fobench.evidence import stores as storing
-from fobench.evidence.results import Panel
+from fobench.evidence import stores
+from fobench.evidence.results import ExperimentResults, of_runs
 from fobench.records.runs import RunResult
-from fobench.report import report
+from fobench.report.notes import warnings
+from fobench.report.tables import stores_table
 from tests.evidence.test_stats import result
 
 
@@ -30,7 +30,7 @@ def of_freezeout(run: RunResult, **options) -> RunResult:
 
 
 @pytest.fixture
-def panel() -> Panel:
+def results() -> ExperimentResults:
     """The store is built before epoch 2; it saves 6 + 14 of 100 seconds, and predicted 25."""
     runs = [
         trained("baseline", [40.0, 30.0, 30.0], 40.0),
@@ -55,13 +55,12 @@ def panel() -> Panel:
             precompute=True,
         ),
     ]
-    table = stats.table(runs)
-    return Panel(Path("stored"), runs, table, stats.summary(table))
+    return of_runs(Path("stored"), runs)
 
 
-def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(panel):
+def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(results):
     """The first epoch, 30 and 36 seconds of equal work, tells of the machine alone."""
-    (row,) = storing.summary(panel).to_dict("records")
+    (row,) = stores.summary(results).to_dict("records")
     assert (row["n"], row["timed"]) == (1, 1)
     assert row["saved"] == pytest.approx(44)
     assert row["saved_without"] == pytest.approx(30)
@@ -72,40 +71,37 @@ def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(panel):
     assert row["by_store_low"] is None, "one seed has no interval"
 
 
-def test_the_report_tells_stores_and_what_became_of_them(panel):
-    assert "| 1 | 44.0 | 30.0 | 20.0 | 25.0 | 12.5 | +0.50 |" in "".join(report.store_table(panel))
-    assert "no room: stored" in report.warnings(panel)
+def test_the_report_tells_stores_and_what_became_of_them(results):
+    assert "| 1 | 44.0 | 30.0 | 20.0 | 25.0 | 12.5 | +0.50 |" in stores_table(results).markdown()
+    assert "no room: stored" in warnings(results)
 
 
-def test_of_a_run_that_was_resumed_the_error_alone_counts(panel):
-    panel.runs[2].record["resumed"] = True
-    table = stats.table(panel.runs)
-    resumed = Panel(Path("stored"), panel.runs, table, stats.summary(table))
-    (row,) = storing.summary(resumed).to_dict("records")
+def test_of_a_run_that_was_resumed_the_error_alone_counts(results):
+    results.runs[2].record["resumed"] = True
+    resumed = of_runs(Path("stored"), results.runs)
+    (row,) = stores.summary(resumed).to_dict("records")
     assert (row["n"], row["timed"], row["points"]) == (1, 0, pytest.approx(0.5))
-    assert "| 1 (0 timed) | – | – | – | – | – | +0.50 |" in "".join(report.store_table(resumed))
+    assert "| 1 (0 timed) | – | – | – | – | – | +0.50 |" in stores_table(resumed).markdown()
 
 
 @pytest.mark.parametrize("lost", ["baseline", "without"])
-def test_without_what_it_stands_beside_nothing_is_told(panel, lost):
-    runs = [run for run in panel.runs if run.id != lost]
-    table = stats.table(runs)
-    alone = Panel(Path("stored"), runs, table, stats.summary(table))
-    (row,) = storing.summary(alone).to_dict("records")
+def test_without_what_it_stands_beside_nothing_is_told(results, lost):
+    runs = [run for run in results.runs if run.id != lost]
+    alone = of_runs(Path("stored"), runs)
+    (row,) = stores.summary(alone).to_dict("records")
     assert row["n"] == 0
-    assert "| 0 | – | – | – | – | – | – |" in "".join(report.store_table(alone))
+    assert "| 0 | – | – | – | – | – | – |" in stores_table(alone).markdown()
 
 
-def test_a_store_that_nothing_was_built_for_saved_nothing(panel):
-    panel.runs[2].record["store_plan"]["builds"] = []
-    (row,) = storing.summary(panel).to_dict("records")
+def test_a_store_that_nothing_was_built_for_saved_nothing(results):
+    results.runs[2].record["store_plan"]["builds"] = []
+    (row,) = stores.summary(results).to_dict("records")
     assert row["by_store"] == 0
 
 
-def test_experiments_without_stores_have_no_such_table(panel):
-    runs = panel.runs[:2]
-    table = stats.table(runs)
-    without = Panel(Path("plain"), runs, table, stats.summary(table))
-    assert storing.summary(without).empty
-    assert storing.seconds_by_epoch(runs[0]) == [0.0, 0.0, 0.0]
-    assert list(report.store_table(without)) == []
+def test_experiments_without_stores_have_no_such_table(results):
+    runs = results.runs[:2]
+    without = of_runs(Path("plain"), runs)
+    assert stores.summary(without).empty
+    assert stores.seconds_by_epoch(runs[0]) == [0.0, 0.0, 0.0]
+    assert stores_table(without) is None

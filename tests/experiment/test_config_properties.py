@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fobench.data.dataset import open_synthetic
+from fobench.data.synthetic import open_synthetic
 from fobench.errors import UserError
 from fobench.experiment.config import Experiment, load
-from fobench.experiment.run import expand
+from fobench.experiment.expand import expand
 
 DATASET = open_synthetic(200, 40)
 NONSENSE = [
@@ -204,7 +204,7 @@ def fits(experiment: Experiment) -> bool:
     images = experiment.data.train_size or 200 - experiment.data.validation
     batch_size, epochs = experiment.train.batch_size, experiment.train.epochs
     steps = -(-images // batch_size) * epochs
-    shares = [Fraction(str(method.epoch_share)) for _, method in experiment.methods]
+    shares = [Fraction(str(method.epoch_share)) for method in experiment.methods]
     return images % batch_size != 1 and all(share * steps >= Fraction(1, 2) for share in shares)
 
 

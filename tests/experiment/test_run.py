@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from fobench.data.dataset import open_synthetic
+from fobench.data.synthetic import open_synthetic
 from fobench.errors import UserError
 from fobench.experiment.config import load
-from fobench.experiment.run import Run, expand
-from fobench.methods.options import BaselineOptions, FreezeOutOptions
+from fobench.experiment.expand import expand
+from fobench.experiment.run import Run
+from fobench.methods import BaselineOptions, FreezeOutOptions
 
 
 @pytest.fixture
@@ -25,15 +26,15 @@ def test_the_id_covers_all_that_makes_a_run(run):
     changed = [
         replace(run, seed=1),
         replace(run, repeat=1),
-        replace(run, data=replace(run.data, validation=9)),
-        replace(run, data=replace(run.data, augment="none")),
+        replace(run, data=run.data.replace(validation=9)),
+        replace(run, data=run.data.replace(augment="none")),
         replace(run, data_used=replace(run.data_used, fingerprint="other")),
         replace(run, data_used=replace(run.data_used, classes=12)),
-        replace(run, model=replace(run.model, reduction=0.6)),
-        replace(run, train=replace(run.train, lr=0.2)),
-        replace(run, train=replace(run.train, epochs=4)),
-        replace(run, method=replace(run.method, t0=0.301)),
-        replace(run, method=replace(run.method, scale_lr=False)),
+        replace(run, model=run.model.replace(reduction=0.6)),
+        replace(run, train=run.train.replace(lr=0.2)),
+        replace(run, train=run.train.replace(epochs=4)),
+        replace(run, method=run.method.replace(t0=0.301)),
+        replace(run, method=run.method.replace(scale_lr=False)),
     ]
     ids = {each.id for each in changed}
     assert len(ids) == len(changed)
@@ -41,7 +42,7 @@ def test_the_id_covers_all_that_makes_a_run(run):
 
 
 def test_the_id_does_not_depend_on_which_sets_were_asked_for(run):
-    asked = replace(run, data=replace(run.data, dataset=("cifar10", "synthetic")))
+    asked = replace(run, data=run.data.replace(dataset=("cifar10", "synthetic")))
     assert asked.id == run.id
 
 
@@ -58,9 +59,9 @@ def test_a_name_that_is_no_file_name_gives_one(run):
 
 
 def test_its_baseline_differs_in_method_alone(run):
-    assert run.its_baseline == replace(run, method_name="baseline", method=BaselineOptions())
+    assert run.its_baseline == replace(run, method=BaselineOptions())
     assert run.its_baseline.its_baseline == run.its_baseline
-    shorter = replace(run, method=replace(run.method, epoch_share=0.5))
+    shorter = replace(run, method=run.method.replace(epoch_share=0.5))
     assert shorter.its_baseline == run.its_baseline
 
 

@@ -7,8 +7,8 @@ import pytest
 from click.testing import Result
 
 from fobench.machine.stopping import Deadline
-from fobench.records import runs as results
-from fobench.training import loop as train
+from fobench.records.runs import read_run
+from fobench.training import loop
 from tests.faults.kills import differences
 
 ONLY = "t0.30"
@@ -43,8 +43,8 @@ class Victim:
 
     def require_its_end(self, resumed_after: int | None = None) -> None:
         """It is finished, as it would have been if left alone."""
-        read = results.read_run(self.folder)
-        assert differences(results.read_run(self.alone), read) == []
+        read = read_run(self.folder)
+        assert differences(read_run(self.alone), read) == []
         at = [each["epochs"] for each in read.record["resumed_at"]]
         assert at == ([] if resumed_after is None else [resumed_after])
         assert sorted(path.name for path in self.folder.iterdir()) == ["epochs.csv", "run.json"]
@@ -58,7 +58,7 @@ def victim(fobench, tiny, tmp_path, tiny_results, monkeypatch) -> Victim:
 
 def after_steps(monkeypatch, epoch: int, what) -> None:
     """Do something when an epoch's steps are done and nothing of it is written yet."""
-    train_epoch = train.train_epoch
+    train_epoch = loop.train_epoch
 
     def watched(training, number, *args):
         totals = train_epoch(training, number, *args)
@@ -66,4 +66,4 @@ def after_steps(monkeypatch, epoch: int, what) -> None:
             what()
         return totals
 
-    monkeypatch.setattr(train, "train_epoch", watched)
+    monkeypatch.setattr(loop, "train_epoch", watched)

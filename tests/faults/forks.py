@@ -21,11 +21,12 @@ import scipy.stats  # noqa: F401
 import torch  # noqa: F401
 from torch.utils import flop_counter  # noqa: F401
 
+import fobench.sweep.loop
 import fobench.training.execute  # noqa: F401
-from fobench.activations import store
-from fobench.cli import commands as cli
-from fobench.costs import flops as cost
-from fobench.models.families import FAMILIES
+from fobench import cli
+from fobench.activations import places
+from fobench.costs.units import costs_of_network
+from fobench.models import FAMILIES
 
 
 def run_as_command(words: list[str], log: str) -> None:
@@ -66,13 +67,13 @@ def fork(words: list[str], kill_after: float | None, number: int, log: str) -> d
 
 def import_all() -> None:
     """Let torch import what it imports when shapes are first computed. Starts no thread."""
-    cost.costs_of_network("wideresnet", FAMILIES["wideresnet"](depth=10, width=1), 10, (32, 32, 3))
+    costs_of_network(FAMILIES["wideresnet"](depth=10, width=1), 10, (32, 32, 3))
 
 
 def make_room() -> None:
     """Let stores find room, however full this machine is."""
-    store.room_in_memory = lambda device: 10**9
-    store.room_on_disk = lambda: 10**9
+    places.room_in_memory = lambda device: 10**9
+    places.room_on_disk = lambda: 10**9
 
 
 def main() -> None:

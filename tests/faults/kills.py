@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from fobench.records import runs as results
-from fobench.records.runs import VOLATILE
+from fobench.records.epochs import VOLATILE
+from fobench.records.runs import RunResult, read_record, read_run
 from fobench.training import checkpoint
 from tests.networks import EXAMPLES
 
@@ -219,7 +219,7 @@ def moment(experiment: Path) -> str:
     for folder in experiment.glob("*"):
         if not (folder / "run.json").exists():
             continue
-        record = results.read_record(folder)
+        record = read_record(folder)
         if record["status"] != "running":
             continue
         path = folder / "epochs.csv"
@@ -251,7 +251,7 @@ def compare(alone: Path, trial: Path) -> Tally:
     tally = Tally()
     for folder in sorted(path for path in alone.iterdir() if path.is_dir()):
         try:
-            whole, resumed = results.read_run(folder), results.read_run(trial / folder.name)
+            whole, resumed = read_run(folder), read_run(trial / folder.name)
         except Exception as error:
             tally.differences.append(f"{folder.name}: {error}")
             continue
@@ -270,7 +270,7 @@ def compare(alone: Path, trial: Path) -> Tally:
     return tally
 
 
-def differences(whole: results.RunResult, resumed: results.RunResult) -> list[str]:
+def differences(whole: RunResult, resumed: RunResult) -> list[str]:
     """The columns and entries in which two results of a run differ that should not."""
     found = []
     for entry in set(whole.record) - RECORD_MAY_DIFFER - {"keeps_checkpoint"}:

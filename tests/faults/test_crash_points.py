@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fobench.records import runs as results
+from fobench.records.runs import read_run
 from tests.faults.kills import differences
 
 
@@ -55,8 +55,8 @@ def test_a_crash_at_any_file_operation_changes_nothing(victim, monkeypatch):
                 victim.run()
         ran = victim.run()
         assert ran.exit_code == 0, (last, ran.output)
-        read = results.read_run(victim.folder)
-        assert differences(results.read_run(victim.alone), read) == [], last
+        read = read_run(victim.folder)
+        assert differences(read_run(victim.alone), read) == [], last
         assert [path.name for path in victim.folder.glob("*checkpoint*")] == []
         assert [path.name for path in victim.folder.glob(".*")] == []
         resumed_after |= {each["epochs"] for each in read.record["resumed_at"]}

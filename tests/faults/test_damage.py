@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fobench.records import runs as results
+from fobench.records.experiments import read_experiment
+from fobench.records.runs import FORMAT, read_record, write_record
 from fobench.training import checkpoint
 from fobench.training.checkpoint import LAST, PREVIOUS
 
@@ -131,7 +132,7 @@ def test_a_damaged_run_can_be_forced(victim):
     victim.require_its_end()
 
 
-@pytest.mark.parametrize("number", [0, results.FORMAT + 1])
+@pytest.mark.parametrize("number", [0, FORMAT + 1])
 def test_a_run_folder_of_another_format_is_named(victim, number):
     assert victim.run().exit_code == 0
     path = victim.folder / "run.json"
@@ -170,7 +171,7 @@ def test_a_checkpoint_that_does_not_fit_is_left_and_the_others_train(
     assert told in caplog.text
     assert "not finished" in caplog.text
     assert (victim.folder / LAST).read_bytes() == before
-    found, notes = results.read_experiment(tmp_path / "results" / "tiny")
+    found, notes = read_experiment(tmp_path / "results" / "tiny")
     assert len(found) == 3
     assert notes == [f"{victim.folder.name} is left out: running or cut off"]
     # Without its record it is left as it is too, and does not stop the others.
@@ -200,7 +201,7 @@ def test_a_checkpoint_that_a_dying_process_left_to_a_finished_run_is_removed(vic
 def test_a_stop_after_the_last_epoch_and_before_the_record_repeats_nothing_wrong(victim):
     """With the checkpoint of the end kept, the run that goes on has nothing left to train."""
     assert victim.run("--keep-checkpoints").exit_code == 0
-    record = results.read_record(victim.folder)
-    results.write_record(victim.folder, record | {"status": "running", "epochs_sha256": None})
+    record = read_record(victim.folder)
+    write_record(victim.folder, record | {"status": "running", "epochs_sha256": None})
     assert victim.run().exit_code == 0
     victim.require_its_end(resumed_after=3)

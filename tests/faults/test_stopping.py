@@ -9,9 +9,10 @@ import time
 
 import pytest
 
+from fobench.cli.parameters import Duration
 from fobench.machine import stopping
 from fobench.machine.stopping import TIME_IS_UP, Deadline, Stopped
-from fobench.records import runs as results
+from fobench.records.runs import read_run, status_of
 from fobench.training import checkpoint
 from tests.faults.kills import differences
 
@@ -20,7 +21,7 @@ HEEDING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
     "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
 )
-COMMAND = f"{HEEDING}from fobench.cli.commands import main; main()"
+COMMAND = f"{HEEDING}from fobench.cli import main; main()"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -47,13 +48,13 @@ def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
     assert time.monotonic() - sent < 5
     assert "Traceback" not in told
     last_lines = told.splitlines()[-2:]
-    assert "of work since then are let go" in last_lines[0]
+    assert "of work since then are lost" in last_lines[0]
     assert last_lines[1] == f"Stopped by {number.name}: the same command goes on from here"
     (folder,) = (tmp_path / "results" / "tiny").glob("*t0.30*")
     kept = len(checkpoint.read_last(folder)["rows"])
     assert f"epoch {kept} is kept" in last_lines[0]
     assert kept >= 2
-    assert results.status(folder) == "running"
+    assert status_of(folder) == "running"
 
 
 def leave(code: str) -> subprocess.Popen:
@@ -174,8 +175,8 @@ def test_a_sweep_in_pieces_by_time_ends_like_one_left_alone(
     # 3 epochs, 2 for the shorter baseline; the last piece sees that all is done.
     assert pieces == 3 * 3 + 2
     for alone in tiny_results.glob("*/run.json"):
-        whole = results.read_run(alone.parent)
-        resumed = results.read_run(tmp_path / "results" / "tiny" / alone.parent.name)
+        whole = read_run(alone.parent)
+        resumed = read_run(tmp_path / "results" / "tiny" / alone.parent.name)
         assert differences(whole, resumed) == []
         assert len(resumed.record["resumed_at"]) == len(whole.epochs) - 1
 
@@ -207,7 +208,6 @@ def test_checkpoints_are_thinned_by_seconds(fobench, tiny, tmp_path, monkeypatch
     ("text", "seconds"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("1d", 86400)]
 )
 def test_spans_of_time_are_read(text, seconds):
-    from fobench.cli.commands import Duration
 
     assert Duration().convert(text, None, None) == seconds
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fobench.activations import inputs as precompute
-from fobench.activations import plan as store_plan
-from fobench.activations import store
-from fobench.activations.store import NoRoomError
+from fobench.activations import inputs
+from fobench.activations.places import PLACES, NoRoomError
+from fobench.activations.plan import STORE_NOTHING
+from fobench.activations.store import Store
 from fobench.experiment.run import Run
-from fobench.training.loop import Training, train
+from fobench.training.loop import train
+from fobench.training.state import Training
 from tests.activations.small_runs import (
     CPU,
     Unseen,
@@ -91,7 +92,7 @@ def test_a_run_without_room_goes_on_without(run, fits):
 def test_memory_that_gives_out_in_the_midst_of_building_ends_no_run(run, monkeypatch):
     storing = method(augmented(run, "none"), precompute=True, store="float32")
     _, rows = train_all(storing, plan_of_all(storing))
-    write, written = store.Store.write, []
+    write, written = Store.write, []
 
     def fail_once(kept, start, values):
         written.append(start)
@@ -99,7 +100,7 @@ def test_memory_that_gives_out_in_the_midst_of_building_ends_no_run(run, monkeyp
             raise RuntimeError("CUDA error: out of memory")
         write(kept, start, values)
 
-    monkeypatch.setattr(store.Store, "write", fail_once)
+    monkeypatch.setattr(Store, "write", fail_once)
     training, computed = train_all(storing, plan_of_all(storing))
     assert learned(computed) == learned(rows)
     assert "out of memory" in training.activations.notes[0]
@@ -113,11 +114,11 @@ def test_memory_that_gives_out_while_building_goes_to_disk_or_goes_without(run, 
     def full(shape, dtype, device):
         raise NoRoomError("nothing left")
 
-    broken = replace(store.PLACES["host memory"], allocate=full)
-    monkeypatch.setitem(store.PLACES, "host memory", broken)
+    broken = replace(PLACES["host memory"], allocate=full)
+    monkeypatch.setitem(PLACES, "host memory", broken)
     training, on_disk = train_all(storing, plan_of_all(storing))
     assert training.activations.bytes > 0
-    monkeypatch.setitem(store.PLACES, "scratch file", broken)
+    monkeypatch.setitem(PLACES, "scratch file", broken)
     without, computed = train_all(storing, plan_of_all(storing))
     assert learned(on_disk) == learned(computed) == learned(rows)
     assert training.activations.notes == [
@@ -134,15 +135,15 @@ def test_a_store_that_was_let_go_is_gone_where_the_next_lies_further_away(run, m
     def full(shape, dtype, device):
         raise NoRoomError("nothing left")
 
-    broken = replace(store.PLACES["host memory"], allocate=full)
-    monkeypatch.setitem(store.PLACES, "host memory", broken)
-    alive, initialise = weakref.WeakSet(), store.Store.__init__
+    broken = replace(PLACES["host memory"], allocate=full)
+    monkeypatch.setitem(PLACES, "host memory", broken)
+    alive, initialise = weakref.WeakSet(), Store.__init__
 
     def watched(self, *words):
         initialise(self, *words)
         alive.add(self)
 
-    monkeypatch.setattr(store.Store, "__init__", watched)
+    monkeypatch.setattr(Store, "__init__", watched)
     plan = plan_of_all(storing)
     training = Training(storing, loaded(run), CPU, plan)
     training.network.eval()
@@ -159,8 +160,8 @@ def test_a_store_that_was_let_go_is_gone_where_the_next_lies_further_away(run, m
 def test_activations_that_float16_cannot_hold_are_not_stored(run, monkeypatch):
     storing = method(augmented(run, "none"), precompute=True)
     plan = plan_of_all(storing)
-    real = precompute.forward
-    monkeypatch.setattr(precompute, "forward", lambda units, x: 1e6 * real(units, x))
+    real = inputs.forward
+    monkeypatch.setattr(inputs, "forward", lambda units, x: 1e6 * real(units, x))
     training = Training(storing, loaded(run), CPU, plan)
     training.network.eval()
     training.activations.start(plan.builds[0][0])
@@ -182,7 +183,7 @@ def test_a_run_that_goes_on_makes_the_same_stores_again(run, dtype, views):
         first = Training(storing, loaded(run), CPU, plan)
         epochs = train(first, Unseen())
         before = [next(epochs) for _ in range(stop)]
-        second = Training(storing, loaded(run), CPU, store_plan.NOTHING)
+        second = Training(storing, loaded(run), CPU, STORE_NOTHING)
         second.load_state_dict(first.state_dict())
         after = list(train(second, Unseen()))
         assert learned(before + after) == learned(rows)
@@ -206,7 +207,7 @@ def test_a_run_that_goes_on_where_room_has_gone_computes_the_same_numbers(run, d
         raise NoRoomError("nothing left")
 
     for name in ("host memory", "scratch file"):
-        monkeypatch.setitem(store.PLACES, name, replace(store.PLACES[name], allocate=full))
+        monkeypatch.setitem(PLACES, name, replace(PLACES[name], allocate=full))
     second = Training(storing, loaded(run), CPU)
     second.load_state_dict(first.state_dict())
     after = list(train(second, Unseen()))

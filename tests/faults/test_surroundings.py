@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fobench.machine import lock
-from fobench.records import runs as results
+from fobench.records.runs import read_run
 from tests.faults.conftest import after_steps
 from tests.faults.kills import compare, config_of, differences, launching
 
@@ -45,8 +45,8 @@ def test_memory_exhausted_in_training_is_recorded_and_the_sweep_goes_on(
     assert sorted(status.values()) == ["failed"] * 3 + ["finished"]
     assert fobench("run", tiny, "--device", "cpu").exit_code == 0
     for alone in tiny_results.glob("*/run.json"):
-        read = results.read_run(tmp_path / "results" / "tiny" / alone.parent.name)
-        assert differences(results.read_run(alone.parent), read) == []
+        read = read_run(tmp_path / "results" / "tiny" / alone.parent.name)
+        assert differences(read_run(alone.parent), read) == []
         went_on = [{"epochs": 2}] if status[read.id] == "failed" else []
         assert [{"epochs": each["epochs"]} for each in read.record["resumed_at"]] == went_on
 
@@ -55,11 +55,11 @@ def test_a_clock_set_back_changes_no_time_that_was_measured(victim, monkeypatch)
     victim.cut_off(epochs=1)
     stamps = iter(f"19{year}-01-01T00:00:00+00:00" for year in range(99, 0, -1))
     with monkeypatch.context() as patch:
-        patch.setattr("fobench.training.execute.now", lambda: next(stamps))
+        patch.setattr("fobench.training.record.now", lambda: next(stamps))
         patch.setattr("time.time", iter(range(10**6, 0, -1)).__next__)
         assert victim.run().exit_code == 0
     victim.require_its_end(resumed_after=1)
-    read = results.read_run(victim.folder)
+    read = read_run(victim.folder)
     assert read.record["ended"] < read.record["started"]
     assert all(0 < row.train_seconds < 60 and row.eval_seconds > 0 for row in read.epochs)
 

@@ -2,29 +2,35 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from fobench.cli import commands as cli
+from fobench.cli.plot import plot
 from fobench.errors import UserError
-from fobench.evidence.results import read_panels
-from fobench.figures import registry as plot
-from fobench.figures.curves import curves, mean_curve
+from fobench.evidence.results import read_results
+from fobench.figures import FIGURES, SUFFIXES, curves, pareto, speedup_error, time_spent
+from fobench.figures.curves import mean_curve
+from fobench.figures.draw import draw
 from fobench.figures.rates import unit_rates
-from fobench.figures.speedup_error import speedup_error
+from fobench.freezing.freezeout import FreezeOut
+
+
+def figure_of(kind):
+    return import_module(f"fobench.figures.{FIGURES[kind]}").draw
 
 
 @pytest.fixture(scope="module")
 def panels(tiny_results):
-    return read_panels([tiny_results])[0]
+    return read_results([tiny_results])[0]
 
 
 def test_the_speedup_figure_has_a_point_a_method(panels):
     """The points drawn are the time saved and the test error of the runs' files."""
-    axes = speedup_error(panels).axes[0]
+    axes = speedup_error.draw(panels).axes[0]
     drawn = {
         (round(x, 6), round(y, 6))
         for container in axes.containers
@@ -48,9 +54,9 @@ def test_the_speedup_figure_has_a_point_a_method(panels):
     assert "n = 1, so no interval" in legend.get_title().get_text()
 
 
-@pytest.mark.parametrize("kind", plot.KINDS)
+@pytest.mark.parametrize("kind", FIGURES)
 def test_a_figure_names_data_sizes_epochs_seeds_and_device(panels, kind):
-    figure = plot.KINDS[kind](panels)
+    figure = figure_of(kind)(panels)
     texts = " ".join(text.get_text() for text in figure.findobj(Text))
     for told in ("DenseNet-BC 10-4", "synthetic", "45 training images", "3 epochs",
                  "20 test images", "seed 0", "threads"):  # fmt: skip
@@ -66,7 +72,8 @@ def test_a_set_taken_for_want_of_another_is_named(panels):
 def test_curves_show_every_epoch_of_every_method(panels):
     # Beside each line stands a point for its end.
     by_epoch, by_time = (
-        [line for line in ax.lines if "n = 1" in line.get_label()] for ax in curves(panels).axes
+        [line for line in ax.lines if "n = 1" in line.get_label()]
+        for ax in curves.draw(panels).axes
     )
     assert len(by_epoch) == len(by_time) == 4
     assert list(by_epoch[0].get_xdata()) == [1, 2, 3]
@@ -77,12 +84,12 @@ def test_curves_show_every_epoch_of_every_method(panels):
     assert list(by_time[0].get_ydata()) == errors
 
 
-@pytest.mark.parametrize("kind", plot.KINDS)
-@pytest.mark.parametrize("suffix", plot.SUFFIXES)
+@pytest.mark.parametrize("kind", FIGURES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_each_format_is_written_and_repeats(panels, kind, suffix, tmp_path):
     files = [tmp_path / f"{name}{suffix}" for name in "ab"]
     for file in files:
-        plot.draw(panels, kind, file)
+        draw(panels, kind, file)
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     assert files[0].read_bytes().startswith(starts[suffix])
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -101,7 +108,7 @@ def test_repeats_do_not_narrow_the_bands_of_the_curves(panels):
 
 @pytest.mark.parametrize("kind", ["speedup-error", "pareto", "time"])
 def test_several_experiments_stand_in_a_row_with_shared_axes(panels, kind):
-    axes = plot.KINDS[kind](panels * 4).axes
+    axes = figure_of(kind)(panels * 4).axes
     assert len(axes) == 4
     assert len({ax.get_position().y0 for ax in axes}) == 1
     assert len({ax.get_xlim() for ax in axes}) == 1
@@ -111,7 +118,7 @@ def test_several_experiments_stand_in_a_row_with_shared_axes(panels, kind):
 def test_each_experiment_of_a_row_names_its_own_methods(panels):
     """Also where the axes are shared."""
     other = replace(panels[0], summary=panels[0].summary.iloc[1:])
-    one, two = plot.KINDS["time"]([panels[0], other]).axes
+    one, two = time_spent.draw([panels[0], other]).axes
     assert [label.get_text() for label in one.get_yticklabels()][1:] == [
         label.get_text() for label in two.get_yticklabels()
     ]
@@ -122,14 +129,14 @@ def test_points_stay_in_the_frame_when_intervals_do_not(panels):
     wild = {"saved_low": -1e6, "saved_high": 1e6, "error_low": 0, "error_high": 1e3}
     summary = panels[0].summary.assign(error=errors, **wild)
     wide = replace(panels[0], summary=summary)
-    (ax,) = speedup_error([wide]).axes
+    (ax,) = speedup_error.draw([wide]).axes
     for low, high, column in ((*ax.get_xlim(), "saved"), (*ax.get_ylim(), "error")):
         assert low < summary[column].min() <= summary[column].max() < high
         assert high - low < 3 * (summary[column].max() - summary[column].min())
 
 
 def test_the_time_figure_shows_all_seconds_of_training_and_evaluation(panels):
-    (ax,) = plot.KINDS["time"](panels).axes
+    (ax,) = time_spent.draw(panels).axes
     ends: dict[float, float] = {}
     for bar in ax.patches:
         place = round(bar.get_y() + bar.get_height() / 2)
@@ -145,8 +152,6 @@ def test_the_schedule_figure_shows_the_rates_that_the_method_sets(panels, tiny_r
     """Against FreezeOut itself, step by step."""
     import torch
 
-    from fobench.freezing.freezeout import FreezeOut
-
     run = next(run for run in panels[0].runs if "t0.30" in run.id)
     units = [torch.nn.Linear(1, 1) for _ in run.record["units"]]
     optimizer = torch.optim.SGD([{"params": unit.parameters()} for unit in units], lr=0.1)
@@ -160,19 +165,26 @@ def test_the_schedule_figure_shows_the_rates_that_the_method_sets(panels, tiny_r
     np.testing.assert_allclose(drawn.T, set_by_method, atol=1e-12)
 
 
-@pytest.mark.parametrize(("steps", "last"), [(None, 0.1), (150, 0.0905)])
-def test_the_schedule_of_a_control_ends_elsewhere(panels, steps, last):
-    """Never annealed; or over more steps than the run has (0.05·(1 + cos(π·15·0.98/150)))."""
+def test_a_constant_rate_is_drawn_as_one(panels):
     record = deepcopy(panels[0].runs[0].record)
-    record["annealing_steps"] = steps
-    rates = unit_rates(record, np.array([0.0, 0.98]))
-    assert rates[:, 0] == pytest.approx(0.1)
-    expected = last if steps is None else 0.05 * (1 + np.cos(np.pi * 15 * 0.98 / 150))
-    assert rates[:, 1] == pytest.approx(expected)
+    record["run"]["method"] = {"name": "baseline", "epoch_share": 1.0, "annealing": "constant"}
+    assert unit_rates(record, np.array([0.0, 0.98])) == pytest.approx(0.1)
+
+
+def test_the_schedule_of_the_published_code_is_drawn_over_more_steps_than_there_are(panels):
+    """Ten ninths of 15 steps, rounded up: 17; unit 0 of 7 freezes in step 6."""
+    record = deepcopy(panels[0].runs[-1].record)
+    options = {"scaling": "linear", "scale_lr": False, "t0": 0.3, "compat": "reference"}
+    record["run"]["method"] = {"name": "freezeout", **options}
+    record["units"][0]["freeze_step"] = 6
+    first, *_, head = unit_rates(record, np.array([0.0, 0.2, 0.4]))
+    expected = 0.05 * (1 + np.cos(np.pi * np.array([0, 3 / 17, 6 / 17]) / 0.3))
+    assert first == pytest.approx([*expected[:2], 0])
+    assert head == pytest.approx(0.05 * (1 + np.cos(np.pi * np.array([0, 3, 6]) / 17)))
 
 
 def test_the_front_of_the_pareto_figure_is_drawn_through_what_nothing_beats(panels):
-    (ax,) = plot.KINDS["pareto"](panels).axes
+    (ax,) = pareto.draw(panels).axes
     front = panels[0].summary[panels[0].summary["on_front"]]
     x, y = ax.lines[0].get_data()
     assert sorted(x) == pytest.approx(sorted(100 - front["saved"]))
@@ -181,11 +193,11 @@ def test_the_front_of_the_pareto_figure_is_drawn_through_what_nothing_beats(pane
 
 
 def test_the_commands_offer_every_kind():
-    """The kinds are written out in cli.py, which must not wait for matplotlib."""
-    (kind,) = (option for option in cli.plot.params if option.name == "kind")
-    assert list(kind.type.choices) == [*plot.KINDS, "all"]
+    """Though the command does not wait for matplotlib."""
+    (kind,) = (option for option in plot.params if option.name == "kind")
+    assert list(kind.type.choices) == [*FIGURES, "all"]
 
 
 def test_a_figure_that_cannot_be_written_is_named(panels):
     with pytest.raises(UserError, match="cannot be written"):
-        plot.draw(panels, "curves", Path("/proc/none/figure.png"))
+        draw(panels, "curves", Path("/proc/none/figure.png"))

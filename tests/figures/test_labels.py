@@ -1,63 +1,58 @@
 """Texts beside points stay legible where points lie close."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Text
 
-from fobench.figures.labels import LINE, Label, box_beside, common, free_sides, write_beside
+from fobench.figures.labels import Label, write_beside
 
-SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1))
-coordinates = st.floats(0, 200)
-
-
-def test_alone_a_text_stands_on_the_side_named_first():
-    for side in SIDES:
-        assert free_sides([(50.0, 50.0)], ["0.5"], [side, *SIDES]) == [side]
+MARKER = 5  # half a side of a marker, in points of 1/72 inch
 
 
-def test_a_text_gives_way_to_a_marker_and_to_an_earlier_text():
-    here, right_above = (50.0, 50.0), (62.0, 58.0)
-    first, second = free_sides([here, right_above], ["0.5", "0.8"], SIDES)
-    assert first == (-1, 1), "right above is the other's marker"
-    assert second == (1, 1)
-    # As high and a little to the left: left above, the first text is in the way.
-    first, second = free_sides([here, (42.0, 50.0)], ["0.5", "0.8"], SIDES[1:])
-    assert common(box_beside(here, "0.5", first), box_beside((42.0, 50.0), "0.8", second)) == 0
-
-
-@given(st.lists(st.tuples(coordinates, coordinates), min_size=1, max_size=8))
-def test_a_text_covers_no_more_than_on_any_other_side(points):
-    """Counted for the last text, which gives way to all others."""
-    texts = ["0.5"] * len(points)
-    chosen = free_sides(points, texts, SIDES)
-    markers = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
-    earlier = [box_beside(*each) for each in zip(points[:-1], texts[:-1], chosen[:-1], strict=True)]
-
-    def covered(side):
-        box = box_beside(points[-1], texts[-1], side)
-        return sum(common(box, other) for other in [*markers, *earlier])
-
-    assert covered(chosen[-1]) == min(covered(side) for side in SIDES)
-
-
-def test_boxes_share_what_lies_in_both():
-    assert common((0, 0, 4, 3), (1, 1, 9, 9)) == 3 * 2
-    assert common((0, 0, 1, 1), (1, 0, 2, 1)) == 0, "they touch"
-    assert common((0, 0, 1, 1), (5, 5, 6, 6)) == 0
-
-
-def test_texts_are_drawn_where_they_were_reckoned():
-    """The box that a text takes in the picture is about the one that was kept free for it."""
+def written(points: list[tuple[float, float]], texts: list[str]) -> Figure:
     figure = Figure(layout="constrained")
     ax = figure.subplots()
     ax.set(xlim=(0, 10), ylim=(0, 10), xlabel="something that takes room")
-    points = [(2.0, 5.0), (2.2, 5.1), (8.0, 5.0)]
-    write_beside(ax, [Label(x, y, "0.85", "black") for x, y in points], SIDES)
+    labels = [Label(x, y, text, "black") for (x, y), text in zip(points, texts, strict=True)]
+    write_beside(ax, labels)
     figure.draw_without_rendering()
-    drawn = [text.get_window_extent() for text in ax.texts if isinstance(text, Annotation)]
-    assert len(drawn) == 3
-    pixel = figure.dpi / 72
+    return figure
+
+
+def boxes(figure: Figure) -> list:
+    return [text.get_window_extent() for text in figure.axes[0].texts if isinstance(text, Text)]
+
+
+def test_no_text_lies_on_another_or_on_the_middle_of_a_marker():
+    points = [(2.0, 5.0), (2.2, 5.1), (8.0, 5.0), (8.0, 5.3), (5.0, 2.0)]
+    figure = written(points, ["0.85", "70%", "0.5", "0.8", "0.65"])
+    drawn = boxes(figure)
+    assert len(drawn) == 5
+    markers = figure.axes[0].transData.transform(points)
     for i, one in enumerate(drawn):
-        assert abs(one.height - LINE * pixel) < 4 * pixel
         assert not any(one.overlaps(other) for other in drawn[i + 1 :])
+        assert not any(one.contains(*marker) for marker in markers)
+
+
+def test_a_text_stands_near_its_point():
+    points = [(2.0, 5.0), (8.0, 5.0)]
+    figure = written(points, ["0.5", "0.8"])
+    markers = figure.axes[0].transData.transform(points)
+    for box, marker in zip(boxes(figure), markers, strict=True):
+        middle = np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2
+        assert np.linalg.norm(middle - marker) < 40 * figure.dpi / 72
+
+
+def test_a_point_without_a_text_keeps_its_marker_clear():
+    figure = written([(5.0, 5.0), (5.1, 5.0)], ["", "0.8"])
+    (box,) = boxes(figure)
+    assert not any(
+        box.contains(*marker)
+        for marker in figure.axes[0].transData.transform([(5.0, 5.0), (5.1, 5.0)])
+    )
+
+
+def test_the_same_points_give_the_same_places():
+    points, texts = [(1.0, 1.0), (1.1, 1.1), (1.2, 1.0)], ["0.5", "0.6", "0.7"]
+    first, second = (boxes(written(points, texts)) for _ in range(2))
+    assert [box.bounds for box in first] == [box.bounds for box in second]

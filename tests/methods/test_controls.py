@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fobench.costs import flops as cost
-from fobench.data.dataset import open_synthetic
+from fobench.costs.flops import describe, flops_of, freeze_steps_of, match
+from fobench.costs.units import unit_costs_of
+from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
-from fobench.experiment.run import Run, expand
+from fobench.experiment.expand import expand
+from fobench.experiment.run import Run
 from fobench.freezing import schedule
-from fobench.methods import start as methods
-from fobench.methods.options import BaselineOptions, FreezeOutOptions
-from fobench.models.families import FAMILIES
-from fobench.records import runs as results
-from fobench.training.loop import build_network, sgd
+from fobench.methods import BaselineOptions, FreezeOutOptions
+from fobench.models import FAMILIES
+from fobench.records.experiments import read_experiment
+from fobench.records.runs import read_run
+from fobench.training.state import build_network, sgd
 from tests.conftest import TINY
 from tests.networks import EXAMPLES
 
@@ -29,17 +31,19 @@ def run(tmp_path_factory) -> Run:
 
 
 def freezeout(run: Run, **options) -> Run:
-    return replace(run, method_name="freezeout", method=FreezeOutOptions(**options))
+    return replace(run, method=FreezeOutOptions(**options))
 
 
 def of_family(run: Run, family: str) -> Run:
-    return replace(run, family=family, model=FAMILIES[family](**EXAMPLES[family]))
+    return replace(run, model=FAMILIES[family](**EXAMPLES[family]))
 
 
 def rates(run: Run) -> np.ndarray:
     """The learning rate of each group at each step, as the run's method sets it."""
     network = build_network(run)
-    optimizer, method = methods.start(run, network, lambda groups: sgd(groups, run.train))
+    optimizer, method = run.method.start(
+        network, lambda groups: sgd(groups, run.train), run.info(len(network))
+    )
     found = []
     for _ in range(run.total_steps):
         method.step()
@@ -60,21 +64,21 @@ def test_matched_steps_cost_what_the_baseline_costs_and_not_a_step_more(
     asked = freezeout(
         of_family(run, family), t0=t0, scaling=scaling, epoch_share=share, match_time=True
     )
-    matched = cost.match(asked)
-    costs = cost.costs_of(matched)
+    matched = match(asked)
+    costs = unit_costs_of(matched)
     shorter = replace(run.its_baseline, method=BaselineOptions(epoch_share=share))
-    paid = cost.flops_of(of_family(shorter, family), costs)
+    paid = flops_of(of_family(shorter, family), costs)
     assert matched.total_steps >= shorter.total_steps
-    assert cost.flops_of(matched, costs) <= paid
+    assert flops_of(matched, costs) <= paid
     one_more = replace(matched, matched_steps=matched.total_steps + 1)
-    assert cost.flops_of(one_more, costs) > paid
+    assert flops_of(one_more, costs) > paid
 
 
 def test_a_matched_run_is_known_by_its_steps(run):
     """Which follow from FLOPs and so hang on no clock; other steps are another run."""
     asked = freezeout(run, t0=0.3, match_time=True)
-    matched = cost.match(asked)
-    assert cost.match(asked).id == matched.id
+    matched = match(asked)
+    assert match(asked).id == matched.id
     assert "-matched_" in matched.id
     assert replace(matched, matched_steps=99).id != matched.id
     with pytest.raises(ValueError, match="has no steps before"):
@@ -87,7 +91,7 @@ def test_a_matched_run_trains_longer_and_saves_no_flops(fobench, tiny, tmp_path)
     assert "-matched_" in listed
     assert fobench("run", tiny, "--only", "matched", "--device", "cpu").exit_code == 0
     (folder,) = (tmp_path / "results" / "tiny").glob("*-matched_*")
-    read = results.read_run(folder)
+    read = read_run(folder)
     assert read.epochs[-1].step == read.record["total_steps"] > 15
     assert 0 <= read.record["predictions"]["flops_saved_percent"] < 100 / 15
     assert read.epochs[-1].frozen_units > 0
@@ -111,7 +115,7 @@ def test_the_published_schedule_runs_over_ten_ninths_of_the_steps_and_never_ends
     expected = np.where(progress < times, 0.5 * initial * (1 + np.cos(np.pi * progress / times)), 0)
     np.testing.assert_allclose(found, expected, atol=1e-12)
     assert found[-1, -1] > 0, "the head is still learning at the end"
-    steps = methods.freeze_steps(run, units)
+    steps = freeze_steps_of(run)
     assert [step for step in steps if step < 15] == [
         int(np.ceil(time * 17)) for time in times if np.ceil(time * 17) < 15
     ]
@@ -124,9 +128,9 @@ def test_the_published_vgg_stays_at_its_first_rates_and_never_freezes(run):
     head = found.shape[1] - 1
     times = (0.8 + 0.2 * np.arange(head + 1) / head) ** 3
     np.testing.assert_allclose(found, np.tile(0.1 / times, (15, 1)))
-    assert methods.freeze_steps(vgg, 14) == [15] * 14
-    assert cost.describe(vgg)["annealing_steps"] is None
-    assert cost.describe(vgg)["predictions"]["flops_saved_percent"] == 0
+    assert freeze_steps_of(vgg) == [15] * 14
+    assert describe(vgg)["annealing_steps"] is None
+    assert describe(vgg)["predictions"]["flops_saved_percent"] == 0
 
 
 def test_its_control_is_a_baseline_at_a_constant_rate(run):
@@ -144,22 +148,23 @@ def test_the_published_vgg_is_compared_with_its_control(fobench, tiny, tmp_path,
     words = ("run", tiny, "--device", "cpu", "--set", "train.epochs=1", "--set", "train.lr=1e-3")
     assert fobench(*words).exit_code == 0
     assert "lacks the control" not in caplog.text
-    found, _ = results.read_experiment(tmp_path / "results" / "tiny")
+    found, _ = read_experiment(tmp_path / "results" / "tiny")
     errors = {run.id: run.epochs[-1].test_error for run in found}
     (published,) = (run for run in found if run.record["control"])
-    text = fobench("report", "results/tiny").output.partition("at a constant rate\n")[2]
+    text = fobench("report", "results/tiny").output.partition("Beside their own control\n")[2]
     row = next(line for line in text.splitlines() if "as the reference code does" in line)
     change = errors[published.id] - errors[published.record["control"]]
     assert f"| {round(change, 1) + 0.0:+.1f} |" in row
     tiny.write_text(tiny.read_text().replace('["cosine", "constant"]', '"cosine"'))
     assert fobench(*words).exit_code == 0
-    assert "lacks the control of the published VGG" in caplog.text
+    assert "lacks a control of one of its methods: baseline at a constant rate" in caplog.text
 
 
 def test_constant_rates_go_on_after_a_checkpoint(run):
     control = replace(run, method=BaselineOptions(annealing="constant"))
-    optimizer, method = methods.start(control, build_network(run), lambda g: sgd(g, run.train))
-    other, resumed = methods.start(control, build_network(run), lambda g: sgd(g, run.train))
+    network = build_network(run)
+    words = (network, lambda groups: sgd(groups, run.train), control.info(len(network)))
+    (optimizer, method), (other, resumed) = (control.method.start(*words) for _ in range(2))
     other.param_groups[0]["lr"] = 7.0
     resumed.load_state_dict(method.state_dict())
     resumed.step()

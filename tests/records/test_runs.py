@@ -7,8 +7,16 @@ from dataclasses import replace
 import pytest
 
 from fobench.errors import UserError
-from fobench.records import runs as results
-from fobench.records.runs import COLUMNS, VOLATILE, Epoch
+from fobench.records.epochs import COLUMNS, VOLATILE, Epoch, read_epochs, write_epochs
+from fobench.records.experiments import read_experiment, write_experiment
+from fobench.records.runs import (
+    RECORDED,
+    RECORDED_WITHIN,
+    read_record,
+    read_run,
+    status_of,
+    write_record,
+)
 
 ROW = Epoch(
     epoch=1, step=94, frozen_units=2, cached_units=0, train_loss=1 / 3, train_error=50.0,
@@ -23,25 +31,25 @@ EMPTY_CELL = ",".join(COLUMNS) + "\n1,94" + "," * (len(COLUMNS) - 2) + "\n"
 
 def record(**changes) -> dict:
     """A run.json with all that readers count on: one epoch of 94 steps."""
-    within = {key: dict.fromkeys(inners) for key, inners in results.RECORDED_WITHIN.items()}
+    within = {key: dict.fromkeys(inners) for key, inners in RECORDED_WITHIN.items()}
     steps = {"total_steps": 94, "steps_per_epoch": 94}
-    return dict.fromkeys(results.RECORDED) | within | steps | {"status": "finished"} | changes
+    return dict.fromkeys(RECORDED) | within | steps | {"status": "finished"} | changes
 
 
 def write_run(folder, rows, **changes) -> None:
     """A run's folder, as a training leaves it."""
     folder.mkdir()
-    sha256 = results.write_epochs(folder, rows)
-    results.write_record(folder, record(epochs_sha256=sha256, **changes))
+    sha256 = write_epochs(folder, rows)
+    write_record(folder, record(epochs_sha256=sha256, **changes))
 
 
 def test_rows_are_read_back_as_written(tmp_path):
-    results.write_epochs(tmp_path, [ROW, ROW])
-    assert results.read_epochs(tmp_path) == [ROW, ROW]
+    write_epochs(tmp_path, [ROW, ROW])
+    assert read_epochs(tmp_path) == [ROW, ROW]
 
 
 def test_the_columns_are_those_of_the_format(tmp_path):
-    results.write_epochs(tmp_path, [ROW])
+    write_epochs(tmp_path, [ROW])
     header, row = (tmp_path / "epochs.csv").read_text().splitlines()
     assert header == (
         "epoch,step,frozen_units,cached_units,train_loss,train_error,val_loss,val_error,test_loss,"
@@ -53,25 +61,25 @@ def test_the_columns_are_those_of_the_format(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    results.write_epochs(tmp_path, [ROW])
+    write_epochs(tmp_path, [ROW])
 
     def full_disk(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(UserError, match="No space left"):
-        results.write_epochs(tmp_path, [ROW, ROW])
-    assert results.read_epochs(tmp_path) == [ROW]
+        write_epochs(tmp_path, [ROW, ROW])
+    assert read_epochs(tmp_path) == [ROW]
     assert [path.name for path in tmp_path.iterdir()] == ["epochs.csv"]
 
 
 @pytest.mark.parametrize("text", ["", "epoch,step\n1,2\n", None, EMPTY_CELL])
 def test_damaged_rows_are_refused(tmp_path, text):
-    results.write_epochs(tmp_path, [ROW])
+    write_epochs(tmp_path, [ROW])
     path = tmp_path / "epochs.csv"
     path.write_text(path.read_text()[:-30] + "\n" if text is None else text)
     with pytest.raises(UserError, match=r"epochs\.csv"):
-        results.read_epochs(tmp_path)
+        read_epochs(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +94,12 @@ def test_damaged_rows_are_refused(tmp_path, text):
 def test_a_damaged_record_is_refused(tmp_path, text, told):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(UserError, match=told):
-        results.status(tmp_path)
+        status_of(tmp_path)
 
 
 def test_records_hold_no_number_that_json_cannot(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        results.write_record(tmp_path, record(loss=float("nan")))
+        write_record(tmp_path, record(loss=float("nan")))
 
 
 def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
@@ -99,9 +107,9 @@ def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
         status = "diverged" if run_id == "b" else "finished"
         write_run(tmp_path / run_id, [ROW], status=status)
     (tmp_path / "d" / "run.json").write_text("{")
-    results.write_record(tmp_path / "f", record(total_steps=188))
-    results.write_experiment(tmp_path, "mine", ["a", "b", "d", "e", "f"])
-    found, notes = results.read_experiment(tmp_path)
+    write_record(tmp_path / "f", record(total_steps=188))
+    write_experiment(tmp_path, "mine", ["a", "b", "d", "e", "f"])
+    found, notes = read_experiment(tmp_path)
     assert [run.id for run in found] == ["a"]
     text = "\n".join(notes)
     assert "b is left out: diverged" in text
@@ -129,21 +137,21 @@ def test_rows_that_are_missing_or_impossible_are_told(tmp_path, steps, seconds, 
         for step, second in zip(steps, seconds, strict=True)
     ]
     write_run(tmp_path / "a", rows, total_steps=200)
-    results.write_experiment(tmp_path, "mine", ["a"])
-    found, notes = results.read_experiment(tmp_path)
+    write_experiment(tmp_path, "mine", ["a"])
+    found, notes = read_experiment(tmp_path)
     assert [run.epochs for run in found] == ([rows] if sound else [])
     assert ("delete its run.json" in "".join(notes)) == (not sound)
 
 
 def test_a_record_without_what_readers_need_is_told(tmp_path):
-    results.write_record(tmp_path, record(environment={}))
+    write_record(tmp_path, record(environment={}))
     with pytest.raises(UserError, match=r"lacks environment\.host, environment\.device"):
-        results.read_record(tmp_path)
+        read_record(tmp_path)
 
 
 def test_a_folder_without_an_experiment_is_named(tmp_path):
     with pytest.raises(UserError, match=r"holds no experiment\.json"):
-        results.read_experiment(tmp_path)
+        read_experiment(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -154,11 +162,11 @@ def test_a_folder_without_an_experiment_is_named(tmp_path):
 def test_a_damaged_list_of_runs_is_named(tmp_path, text):
     (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(UserError, match=r"experiment\.json"):
-        results.read_experiment(tmp_path)
+        read_experiment(tmp_path)
 
 
 def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
-    found, notes = results.read_experiment(tiny_results)
+    found, notes = read_experiment(tiny_results)
     assert notes == []
     assert len(found) == 4
     frozen = next(run for run in found if "t0.30" in run.id)
@@ -190,7 +198,7 @@ def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
 def test_no_changed_character_of_a_finished_run_is_believed(tiny_results, tmp_path, name):
     """Whatever single bit of a file flips, the run is refused, or reads as it was."""
     folder = next(tiny_results.glob("*t0.30*"))
-    sound = results.read_run(folder)
+    sound = read_run(folder)
     content = (folder / name).read_bytes()
     copy = tmp_path / folder.name
     copy.mkdir()
@@ -202,7 +210,7 @@ def test_no_changed_character_of_a_finished_run_is_believed(tiny_results, tmp_pa
         flipped[position] ^= 1 << position % 8
         (copy / name).write_bytes(flipped)
         try:
-            read = results.read_run(copy)
+            read = read_run(copy)
         except UserError as error:
             assert name in str(error)
             refused += 1
@@ -219,4 +227,4 @@ def test_a_record_without_checksums_is_read(tmp_path):
     written = json.loads(path.read_text())
     del written["sha256"], written["epochs_sha256"]
     path.write_text(json.dumps(written))
-    assert results.read_run(tmp_path / "a").epochs == [ROW]
+    assert read_run(tmp_path / "a").epochs == [ROW]

@@ -11,10 +11,12 @@ import pytest
 
 from fobench.errors import UserError
 from fobench.evidence import noise
-from fobench.evidence.results import read_panels
-from fobench.figures.registry import draw
-from fobench.figures.speedup_error import speedup_error
-from fobench.records import runs as results
+from fobench.evidence.results import read_results
+from fobench.figures import speedup_error
+from fobench.figures.draw import draw
+from fobench.records.epochs import write_epochs
+from fobench.records.experiments import write_experiment
+from fobench.records.runs import read_record, read_run, write_record
 from fobench.report.report import report
 from tests.cli.test_commands import imported_by
 
@@ -26,17 +28,17 @@ def copied(tiny_results, tmp_path) -> Path:
 
 def change(folder: Path, seconds: float = 1.0, **changes) -> None:
     """Rewrite a finished run with other times and another record."""
-    read = results.read_run(folder)
+    read = read_run(folder)
     rows = [
         replace(row, total_train_seconds=seconds * row.total_train_seconds) for row in read.epochs
     ]
-    sha256 = results.write_epochs(folder, rows)
+    sha256 = write_epochs(folder, rows)
     record = {key: cell for key, cell in read.record.items() if key != "format"}
-    results.write_record(folder, record | {"epochs_sha256": sha256} | changes)
+    write_record(folder, record | {"epochs_sha256": sha256} | changes)
 
 
 def told(*folders: Path, **options) -> str:
-    return report(*read_panels(list(folders), **options))
+    return report(*read_results(list(folders), **options))
 
 
 def row_of(text: str, method: str) -> list[str]:
@@ -46,7 +48,7 @@ def row_of(text: str, method: str) -> list[str]:
 
 def test_a_row_a_method_with_what_its_files_say(tiny_results):
     text = told(tiny_results)
-    (panel,), _ = read_panels([tiny_results])
+    (panel,), _ = read_results([tiny_results])
     runs = {run.id: run for run in panel.runs}
     frozen = next(run for run in panel.runs if "t0.30" in run.id)
     baseline = runs[frozen.record["baseline"]]
@@ -69,7 +71,7 @@ def test_a_row_a_method_with_what_its_files_say(tiny_results):
 def test_what_is_weak_is_warned_of(copied):
     first, second, third, _ = sorted(path.parent for path in copied.glob("*/run.json"))
     change(first, resumed=True)
-    environment = results.read_record(second)["environment"]
+    environment = read_record(second)["environment"]
     change(second, environment=environment | {"host": "other", "dirty": True})
     text = told(copied)
     assert f"resumed, so its time is in pieces, and left out: {first.name}" in text
@@ -87,12 +89,12 @@ def test_a_run_that_waited_for_others_is_warned_of(fobench, tiny, tmp_path):
     assert fobench(*words, "--only", "_baseline_").exit_code == 0
     for path in tmp_path.glob("results/tiny/*/run.json"):
         share = 0.5 if "seed1" in path.parent.name else 2.0
-        read = results.read_run(path.parent)
+        read = read_run(path.parent)
         rows = [replace(row, train_cpu_seconds=share * row.train_seconds,
                         total_train_seconds=row.train_seconds) for row in read.epochs]  # fmt: skip
-        sha256 = results.write_epochs(path.parent, rows)
-        record = results.read_record(path.parent)
-        results.write_record(path.parent, record | {"epochs_sha256": sha256})
+        sha256 = write_epochs(path.parent, rows)
+        record = read_record(path.parent)
+        write_record(path.parent, record | {"epochs_sha256": sha256})
     text = told(tmp_path / "results" / "tiny")
     assert "0.50 processor seconds a second, where runs of its method have 2.00" in text
     assert text.count("processor seconds a second") == 1
@@ -101,7 +103,7 @@ def test_a_run_that_waited_for_others_is_warned_of(fobench, tiny, tmp_path):
 def test_repeats_tell_the_noise_of_the_clock(fobench, tiny, tmp_path):
     words = ("run", tiny, "--set", "experiment.repeats=2", "--set", "train.epochs=1")
     assert fobench(*words, "--only", "_baseline_").exit_code == 0
-    (panel,), _ = read_panels([tmp_path / "results" / "tiny"])
+    (panel,), _ = read_results([tmp_path / "results" / "tiny"])
     found = noise.noise_of_repeats(panel.table)
     text = told(tmp_path / "results" / "tiny")
     assert found.degrees == 1
@@ -111,8 +113,8 @@ def test_repeats_tell_the_noise_of_the_clock(fobench, tiny, tmp_path):
 
 def test_runs_that_were_lost_are_warned_of(copied):
     victim = next(copied.glob("*t0.30*"))
-    record = results.read_record(victim)
-    results.write_record(victim, record | {"status": "diverged", "reason": "loss"})
+    record = read_record(victim)
+    write_record(victim, record | {"status": "diverged", "reason": "loss"})
     text = told(copied)
     assert "1 runs diverged or failed: the means are those of the others" in text
     assert "| FreezeOut linear, scaled rates, t0 = 0.3 |" not in text
@@ -121,7 +123,7 @@ def test_runs_that_were_lost_are_warned_of(copied):
 def test_resumed_runs_stay_out_of_seconds_and_in_errors(copied, tiny_results):
     first = next(copied.glob("*_baseline_seed0*"))
     change(first, seconds=1000.0, resumed=True)
-    (panel,), _ = read_panels([copied])
+    (panel,), _ = read_results([copied])
     (row, runs), *_ = panel.variants()
     assert len(runs) == 1
     assert panel.timed(runs) == []
@@ -135,8 +137,8 @@ def test_resumed_runs_stay_out_of_seconds_and_in_errors(copied, tiny_results):
 
 def test_experiments_without_pairs_do_not_stop_the_others(copied, tiny_results):
     change(next(copied.glob("*_baseline_seed0*")), resumed=True)
-    panels, notes = read_panels([copied, tiny_results])
-    assert len(speedup_error(panels).axes) == 1
+    panels, notes = read_results([copied, tiny_results])
+    assert len(speedup_error.draw(panels).axes) == 1
     assert any("no time saved for" in note and str(copied) in note for note in notes)
 
 
@@ -197,7 +199,7 @@ def test_what_is_sound_is_used_and_the_rest_is_named(
     assert both.exit_code == 0, both.output
     alone = fobench(command, copied, "-o", tmp_path / "alone.svg")
     assert alone.exit_code == (0 if runs_left else 2)
-    panels, notes = read_panels([tiny_results, copied])
+    panels, notes = read_results([tiny_results, copied])
     assert [len(panel.runs) for panel in panels] == [4, runs_left][: 1 + bool(runs_left)]
     assert any(str(copied) in note for note in notes)
     if command == "report":
@@ -226,7 +228,7 @@ def test_an_empty_folder_is_told(fobench, tmp_path, command):
 def large(tiny_results, tmp_path) -> Path:
     """An experiment of 120 runs of 100 epochs, 12,000 rows."""
     folder = tmp_path / "large"
-    sources = [results.read_run(path.parent) for path in tiny_results.glob("*/run.json")]
+    sources = [read_run(path.parent) for path in tiny_results.glob("*/run.json")]
     ids = []
     for seed in range(30):
         for source in sources:
@@ -241,10 +243,10 @@ def large(tiny_results, tmp_path) -> Path:
             record["id"] = run_id = f"{source.id}-{seed}"
             record["baseline"] = f"{source.record['baseline']}-{seed}"
             (folder / run_id).mkdir(parents=True)
-            record["epochs_sha256"] = results.write_epochs(folder / run_id, rows)
-            results.write_record(folder / run_id, record)
+            record["epochs_sha256"] = write_epochs(folder / run_id, rows)
+            write_record(folder / run_id, record)
             ids.append(run_id)
-    results.write_experiment(folder, "large", ids)
+    write_experiment(folder, "large", ids)
     return folder
 
 

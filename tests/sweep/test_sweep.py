@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from fobench.costs import flops as cost
-from fobench.experiment import config
-from fobench.records import runs as results
-from fobench.sweep import plan as sweep
-from fobench.sweep.pace import Pace, span
+from fobench.costs.flops import work
+from fobench.experiment.config import load
+from fobench.records.experiments import read_experiment
+from fobench.sweep.pace import Pace, format_duration
+from fobench.sweep.plan import plan_all
 from fobench.sweep.shard import Shard
 
 
@@ -20,13 +20,13 @@ def experiments(tiny, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text(tiny.read_text().replace('"tiny"', '"other"'))
     return [
-        config.load(tiny, ["experiment.seeds=[0, 1, 2]", "experiment.repeats=2"]),
-        config.load(other, ["experiment.seeds=[0, 5]"]),
+        load(tiny, ["experiment.seeds=[0, 1, 2]", "experiment.repeats=2"]),
+        load(other, ["experiment.seeds=[0, 5]"]),
     ]
 
 
 def chosen(experiments, tmp_path, **options) -> list[str]:
-    plans = sweep.plan_all(experiments, tmp_path / "results", tmp_path, **options)
+    plans = plan_all(experiments, tmp_path / "results", tmp_path, **options)
     return [f"{plan.experiment.name} {run.id}" for plan in plans for run in plan.chosen]
 
 
@@ -43,7 +43,7 @@ def test_shards_share_all_runs_and_none_twice(experiments, tmp_path, count):
 
 def test_runs_that_are_paired_stay_in_one_shard(experiments, tmp_path):
     for number in (1, 2, 3):
-        for plan in sweep.plan_all(experiments, tmp_path, tmp_path, shard=Shard(number, 3)):
+        for plan in plan_all(experiments, tmp_path, tmp_path, shard=Shard(number, 3)):
             ids = {run.id for run in plan.chosen}
             assert {run.its_baseline.id for run in plan.chosen} <= ids
             repeats = {(run.seed, run.repeat) for run in plan.chosen}
@@ -58,7 +58,7 @@ def test_a_shard_is_trained_and_the_figures_know_the_rest(fobench, tiny, tmp_pat
     done = [json.loads(path.read_text()) for path in tmp_path.glob("results/tiny/*/run.json")]
     assert {record["run"]["seed"] for record in done} == {1}
     assert len(done) == 4
-    _, notes = results.read_experiment(tmp_path / "results" / "tiny")
+    _, notes = read_experiment(tmp_path / "results" / "tiny")
     assert sum("not run yet" in note for note in notes) == 4
     assert fobench(*words, "--shard", "1/2", "--only", "_baseline_").exit_code == 0
     assert fobench(*words, "--shard", "3/3", "--dry-run").exit_code == 0, "a share may be empty"
@@ -80,14 +80,14 @@ def test_other_shards_are_mistakes(fobench, tiny, text):
 
 
 def test_methods_alternate_within_a_seed(experiments, tmp_path):
-    plan, _ = sweep.plan_all(experiments, tmp_path, tmp_path)
+    plan, _ = plan_all(experiments, tmp_path, tmp_path)
     assert [(run.seed, run.repeat) for run in plan.chosen] == [
         (seed, repeat) for seed in (0, 1, 2) for repeat in (0, 1) for _ in range(4)
     ]
 
 
 def test_time_left_is_reckoned_by_flops(experiments, tmp_path):
-    plan, _ = sweep.plan_all(experiments, tmp_path, tmp_path)
+    plan, _ = plan_all(experiments, tmp_path, tmp_path)
     whole, shorter, frozen, never = plan.chosen[:4]
     pace = Pace()
     assert pace.seconds_for([whole]) is None
@@ -95,11 +95,11 @@ def test_time_left_is_reckoned_by_flops(experiments, tmp_path):
     assert pace.seconds_for([never]) == pytest.approx(100)
     assert pace.seconds_for([]) == 0
     left = pace.seconds_for([shorter, frozen])
-    assert left == pytest.approx(100 * (cost.work(shorter) + cost.work(frozen)) / cost.work(whole))
-    assert cost.work(frozen) < cost.work(whole)
+    assert left == pytest.approx(100 * (work(shorter) + work(frozen)) / work(whole))
+    assert work(frozen) < work(whole)
     # A network of which nothing is known goes at the pace of the others.
-    other = replace(whole, model=replace(whole.model, depth=16))
-    expected = 100 * cost.work(other) / cost.work(whole)
+    other = replace(whole, model=whole.model.replace(depth=16))
+    expected = 100 * work(other) / work(whole)
     assert pace.seconds_for([other]) == pytest.approx(expected)
     pace.done(other, 3 * expected)
     assert pace.seconds_for([other, whole]) == pytest.approx(3 * expected + 100)
@@ -123,4 +123,4 @@ def test_the_time_left_is_told_once_a_run_is_done(fobench, tiny, caplog):
     ("seconds", "text"), [(4.4, "4 s"), (100, "2 min"), (3540, "59 min"), (12000, "3 h 20 min")]
 )
 def test_spans_are_told_for_people(seconds, text):
-    assert span(seconds) == text
+    assert format_duration(seconds) == text

@@ -169,7 +169,7 @@ def test_no_code_is_run_from_a_checkpoint(tmp_path, monkeypatch, saved_by):
     written = io.BytesIO()
     (torch.save if saved_by == "torch" else pickle.dump)({"format": Hostile()}, written)
     payload = written.getvalue()
-    whole = payload + hashlib.sha256(payload).digest() + checkpoint.LAST_LINE
+    whole = payload + hashlib.sha256(payload).digest() + checkpoint.END_MARK
     (tmp_path / LAST).write_bytes(whole)
     with pytest.raises(UserError, match="holds more than a checkpoint may"):
         checkpoint.read_last(tmp_path)

@@ -10,17 +10,20 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fobench.data import split as data
-from fobench.data.dataset import open_synthetic
+from fobench.costs.flops import freeze_steps_of
+from fobench.data import split
+from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
-from fobench.experiment.run import Run, expand
+from fobench.experiment.expand import expand
+from fobench.experiment.run import Run
 from fobench.machine.seeds import generator, seed_globally
-from fobench.methods import start as methods
-from fobench.methods.options import BaselineOptions, FreezeOutOptions
-from fobench.models.families import FAMILIES
-from fobench.records.runs import VOLATILE, Epoch
-from fobench.training import loop as train_module
-from fobench.training.loop import DivergedError, Training, build_network, evaluate, sgd, train
+from fobench.methods import BaselineOptions, FreezeOutOptions
+from fobench.methods.annealing import CosineAnnealing
+from fobench.models import FAMILIES
+from fobench.records.epochs import VOLATILE, Epoch
+from fobench.training import loop
+from fobench.training.loop import DivergedError, evaluate, train
+from fobench.training.state import Training, build_network, sgd
 from fobench.training.warmup import warm_up
 from tests.networks import EXAMPLES
 
@@ -45,11 +48,11 @@ def run(tiny) -> Run:
 
 
 def with_method(run: Run, **options) -> Run:
-    return replace(run, method_name="freezeout", method=FreezeOutOptions(**options))
+    return replace(run, method=FreezeOutOptions(**options))
 
 
-def load_data(run: Run) -> data.Data:
-    return data.load(DATASET, run.data_used, run.data.augment, CPU)
+def load_data(run: Run) -> split.Data:
+    return split.load(DATASET, run.data_used, run.data.augment, CPU)
 
 
 def train_all(run: Run, watch: Watch | None = None) -> list[Epoch]:
@@ -64,8 +67,7 @@ def repeatable(rows: list[Epoch]) -> list[dict]:
 
 @pytest.mark.parametrize("method", [BaselineOptions(), FreezeOutOptions(scaling="linear", t0=0.3)])
 def test_two_runs_of_one_seed_are_equal_but_for_the_volatile_columns(run, method):
-    name = "baseline" if isinstance(method, BaselineOptions) else "freezeout"
-    run = replace(run, method_name=name, method=method)
+    run = replace(run, method=method)
     first = repeatable(train_all(run))
     torch.rand(7)  # what was drawn before must not matter
     assert repeatable(train_all(run)) == first
@@ -84,14 +86,14 @@ def same_images(batches: list[torch.Tensor], filled: list[torch.Tensor]) -> bool
 
 def test_methods_of_a_seed_see_the_same_weights_images_and_augmentation(run, monkeypatch):
     seen: list[torch.Tensor] = []
-    read_images = data.Split.images_at
+    read_images = split.Split.images_at
 
     def watched(split, indices, view=None):
         seen.append(read_images(split, indices, view))
         return seen[-1]
 
-    monkeypatch.setattr("fobench.training.loop.warm_up", lambda *_: None)
-    monkeypatch.setattr(data.Split, "images_at", watched)
+    monkeypatch.setattr("fobench.training.state.warm_up", lambda *_: None)
+    monkeypatch.setattr(split.Split, "images_at", watched)
     batches = []
     for each in (run, with_method(run, t0=0.3), replace(run, seed=1)):
         seen.clear()
@@ -109,7 +111,7 @@ def test_frozen_units_are_counted_and_freeze_within_an_epoch(run):
     watch = Watch()
     frozen_run = with_method(run, scaling="linear", t0=0.3)
     rows = train_all(frozen_run, watch)
-    steps = methods.freeze_steps(frozen_run, 7)
+    steps = freeze_steps_of(frozen_run)
     expected = [sum(step <= now for step in steps) for now in range(15)]
     assert [frozen for _, frozen in watch.steps] == expected
     assert [row.frozen_units for row in rows] == [expected[4], expected[9], expected[14]]
@@ -118,7 +120,7 @@ def test_frozen_units_are_counted_and_freeze_within_an_epoch(run):
 
 
 def of_family(run: Run, family: str) -> Run:
-    return replace(run, family=family, model=FAMILIES[family](**EXAMPLES[family]))
+    return replace(run, model=FAMILIES[family](**EXAMPLES[family]))
 
 
 @pytest.mark.parametrize("family", EXAMPLES)
@@ -131,7 +133,7 @@ def test_every_family_anneals_and_freezes(run, family, monkeypatch):
         rates.append([group["lr"] for group in optimizer.param_groups])
         return take_step(optimizer, *args)
 
-    monkeypatch.setattr("fobench.training.loop.warm_up", lambda *_: None)
+    monkeypatch.setattr("fobench.training.state.warm_up", lambda *_: None)
     monkeypatch.setattr(torch.optim.SGD, "step", watched)
     run = with_method(of_family(run, family), scaling="linear", t0=0.3, scale_lr=False)
     rows = train_all(run)
@@ -163,7 +165,7 @@ def test_validation_after_each_epoch_and_test_after_the_last_only(run):
     rows = train_all(run)
     assert all(row.val_error is not None for row in rows)
     assert [row.test_error is not None for row in rows] == [False, False, True]
-    held_out = replace(run.data, validation=0)
+    held_out = run.data.replace(validation=0)
     unvalidated = replace(run, data=held_out, data_used=replace(run.data_used, validation_images=0))
     assert all(row.val_error is None for row in train_all(unvalidated))
 
@@ -201,7 +203,7 @@ def test_the_first_epoch_by_hand(run):
 
 def test_loss_that_is_not_finite_ends_the_run(run):
     with pytest.raises(DivergedError, match="epoch 1"):
-        train_all(replace(run, train=replace(run.train, lr=1e6)))
+        train_all(replace(run, train=run.train.replace(lr=1e6)))
 
 
 def test_a_loss_that_breaks_after_the_last_step_is_noticed(run, monkeypatch):
@@ -214,9 +216,9 @@ def test_a_baseline_saved_and_loaded_goes_on(run):
     """Also into an optimizer that has loaded its own state, and so has new parameter groups."""
     parameters = [torch.nn.Parameter(torch.ones(2))]
     optimizer = sgd(parameters, run.train)
-    method = methods.CosineAnnealing(optimizer, 10)
+    method = CosineAnnealing(optimizer, 10)
     resumed_optimizer = sgd(parameters, run.train)
-    resumed = methods.CosineAnnealing(resumed_optimizer, 10)
+    resumed = CosineAnnealing(resumed_optimizer, 10)
     for _ in range(4):
         method.step()
     resumed_optimizer.load_state_dict(optimizer.state_dict())
@@ -288,13 +290,13 @@ class HostReads(TorchDispatchMode):
 @pytest.mark.parametrize("family", EXAMPLES)
 def test_no_training_step_waits_for_the_device(run, family, monkeypatch):
     reads = HostReads()
-    train_whole_epoch = train_module.train_epoch
+    train_whole_epoch = loop.train_epoch
 
     def watched(*args):
         with reads:
             return train_whole_epoch(*args)
 
-    monkeypatch.setattr(train_module, "train_epoch", watched)
+    monkeypatch.setattr(loop, "train_epoch", watched)
     run = with_method(of_family(run, family), scaling="linear", t0=0.3)
     assert train_all(run)[-1].frozen_units > 0
     assert reads.count == 0
@@ -305,7 +307,7 @@ def test_no_training_step_waits_for_the_device(run, family, monkeypatch):
 
 def require_exact_resume(run: Run, device: torch.device) -> None:
     """From the state after each epoch the same rows follow, through a file as a checkpoint is."""
-    read = data.load(DATASET, run.data_used, run.data.augment, device)
+    read = split.load(DATASET, run.data_used, run.data.augment, device)
     whole, states = Training(run, read, device), []
     rows = []
     for row in train(whole, Watch()):
@@ -335,7 +337,7 @@ def test_a_training_goes_on_exactly_from_its_state(run, family):
 @pytest.mark.parametrize("family", EXAMPLES)
 def test_a_training_goes_on_exactly_from_its_state_on_cuda(run, family):
     run = with_method(of_family(run, family), scaling="linear", t0=0.3)
-    run = replace(run, train=replace(run.train, deterministic=True))
+    run = replace(run, train=run.train.replace(deterministic=True))
     require_exact_resume(run, torch.device("cuda"))
 
 
@@ -344,8 +346,8 @@ def test_a_training_goes_on_exactly_from_its_state_on_cuda(run, family):
 @pytest.mark.parametrize("family", EXAMPLES)
 def test_a_deterministic_run_on_cuda_repeats_bit_for_bit(run, family):
     run = with_method(of_family(run, family), scaling="linear", t0=0.3)
-    run = replace(run, train=replace(run.train, deterministic=True))
+    run = replace(run, train=run.train.replace(deterministic=True))
     device = torch.device("cuda")
-    read = data.load(DATASET, run.data_used, run.data.augment, device)
+    read = split.load(DATASET, run.data_used, run.data.augment, device)
     first, second = (list(train(Training(run, read, device), Watch())) for _ in range(2))
     assert repeatable(first) == repeatable(second)

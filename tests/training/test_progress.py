@@ -4,9 +4,9 @@ import io
 
 import pytest
 
-from fobench.data.dataset import open_synthetic
+from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
-from fobench.experiment.run import expand
+from fobench.experiment.expand import expand
 from fobench.training.progress import Progress
 from tests.records.test_runs import ROW
 

@@ -13,7 +13,7 @@ PROFILE ?= $(shell $(BIN)/python -c 'import torch; print("paper" if torch.cuda.i
 CONFIGS = $(wildcard configs/$(PROFILE)/*.toml)
 EXPERIMENTS = $(patsubst configs/$(PROFILE)/%.toml,$(REPRODUCED)/$(PROFILE)-%,$(CONFIGS))
 
-.PHONY: reproduce figures prepare-quick prepare-cpu prepare-paper test test-all lint format clean
+.PHONY: reproduce figures prepare-quick prepare-cpu prepare-paper test test-all lint docs format clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	@echo "Installing into $(VENV): torch is large, this takes minutes."
@@ -31,14 +31,20 @@ reproduce: $(INSTALLED)
 	  echo "PROFILE=$$profile: give quick, cpu or paper" >&2; exit 2; }; \
 	$(MAKE) --no-print-directory prepare-$$profile figures PROFILE=$$profile
 
-# A run that did not finish leaves figures and report of the others, and make with an error.
+# One experiment after another, each with its figures before the next begins. A run that did not
+# finish leaves figures and report of the others, and make with an error.
 figures:
-	@$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED); status=$$?; \
-	[ $$status -le 1 ] || exit $$status; \
-	echo "Figures:"; \
+	@status=0; \
 	for experiment in $(EXPERIMENTS); do \
+	  config=configs/$(PROFILE)/$${experiment#$(REPRODUCED)/$(PROFILE)-}.toml; \
+	  $(BIN)/fobench run $$config --results $(REPRODUCED); ran=$$?; \
+	  [ $$ran -le 1 ] || exit $$ran; \
+	  [ $$ran -eq 0 ] || status=1; \
+	  echo "Figures of $$experiment:"; \
 	  $(BIN)/fobench plot $$experiment --kind all || status=1; \
 	done; \
+	echo "All experiments side by side:"; \
+	$(BIN)/fobench plot $(EXPERIMENTS) -o $(REPRODUCED)/$(PROFILE)-speedup-error.svg || status=1; \
 	echo "Report:"; \
 	$(BIN)/fobench report $(EXPERIMENTS) -o $(REPRODUCED)/$(PROFILE)-report.md || status=1; \
 	exit $$status
@@ -52,19 +58,27 @@ prepare-paper:
 	$(BIN)/fobench data cifar100
 	$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED) --estimate
 
-# The tests' networks are so small that more threads would only wait for each other.
-test test-all: export OMP_NUM_THREADS ?= 2
+# Two processes of one thread do more than one of two threads, and what is timed runs apart.
+test test-all: export OMP_NUM_THREADS ?= 1
+WORKERS ?= 2
 
 test: $(TEST_INSTALLED)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'timing and not slow'
+	$(BIN)/python -m pytest -m 'not timing and not slow' --numprocesses=$(WORKERS)
 
 # With new examples each time.
 test-all: $(TEST_INSTALLED)
-	$(BIN)/python -m pytest --hypothesis-profile=exploring
+	$(BIN)/python -m pytest -m timing
+	$(BIN)/python -m pytest -m 'not timing' --hypothesis-profile=exploring --numprocesses=$(WORKERS)
 
 lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The schema of configs and the page on them, from the options' declarations.
+docs: $(INSTALLED)
+	$(BIN)/fobench schema -o configs/fobench.schema.json
+	$(BIN)/fobench schema --markdown -o docs/configs.md
 
 format: $(TEST_INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -35,7 +35,7 @@ SIZE = ["train.epochs=2", "data.dataset=synthetic", "data.test_size=100"]
 def measure(config: Path, folder: Path) -> dict[str, Any]:
     """Seconds of training and of saving, over two epochs of a config's baseline."""
     experiment = load(config, SIZE)
-    dataset = open_synthetic(images_needed(experiment.data), 100)
+    dataset = open_synthetic("synthetic", images_needed(experiment.data), 100)
     run = expand(experiment, dataset)[0]
     training = Training(run, split.load(dataset, run.data_used, run.data.augment, CPU), CPU)
     train_seconds = save_seconds = 0.0

@@ -106,7 +106,7 @@ def measure(run: Run, dataset: DataSet, stopwatch: Stopwatch) -> dict[str, Any]:
 def main() -> None:
     output = Path(sys.argv[1] if len(sys.argv) > 1 else "benchmarks/step_overhead.json")
     experiment = load(CONFIG, SIZE)
-    dataset = open_synthetic(3200, 100)
+    dataset = open_synthetic("synthetic", 3200, 100)
     stopwatch = watch_the_work()
     runs = [run for run in expand(experiment, dataset) if run.seed == 0]
     measured = [measure(run, dataset, stopwatch) for run in runs]

@@ -15,7 +15,7 @@ from fobench.experiment.expand import expand
 from fobench.records.experiments import RUN_ID
 from tests.test_structure import MODULES
 
-DATASET = open_synthetic(55, 20)
+DATASET = open_synthetic("synthetic", 55, 20)
 MUST_SAY = {"load": {"torch": "weights_only", "np": "allow_pickle"}}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_IMPORTS = {"pickle", "shelve", "marshal", "dill", "joblib", "yaml"}

@@ -15,17 +15,19 @@ from fobench.cli.messages import errors_as_messages
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file.  [default: the screen]",
 )
-def schema(output: Path | None) -> None:
+@click.option("--markdown", is_flag=True, help="All options as a page to read, in Markdown.")
+def schema(output: Path | None, markdown: bool) -> None:
     """Write the JSON Schema of configs, from which editors complete and check them.
 
     \b
     Name it in the first line of a config:  #:schema ./fobench.schema.json
     """
+    from fobench.experiment.reference import reference
     from fobench.experiment.schema import config_schema
     from fobench.records.files import make_folder, write_bytes
 
     with errors_as_messages():
-        text = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+        text = reference() if markdown else json.dumps(config_schema(), indent=2) + "\n"
         if output is None:
             click.echo(text, nl=False)
         else:

@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from fobench.data.dataset import DataSet
 from fobench.data.npz import open_npz
-from fobench.data.synthetic import open_synthetic
+from fobench.data.synthetic import RECIPES, open_synthetic
 from fobench.errors import UserError
 from fobench.records.files import exists
 
 # Sets that are generated, by name: from the least numbers of training and test images, or None.
-GENERATED: dict[str, Callable[[int | None, int | None], DataSet]] = {"synthetic": open_synthetic}
+GENERATED: dict[str, Callable[[int | None, int | None], DataSet]] = {
+    name: partial(open_synthetic, name) for name in RECIPES
+}
 
 
 def data_root(given: str | Path | None = None) -> Path:

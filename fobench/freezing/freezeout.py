@@ -70,7 +70,7 @@ class FreezeOut:
             for group, time in zip(optimizer.param_groups, self.freeze_times, strict=True)
         ]
         self._steps = 0
-        self._frozen = FrozenUnits(optimizer)
+        self._frozen = FrozenUnits(self.units, optimizer)
 
     @property
     def frozen(self) -> int:
@@ -83,7 +83,7 @@ class FreezeOut:
                 f"step() was called more often than total_steps = {self.total_steps}: "
                 "give FreezeOut the number of training steps of the whole run"
             )
-        self._freeze(bisect_right(self.freeze_steps, self._steps))
+        self._frozen.freeze(bisect_right(self.freeze_steps, self._steps))
         self._frozen.keep()
         self._anneal(progress=self._steps / self.total_steps)
         self._steps += 1
@@ -112,13 +112,8 @@ class FreezeOut:
             raise ValueError("a frozen unit does not thaw: load the state into a new FreezeOut")
         self._initial_rates = list(state["initial_rates"])
         self._steps = state["steps"]
-        self._freeze(frozen)
+        self._frozen.freeze(frozen)
         self._frozen.keep()
-
-    def _freeze(self, count: int) -> None:
-        groups = self.optimizer.param_groups
-        for index in range(self.frozen, count):
-            self._frozen.add(self.units[index], groups[index])
 
     def _anneal(self, progress: float) -> None:
         active = slice(self.frozen, None)

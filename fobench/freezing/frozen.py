@@ -1,6 +1,6 @@
 """What a frozen unit is: it gets no gradient and no update, and it computes as in evaluation."""
 
-from typing import Any
+from collections.abc import Iterable
 
 from torch import nn
 from torch.optim import Optimizer
@@ -14,8 +14,9 @@ class FrozenUnits:
     statistics and leaves them as they are; its dropout is off.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = optimizer
+    def __init__(self, units: Iterable[nn.Module], optimizer: Optimizer) -> None:
+        """`units` in forward order; `optimizer` with one parameter group a unit, in that order."""
+        self._units, self._optimizer = list(units), optimizer
         self._count = 0
         # Flat lists, so that `keep` costs microseconds a step.
         self._modules: list[nn.Module] = []
@@ -24,16 +25,18 @@ class FrozenUnits:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, unit: nn.Module, group: dict[str, Any]) -> None:
-        """Freeze a unit whose parameters are this group of the optimizer."""
-        self._count += 1
-        self._modules += unit.modules()
-        self._parameters += unit.parameters()
-        group["lr"] = 0.0
-        for parameter in unit.parameters():
-            parameter.requires_grad_(False)
-            parameter.grad = None
-            self._optimizer.state.pop(parameter, None)
+    def freeze(self, count: int) -> None:
+        """Freeze the first `count` units; those that are frozen stay so."""
+        for index in range(self._count, count):
+            unit, group = self._units[index], self._optimizer.param_groups[index]
+            self._modules += unit.modules()
+            self._parameters += unit.parameters()
+            group["lr"] = 0.0
+            for parameter in unit.parameters():
+                parameter.requires_grad_(False)
+                parameter.grad = None
+                self._optimizer.state.pop(parameter, None)
+        self._count = max(self._count, count)
 
     def keep(self) -> None:
         """Undo what `network.train()` or `requires_grad_()` did to frozen units since."""

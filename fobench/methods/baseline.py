@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fobench.freezing.schedule import learning_rate
 from fobench.methods.annealing import ConstantRates, CosineAnnealing
-from fobench.methods.method import MethodOptions, RunInfo, Scheduler, share_slug
+from fobench.methods.method import EPOCH_SHARE, MethodOptions, RunInfo, Scheduler, share_slug
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,9 +23,7 @@ class BaselineOptions(MethodOptions):
 
     name: ClassVar[str] = "baseline"
 
-    epoch_share: float = Field(
-        1.0, gt=0, le=1, description="share of the epochs' steps that are trained"
-    )
+    epoch_share: float = EPOCH_SHARE
     annealing: Literal["cosine", "constant"] = Field(
         "cosine",
         description='"constant" never anneals: the control of the published code\'s VGG',
@@ -47,9 +44,9 @@ class BaselineOptions(MethodOptions):
         return info.total_steps if self.annealing == "cosine" else None
 
     def learning_rates(self, step: float, info: RunInfo, lr: float) -> list[float]:
-        steps = self.annealing_steps(info)
-        rate = learning_rate(lr, 1.0, step / steps) if steps else lr
-        return [rate] * info.units
+        if self.annealing == "constant":
+            return [lr] * info.units
+        return super().learning_rates(step, info, lr)
 
     def slug(self) -> str:
         constant = "" if self.annealing == "cosine" else "-constant"

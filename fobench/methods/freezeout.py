@@ -10,7 +10,14 @@ from fobench.freezing import schedule
 from fobench.freezing.schedule import SCALINGS
 from fobench.methods.annealing import ConstantRates
 from fobench.methods.baseline import BaselineOptions
-from fobench.methods.method import DEFAULT_LOOK, MethodOptions, RunInfo, Scheduler, share_slug
+from fobench.methods.method import (
+    DEFAULT_LOOK,
+    EPOCH_SHARE,
+    MethodOptions,
+    RunInfo,
+    Scheduler,
+    share_slug,
+)
 from fobench.methods.stores import StoreOptions
 
 if TYPE_CHECKING:
@@ -48,11 +55,12 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
         True, description="start unit i at lr / t_i, so that all units travel equally far"
     )
     t0: float = Field(
-        0.8, gt=0, le=1, description="freeze time of the first unit before scaling, of the run"
+        0.8,
+        gt=0,
+        le=1,
+        description="freeze time of the first unit before scaling, as a share of the run",
     )
-    epoch_share: float = Field(
-        1.0, gt=0, le=1, description="share of the epochs' steps that are trained"
-    )
+    epoch_share: float = EPOCH_SHARE
     match_time: bool = Field(
         False, description="train as many more steps as the saving by FLOPs pays for"
     )

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from pydantic import Field
+
+from fobench.freezing.schedule import learning_rate
 from fobench.methods.stores import NO_STORES, StoreOptions
 from fobench.options import Options
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 # Colour and marker of a method that chooses none, of Okabe and Ito's for the colour-blind.
 DEFAULT_LOOK = ("#F0E442", "h")
+EPOCH_SHARE: Any = Field(1.0, gt=0, le=1, description="share of the epochs' steps that are trained")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Scheduler(Protocol):
 class MethodOptions(Options):
     """The options of a [[method]] table, and all that the rest of fobench asks a method.
 
-    A method has the option `epoch_share`, the share of the whole baseline's steps that it trains.
+    A method has the option `epoch_share: float = EPOCH_SHARE`, the share of the whole baseline's
+    steps that it trains.
     """
 
     name: ClassVar[str]
@@ -68,9 +73,9 @@ class MethodOptions(Options):
     def freeze_steps(self, info: RunInfo) -> list[int]:
         """The first step at which each unit is frozen; the total steps for a unit that never is."""
 
-    @abstractmethod
     def learning_rates(self, step: float, info: RunInfo, lr: float) -> list[float]:
         """The rate of each unit at a step while it is active, from the configured rate `lr`."""
+        return [learning_rate(lr, 1.0, step / info.total_steps)] * info.units
 
     def annealing_steps(self, info: RunInfo) -> int | None:
         """The steps over which the rates are annealed to zero; None if they never are."""

@@ -169,8 +169,10 @@ def test_what_is_wrong_with_a_plan_by_hand_is_told_before_anything_trains(fobenc
 
 def test_costs_are_those_of_the_network(storing):
     """Bytes are exact; seconds are positive and told for every unit; a place keeps to its room."""
-    run = expand(load(storing), open_synthetic(55, 20))[-1]
-    read = split.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    run = expand(load(storing), open_synthetic("synthetic", 55, 20))[-1]
+    read = split.load(
+        open_synthetic("synthetic", 55, 20), run.data_used, "random", torch.device("cpu")
+    )
     network = build("densenet", 10, **vars(run.model)).eval()
     pixels, forward = forward_seconds(network, read.train, 10)
     assert pixels > 0
@@ -188,8 +190,10 @@ def test_costs_are_those_of_the_network(storing):
 
 def test_measuring_ends_in_time_however_slow_a_place_is(storing, monkeypatch):
     """What was written and read until then tells its speed."""
-    run = expand(load(storing), open_synthetic(55, 20))[-1]
-    read = split.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    run = expand(load(storing), open_synthetic("synthetic", 55, 20))[-1]
+    read = split.load(
+        open_synthetic("synthetic", 55, 20), run.data_used, "random", torch.device("cpu")
+    )
     network = build("densenet", 10, **vars(run.model)).eval()
     counted = {"write": 0, "read": 0}
 
@@ -245,8 +249,10 @@ def test_where_costs_cannot_be_measured_that_run_fails_alone(
 
 
 def test_a_place_that_takes_not_one_batch_is_none(storing, monkeypatch):
-    run = expand(load(storing), open_synthetic(55, 20))[-1]
-    read = split.load(open_synthetic(55, 20), run.data_used, "random", torch.device("cpu"))
+    run = expand(load(storing), open_synthetic("synthetic", 55, 20))[-1]
+    read = split.load(
+        open_synthetic("synthetic", 55, 20), run.data_used, "random", torch.device("cpu")
+    )
     network = build("densenet", 10, **vars(run.model)).eval()
     batch = 10 * max(bytes_at_cuts(run, torch.float16))
     for room, there in ((batch, True), (batch - 1, False)):

@@ -31,6 +31,7 @@ def imported_by(*words: str) -> set[str]:
     return set(ran.stdout.rpartition("MODULES")[2].split())
 
 
+@pytest.mark.timing
 def test_help_answers_within_half_a_second():
     seconds = []
     for _ in range(3):

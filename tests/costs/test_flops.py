@@ -72,7 +72,7 @@ def test_run_flops_sum_over_the_steps(steps, total):
 
 
 def test_saving_of_known_runs(tiny):
-    run = expand(load(tiny), open_synthetic(55, 20))[0]
+    run = expand(load(tiny), open_synthetic("synthetic", 55, 20))[0]
     flops = [unit(1, 2, 1)] * 7
     assert saved_flops(run, flops) == 0
     never = replace(run, method=FreezeOutOptions(t0=1.0))
@@ -85,7 +85,7 @@ def test_saving_of_known_runs(tiny):
 
 
 def test_the_unit_table_tells_when_each_unit_freezes(tiny):
-    run = expand(load(tiny), open_synthetic(55, 20))[2]
+    run = expand(load(tiny), open_synthetic("synthetic", 55, 20))[2]
     units = describe(run)["units"]
     # Linear from 0.3 over seven units in 15 steps: 4.5, 6.25, 8, 9.75, 11.5, 13.25 rounded up.
     assert [unit["freeze_step"] for unit in units] == [5, 7, 8, 10, 12, 14, None]

@@ -46,19 +46,20 @@ def loaded(dataset, augment="random", **options):
 
 def test_synthetic_is_the_same_everywhere():
     """Pinned: other bytes would be another data set, not to be mixed with this one's results."""
-    assert open_synthetic(600, 200).fingerprint == "2b73e2ef95a695fd"
+    assert open_synthetic("synthetic", 600, 200).fingerprint == "2b73e2ef95a695fd"
+    assert open_synthetic("synthetic16", 600, 200).fingerprint == "a9d92e8b7c5f8568"
 
 
 def test_synthetic_images_do_not_depend_on_how_many_are_made():
-    few, few_labels = synthetic.generate("train", 30)
-    many, many_labels = synthetic.generate("train", 700)
+    few, few_labels = synthetic.generate("synthetic", "train", 30)
+    many, many_labels = synthetic.generate("synthetic", "train", 700)
     assert np.array_equal(few, many[:30])
     assert np.array_equal(few_labels, many_labels[:30])
-    assert not np.array_equal(few, synthetic.generate("test", 30)[0])
+    assert not np.array_equal(few, synthetic.generate("synthetic", "test", 30)[0])
 
 
 def test_synthetic_has_ten_classes_of_like_size():
-    images, labels = synthetic.generate("train", 5000)
+    images, labels = synthetic.generate("synthetic", "train", 5000)
     assert images.shape == (5000, 32, 32, 3)
     assert images.dtype == np.uint8
     counts = np.bincount(labels)
@@ -171,7 +172,7 @@ def test_the_first_set_that_can_be_had_is_taken(tmp_path):
 
 
 def test_held_out_images_are_the_last_and_not_trained_on():
-    dataset = open_synthetic(50, 20)
+    dataset = open_synthetic("synthetic", 50, 20)
     split = loaded(dataset, augment="none", train_size=30, validation=10, test_size=5)
     assert (len(split.train), len(split.validation), len(split.test)) == (30, 10, 5)
     assert torch.equal(split.train.labels, torch.from_numpy(dataset.train_labels[:30]))
@@ -193,11 +194,11 @@ def test_held_out_images_are_the_last_and_not_trained_on():
 def test_more_images_than_there_are_is_an_error(tiny, options, message):
     experiment = replace(load(tiny), data=DataOptions(dataset=("synthetic",), **options))
     with pytest.raises(UserError, match=message):
-        expand(experiment, open_synthetic(50, 20))
+        expand(experiment, open_synthetic("synthetic", 50, 20))
 
 
 def test_training_pixels_are_normalised_per_channel():
-    split = loaded(open_synthetic(200, 20), augment="none").train
+    split = loaded(open_synthetic("synthetic", 200, 20), augment="none").train
     images, _ = split.batch(torch.arange(200))
     assert images.shape == (200, 3, 32, 32)
     assert images.is_contiguous(memory_format=torch.channels_last)
@@ -207,7 +208,7 @@ def test_training_pixels_are_normalised_per_channel():
 
 def test_a_view_is_a_crop_of_the_padded_image_flipped_or_not():
     """Against a slice-and-flip of each image on its own."""
-    dataset = open_synthetic(40, 10)
+    dataset = open_synthetic("synthetic", 40, 10)
     split = loaded(dataset).train
     view = split.draw_view(seed=3, number=1)
     indices = torch.randperm(40)[:15]
@@ -223,7 +224,7 @@ def test_a_view_is_a_crop_of_the_padded_image_flipped_or_not():
 
 
 def test_without_a_view_images_are_whole_though_stored_with_padding():
-    dataset = open_synthetic(40, 10)
+    dataset = open_synthetic("synthetic", 40, 10)
     indices = torch.tensor([5, 0, 39])
     augmented, plain = loaded(dataset).train, loaded(dataset, augment="none").train
     assert torch.equal(augmented.batch(indices)[0], plain.batch(indices)[0])
@@ -231,7 +232,7 @@ def test_without_a_view_images_are_whole_though_stored_with_padding():
 
 
 def test_views_derive_from_seed_and_number_alone():
-    split = loaded(open_synthetic(500, 10)).train
+    split = loaded(open_synthetic("synthetic", 500, 10)).train
     torch.manual_seed(1)
     one = split.draw_view(0, 2)
     torch.manual_seed(2)

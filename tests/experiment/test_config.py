@@ -54,7 +54,7 @@ def test_a_method_named_twice_is_run_once(tiny):
 
 def test_methods_alternate_within_a_seed(tiny):
     experiment = load(tiny, ["experiment.seeds=[0, 1]", "experiment.repeats=2"])
-    runs = expand(experiment, open_synthetic(55, 20))
+    runs = expand(experiment, open_synthetic("synthetic", 55, 20))
     assert [(run.seed, run.repeat) for run in runs[::4]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert len({run.id for run in runs}) == len(runs) == 16
 
@@ -157,10 +157,10 @@ def test_a_plan_is_no_axis_of_a_grid(tiny):
 
 def test_options_of_stores_change_no_run_without_them(tiny):
     """Runs of before there were stores keep their ids; those with a store know the one without."""
-    old = expand(load(tiny), open_synthetic(55, 20))[2]
+    old = expand(load(tiny), open_synthetic("synthetic", 55, 20))[2]
     assert old.id == "densenet-10-4_synthetic_freezeout-linear-scaled-t0.30_seed0-" + old.id[-8:]
     edit(tiny, "t0 = [0.3, 1.0]", "t0 = 0.3\nviews = 2\nprecompute = [false, true]")
-    control, stored = expand(load(tiny), open_synthetic(55, 20))[2:]
+    control, stored = expand(load(tiny), open_synthetic("synthetic", 55, 20))[2:]
     assert (control.its_uncached, stored.its_uncached) == (None, control)
     assert stored.its_baseline == old.its_baseline == control.its_baseline
 

@@ -14,7 +14,7 @@ from fobench.errors import UserError
 from fobench.experiment.config import Experiment, load
 from fobench.experiment.expand import expand
 
-DATASET = open_synthetic(200, 40)
+DATASET = open_synthetic("synthetic", 200, 40)
 NONSENSE = [
     *(-7, 0.0, -0.5, 1e400, float("nan"), 10**30, True, date(2017, 6, 15)),
     *("nonsense", "", [], {}, [[1]], [{}], {"a": 1}),

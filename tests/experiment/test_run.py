@@ -14,7 +14,7 @@ from fobench.methods import BaselineOptions, FreezeOutOptions
 
 @pytest.fixture
 def run(tiny) -> Run:
-    return expand(load(tiny), open_synthetic(55, 20))[2]
+    return expand(load(tiny), open_synthetic("synthetic", 55, 20))[2]
 
 
 def test_a_run_id_is_readable(run):
@@ -74,19 +74,22 @@ def test_steps_of_a_shorter_run_end_in_a_partial_epoch(run):
 def test_a_last_batch_of_one_image_is_refused(tiny):
     experiment = load(tiny, ["data.train_size=41"])
     with pytest.raises(UserError, match=r"BatchNorm cannot take: set data\.train_size = 40"):
-        expand(experiment, open_synthetic(55, 20))
+        expand(experiment, open_synthetic("synthetic", 55, 20))
 
 
 def test_all_that_does_not_fit_the_data_is_named_at_once(tiny):
     with pytest.raises(UserError) as caught:
-        expand(load(tiny, ["data.train_size=101", "data.test_size=99"]), open_synthetic(55, 20))
+        expand(
+            load(tiny, ["data.train_size=101", "data.test_size=99"]),
+            open_synthetic("synthetic", 55, 20),
+        )
     text = "\n".join(caught.value.problems)
     for told in ("asks for 101", "test_size = 99", "last batch of one"):
         assert told in text
 
 
 def test_images_too_small_for_the_network_are_refused(tiny):
-    dataset = open_synthetic(55, 20)
+    dataset = open_synthetic("synthetic", 55, 20)
     small = replace(
         dataset, train_images=dataset.train_images[:, :3], test_images=dataset.test_images[:, :3]
     )
@@ -97,4 +100,4 @@ def test_images_too_small_for_the_network_are_refused(tiny):
 def test_a_share_without_a_step_is_refused(tiny):
     tiny.write_text(tiny.read_text().replace("[1.0, 0.5]", "[1.0, 0.001]"))
     with pytest.raises(UserError, match="leaves no training step"):
-        expand(load(tiny), open_synthetic(55, 20))
+        expand(load(tiny), open_synthetic("synthetic", 55, 20))

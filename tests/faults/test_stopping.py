@@ -24,6 +24,7 @@ HEEDING = (
 COMMAND = f"{HEEDING}from fobench.cli import main; main()"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
     tiny, tmp_path, number, status, request
@@ -181,6 +182,7 @@ def test_a_sweep_in_pieces_by_time_ends_like_one_left_alone(
         assert len(resumed.record["resumed_at"]) == len(whole.epochs) - 1
 
 
+@pytest.mark.timing
 def test_a_time_limit_is_kept(fobench, tiny, tmp_path):
     began = time.monotonic()
     words = ("run", tiny, "--device", "cpu", "--set", "train.epochs=9999", "--time-limit", "2s")

@@ -27,7 +27,7 @@ from tests.networks import EXAMPLES
 def run(tmp_path_factory) -> Run:
     path = tmp_path_factory.mktemp("controls") / "tiny.toml"
     path.write_text(TINY)
-    return expand(load(path), open_synthetic(55, 20))[0]
+    return expand(load(path), open_synthetic("synthetic", 55, 20))[0]
 
 
 def freezeout(run: Run, **options) -> Run:

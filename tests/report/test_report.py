@@ -250,6 +250,7 @@ def large(tiny_results, tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.timing
 def test_thousands_of_rows_take_seconds(fobench, large, tmp_path):
     began = time.monotonic()
     assert fobench("report", large).exit_code == 0

@@ -28,7 +28,7 @@ from fobench.training.warmup import warm_up
 from tests.networks import EXAMPLES
 
 CPU = torch.device("cpu")
-DATASET = open_synthetic(55, 20)
+DATASET = open_synthetic("synthetic", 55, 20)
 
 
 class Watch:

@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def run(tiny):
-    return expand(load(tiny), open_synthetic(55, 20))[0]
+    return expand(load(tiny), open_synthetic("synthetic", 55, 20))[0]
 
 
 def test_a_bar_shows_epoch_loss_frozen_units_and_rate(run, monkeypatch):

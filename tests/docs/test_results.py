@@ -1,11 +1,6 @@
-"""The README says what the committed files say, and its code runs."""
+"""The pages say what the committed files say."""
 
 import json
-import re
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -13,95 +8,50 @@ import pandas as pd
 from fobench.evidence import noise, stores
 from fobench.evidence.results import ExperimentResults, read_results
 from fobench.figures import FIGURES
-from fobench.models import FAMILIES
 from fobench.report.report import report
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def code_of(section: str) -> list[str]:
-    """The Python of a section, block by block."""
-    text = README.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-
-
-def execute(code: str, names: dict | None = None) -> dict:
-    names = names or {}
-    exec(compile(code, "README.md", "exec"), names)
-    return names
-
-
-def test_the_example_loop_runs_as_it_stands(capsys):
-    (code,) = code_of("FreezeOut in your own loop")
-    execute(code)
-    assert capsys.readouterr().out == "6 of 7 units are frozen\n"
-
-
-def test_a_network_added_as_told_trains(fobench, tiny, tmp_path, monkeypatch):
-    options, module = code_of("Adding a network")
-    declared = execute(options, {"__name__": "families", **vars(families)})["PlainOptions"]
-    monkeypatch.setitem(FAMILIES, "plain", declared)
-    plain = ModuleType("fobench.models.plain")
-    execute(module, vars(plain))
-    monkeypatch.setitem(sys.modules, plain.__name__, plain)
-    text = tiny.read_text().replace("densenet", "plain").replace("depth = 10", "width = 4")
-    tiny.write_text(text.replace("growth_rate = 4", ""))
-    ran = fobench("run", tiny, "--only", "t0.30", "--device", "cpu")
-    assert ran.exit_code == 0, ran.output
-    (path,) = (tmp_path / "results" / "tiny").glob("plain-4_*/run.json")
-    record = json.loads(path.read_text())
-    assert record["status"] == "finished"
-    assert [unit["freeze_step"] for unit in record["units"]] == [5, 10, None]
-    wrong = fobench("run", tiny, "--set", "model.width=0")
-    assert "[model] width = 0: give a whole number of at least 1 and at most 1000" in wrong.output
-
+from fobench.report.tables import STORES_HEADER, Table, methods_table, stores_table
+from tests.docs.pages import ROOT, between
 
 EVIDENCE = ROOT / "results" / "cpu-densenet"
 NUMERALS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
-SHOWN = ("method", "n", "time saved, %", "by FLOPs, %", "test error, %", "change, points")
-
-
-def report_columns(panel: ExperimentResults, names: Sequence[str]) -> list[list[str]]:
-    """Those columns of the report's table of methods."""
-    header, _, *rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in report.methods_table(panel.summary).splitlines()
-    ]
-    return [[row[header.index(name)] for name in names] for row in rows]
+SHOWN = (
+    *("method", "n", "time saved, %", "predicted by FLOPs, %", "test error, %"),
+    "error change, points",
+)
 
 
 def results_table() -> str:
     """The table of the README: some columns of the report's."""
     (panel,), _ = read_results([EVIDENCE])
-    return report.markdown(SHOWN, report_columns(panel, SHOWN)).rstrip()
+    rows = methods_table(panel.summary).columns(SHOWN)
+    return Table(SHOWN, rows).markdown().rstrip()
 
 
 STORED = ("cpu-precompute", "cpu-precompute-plain",
           "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain")  # fmt: skip
 
 
-def stores_table() -> str:
+def stores_of_experiments() -> str:
     """The table of the README on stores: the reports' rows, by experiment."""
-    header, rows = ("experiment", *report.STORE_HEADER), []
+    header, rows = ("experiment", *STORES_HEADER), []
     for name in STORED:
         (panel,), _ = read_results([ROOT / "results" / name])
-        rows += [(name, *row) for row in report.store_rows(stores.summary(panel))]
-    return report.markdown(header, rows).rstrip()
+        rows += [(name, *row) for row in stores_table(panel).rows]
+    return Table(header, rows).markdown().rstrip()
 
 
 def errors_table() -> str:
     """Time saved and errors of the methods in the experiments on stores."""
-    header = ("experiment", "method", "n", "time saved, %", "test error, %", "change, points")
+    shown = ("method", "n", "time saved, %", "test error, %", "error change, points")
     rows = []
     for name in STORED:
         (panel,), _ = read_results([ROOT / "results" / name])
-        rows += [(name, *row) for row in report_columns(panel, header[1:])]
-    return report.markdown(header, rows).rstrip()
+        rows += [(name, *row) for row in methods_table(panel.summary).columns(shown)]
+    return Table(("experiment", *shown), rows).markdown().rstrip()
 
 
 def test_the_tables_on_stores_are_those_of_the_committed_files():
-    assert between("stores:start", "stores:end") == stores_table()
+    assert between("stores:start", "stores:end") == stores_of_experiments()
     assert between("inputs:start", "inputs:end") == errors_table()
 
 
@@ -129,10 +79,6 @@ def changes_by_views(panel: ExperimentResults) -> list[float]:
         if method.name == "freezeout" and not method.precompute
     }
     return [error - errors[t0, None] for (t0, views), error in errors.items() if views]
-
-
-def between(start: str, end: str = "end") -> str:
-    return README.partition(f"<!-- {start} -->")[2].partition(f"<!-- {end} -->")[0].strip()
 
 
 def test_the_results_table_is_that_of_the_committed_files():
@@ -165,7 +111,7 @@ def test_what_the_page_says_of_the_results_is_so():
 def test_the_committed_report_and_figures_are_those_of_the_committed_files(tmp_path):
     """As `fobench report` and `fobench plot` write them."""
     panels, notes = read_results([EVIDENCE])
-    assert (EVIDENCE / "report.md").read_text(encoding="utf-8") == report.report(panels, notes)
+    assert (EVIDENCE / "report.md").read_text(encoding="utf-8") == report(panels, notes)
     (panel,) = panels
     for kind in FIGURES:
         # Texts stand in an SVG as comments beside their outlines.
@@ -196,8 +142,7 @@ def test_the_step_overhead_is_that_of_the_committed_file():
 
 def test_the_kills_are_those_of_the_committed_soak():
     soak = json.loads((ROOT / "benchmarks" / "soak.json").read_text())
-    shown = README.partition("<!-- soak -->")[2].partition("<!-- end -->")[0]
-    assert " ".join(shown.split()) == (
+    assert " ".join(between("soak").split()) == (
         f"{soak['kills']:,} kills with SIGKILL at random moments, {soak['resumes']:,} resumes, "
         f"{soak['resumed_with_store']} of them of a run that had built a store, "
         f"{len(soak['differences'])} differences"
@@ -208,13 +153,5 @@ def test_the_kills_are_those_of_the_committed_soak():
 def test_the_cost_of_checkpoints_is_that_of_the_committed_file():
     measured = json.loads((ROOT / "benchmarks" / "checkpoint_cost.json").read_text())["measured"]
     percents = sorted(each["percent_of_training"] for each in measured)
-    shown = README.partition("<!-- checkpoint -->")[2].partition("<!-- end -->")[0]
-    assert shown == f"{percents[0]:.2f} to {percents[-1]:.2f}"
+    assert between("checkpoint") == f"{percents[0]:.2f} to {percents[-1]:.2f}"
     assert percents[-1] < 1
-
-
-def test_every_figure_of_the_readme_is_committed():
-    figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", README)
-    assert len(figures) >= 2
-    for figure in figures:
-        assert (ROOT / figure).is_file(), figure

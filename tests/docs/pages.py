@@ -1,0 +1,39 @@
+"""The pages of the documentation, and the code in them."""
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def code_of(page: str) -> list[str]:
+    """The Python of a page, block by block."""
+    return re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL)
+
+
+def module_of(page: str, name: str, monkeypatch) -> ModuleType:
+    """The only code of a page, as the module that the page says it is."""
+    (code,) = code_of(page)
+    module = ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)  # where pydantic looks names up
+    exec(compile(code, page, "exec"), vars(module))
+    return module
+
+
+def between(start: str, end: str = "end") -> str:
+    """What stands between two comments, on whichever page has them; with single spaces."""
+    (found,) = {
+        match
+        for page in PAGES
+        for match in re.findall(
+            rf"<!-- {start} -->(.*?)<!-- {end} -->", page.read_text(encoding="utf-8"), re.DOTALL
+        )
+    }
+    return found.strip()

@@ -24,8 +24,9 @@ from fobench.experiment.config import load
 from fobench.experiment.expand import expand
 from fobench.experiment.run import Run
 from fobench.machine import environment
-from fobench.training.loop import train
+from fobench.training import loop
 from fobench.training.progress import Progress
+from fobench.training.state import Training
 
 CONFIG = Path(__file__).parents[1] / "configs" / "cpu" / "densenet.toml"
 SIZE = [
@@ -73,11 +74,11 @@ class Stopwatch:
 
 def watch_the_work() -> Stopwatch:
     stopwatch = Stopwatch()
-    stopwatch.run_during(train, "train_epoch")
+    stopwatch.run_during(loop, "train_epoch")
     for holder, name in (
-        (train, "forward"),
+        (loop, "forward"),
         (inputs, "forward"),
-        (train, "cross_entropy"),
+        (loop, "cross_entropy"),
         (torch.Tensor, "backward"),
         (torch.optim.SGD, "zero_grad"),
         (torch.optim.SGD, "step"),
@@ -92,8 +93,8 @@ def measure(run: Run, dataset: DataSet, stopwatch: Stopwatch) -> dict[str, Any]:
     stopwatch.seconds = 0.0
     progress = Progress()
     with progress.of(run):
-        training = train.Training(run, loaded, CPU)
-        total = sum(row.train_seconds for row in train.train(training, progress))
+        training = Training(run, loaded, CPU)
+        total = sum(row.train_seconds for row in loop.train(training, progress))
     return {
         "run": run.id,
         "steps": run.total_steps,

@@ -1,0 +1,36 @@
+"""The scripts whose output the pages quote run, in small."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+TINY = {
+    "step_overhead": "module.SIZE += ['data.train_size=64', 'train.epochs=1']",
+    "checkpoint_cost": (
+        "module.SIZE += ['train.epochs=1', 'data.train_size=128']\n"
+        "module.CONFIGS = module.CONFIGS.parent / 'quick'"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_script_writes_what_it_measured(name, tmp_path):
+    code = f"import benchmarks.{name} as module\n{TINY[name]}\nmodule.main()"
+    output = tmp_path / "out.json"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(output)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    committed = json.loads((ROOT / "benchmarks" / f"{name}.json").read_text())
+    written = json.loads(output.read_text())
+    assert written["measured"][0].keys() == committed["measured"][0].keys()

@@ -1,5 +1,5 @@
-# `make reproduce` trains, plots and says where the figures are; `make test` runs the tests.
-# Both work on a fresh clone: they make .venv and install what they need.
+# `make reproduce` trains and plots; `make test` runs the tests. Both work on a fresh clone: they
+# create .venv and install what they need.
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,14 +25,14 @@ $(TEST_INSTALLED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
-# PROFILE is settled in the recipe, once: to ask torch for a GPU takes seconds, and an installation.
+# PROFILE is evaluated once, in the recipe: it needs an installed torch and takes seconds.
 reproduce: $(INSTALLED)
 	@profile=$(PROFILE); [ -d configs/$$profile ] || { \
 	  echo "PROFILE=$$profile: give quick, cpu or paper" >&2; exit 2; }; \
 	$(MAKE) --no-print-directory prepare-$$profile figures PROFILE=$$profile
 
-# One experiment after another, each with its figures before the next begins. A run that did not
-# finish leaves figures and report of the others, and make with an error.
+# One experiment after another, each with its figures before the next starts. If a run does not
+# finish, the figures and the report of the others are made, and make fails at the end.
 figures:
 	@status=0; \
 	for experiment in $(EXPERIMENTS); do \
@@ -58,7 +58,7 @@ prepare-paper:
 	$(BIN)/fobench data cifar100
 	$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED) --estimate
 
-# Two processes of one thread do more than one of two threads, and what is timed runs apart.
+# Two processes of one thread are faster than one of two threads; timing tests run separately.
 test test-all: export OMP_NUM_THREADS ?= 1
 WORKERS ?= 2
 
@@ -66,7 +66,7 @@ test: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -m 'timing and not slow'
 	$(BIN)/python -m pytest -m 'not timing and not slow' --numprocesses=$(WORKERS)
 
-# With new examples each time.
+# With new random examples each time.
 test-all: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -m timing
 	$(BIN)/python -m pytest -m 'not timing' --hypothesis-profile=exploring --numprocesses=$(WORKERS)
@@ -75,7 +75,7 @@ lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The schema of configs and the page on them, from the options' declarations.
+# The JSON Schema and the reference page of configs, generated from the declared options.
 docs: $(INSTALLED)
 	$(BIN)/fobench schema -o configs/fobench.schema.json
 	$(BIN)/fobench schema --markdown -o docs/configs.md

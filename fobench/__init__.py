@@ -10,7 +10,7 @@ __all__ = ["FreezeOut", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: torch takes seconds, and `fobench --help` shall not.
+    # Imported on first use: importing torch takes seconds, which `fobench --help` must not.
     if name == "FreezeOut":
         from fobench.freezing.freezeout import FreezeOut
 

@@ -1,12 +1,12 @@
-"""What goes wrong at the user's side."""
+"""Errors that the user can fix."""
 
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the message says what was wrong and what to do.
+    """A mistake that the user can fix: the message says what is wrong and what to do.
 
-    Several mistakes found at once stand in it one a line.
+    Several mistakes found at once are reported together, one per line.
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:

@@ -1,12 +1,12 @@
-"""Options: what a table of a config may say, declared once as a pydantic model.
+"""Options: the content of a config table, declared once as a pydantic model.
 
     class TrainOptions(Options):
         epochs: int = Field(ge=1, description="passes over the training images")
 
     options, problems = read(TrainOptions, {"epochs": 0}, "[train]")
 
-The declaration gives type, limits, default and description; from it come the checks, the messages,
-the JSON Schema, the reference in the docs and what a run id has to cover.
+A declaration has a type, limits, a default and a description. The checks, the messages, the JSON
+Schema, the reference page in the docs and the hash in run ids all derive from it.
 """
 
 import json
@@ -35,11 +35,11 @@ LIMITS = {
 
 
 class Options(BaseModel):
-    """A table of options. Immutable, hashable, and strict: no value is converted silently.
+    """A table of options. Immutable, hashable and strict: no value is converted silently.
 
     Rules beyond an option's own limits are field validators that raise a ValueError whose text
-    begins with the key. One that looks at other options belongs to the last of them, so that it
-    holds although further options are wrong.
+    begins with the key. A rule about several options belongs to the one declared last, so that
+    it is checked even if later options are invalid.
     """
 
     model_config = ConfigDict(
@@ -48,7 +48,7 @@ class Options(BaseModel):
 
     @classmethod
     def declared(cls) -> dict[str, FieldInfo]:
-        """The options by name, those of the class itself before the inherited ones."""
+        """The options by name; the class's own come before the inherited ones."""
         own = [name for name in cls.__annotations__ if name in cls.model_fields]
         return {name: cls.model_fields[name] for name in dict.fromkeys([*own, *cls.model_fields])}
 
@@ -56,8 +56,8 @@ class Options(BaseModel):
         """All values by name."""
         return {name: getattr(self, name) for name in self.declared()}
 
-    def changed(self) -> dict[str, Any]:
-        """The values that have no default or differ from it; what a run id covers."""
+    def non_defaults(self) -> dict[str, Any]:
+        """The values that differ from their default or have none. Run ids depend on these alone."""
         return {
             name: value
             for name, value in self.as_dict().items()
@@ -65,7 +65,7 @@ class Options(BaseModel):
         }
 
     def replace(self, **changes: Any) -> Self:
-        """These options with some changed, and checked again."""
+        """A copy with some options changed, validated again."""
         return type(self)(**{**self.as_dict(), **changes})
 
 
@@ -75,37 +75,37 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 def read(
     cls: type[AnyOptions], table: Mapping[str, Any], where: str
 ) -> tuple[AnyOptions | None, list[str]]:
-    """Make `cls` from a table of a config; or None and all that is wrong with the table."""
+    """Make `cls` from a config table. Returns (options, []) or (None, all problems found)."""
     try:
         return cls.model_validate(dict(table)), []
     except ValidationError as error:
-        problems = [problem(cls, table, each) for each in error.errors(include_url=False)]
+        problems = [message_of(cls, table, each) for each in error.errors(include_url=False)]
     return None, [f"{where} {each}" for each in dict.fromkeys(problems)]
 
 
-def problem(cls: type[Options], table: Mapping[str, Any], error: Mapping[str, Any]) -> str:
-    """What was wrong and what is allowed, beginning with the key, from an error of pydantic's."""
+def message_of(cls: type[Options], table: Mapping[str, Any], error: Mapping[str, Any]) -> str:
+    """A message for one pydantic error: the key, what is wrong and what is allowed."""
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return unknown_key(key, cls.declared())
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    given = f"{key} = {show(table[key])}" if key in table else f"{key} is missing"
+    given = f"{key} = {format_value(table[key])}" if key in table else f"{key} is missing"
     return f"{given}: give {allowed(option_schema(cls, key))}"
 
 
 @cache
 def json_schema(cls: type[Options]) -> dict[str, Any]:
-    """The JSON Schema of a table, as users write it, without references."""
+    """The JSON Schema of a table as users write it, without `$ref`."""
     schema = cls.model_json_schema(mode="validation")
     if "$defs" in schema:
-        raise TypeError(f"{cls.__name__}: options are plain values, not tables of their own")
+        raise TypeError(f"{cls.__name__}: options must be plain values, not nested tables")
     properties = schema.get("properties", {})
     return schema | {"properties": {name: properties[name] for name in cls.declared()}}
 
 
 def option_schema(cls: type[Options], name: str) -> dict[str, Any]:
-    """The JSON Schema of one option, without what stands for "not given"."""
+    """The JSON Schema of one option, without the null type that means "not set"."""
     schema = json_schema(cls)["properties"][name]
     given = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
     if len(given) != 1:
@@ -114,7 +114,7 @@ def option_schema(cls: type[Options], name: str) -> dict[str, Any]:
 
 
 def is_list(cls: type[Options], name: str) -> bool:
-    """Whether an option's own value may be a list."""
+    """Whether a single value of the option can itself be a list."""
     schema = option_schema(cls, name)
     return any(each.get("type") == "array" for each in (schema, *schema.get("anyOf", ())))
 
@@ -140,17 +140,17 @@ def limits(schema: Mapping[str, Any]) -> str:
     )
 
 
-def show(value: Any, longest: int = 80) -> str:
-    """A value as the user wrote it, or nearly so."""
+def format_value(value: Any, longest: int = 80) -> str:
+    """A value about as the user wrote it, for messages."""
     try:
         text = json.dumps(value) if isinstance(value, bool) else repr(value)
-    except (ValueError, RecursionError):  # whole numbers of over 4,300 digits, tables in tables …
+    except (ValueError, RecursionError):  # integers of over 4,300 digits, deeply nested tables …
         text = "something too long to show"
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The message for a key or name that does not exist, with the nearest one that does."""
+    """The message for an unknown key or name, suggesting the closest known one."""
     near = get_close_matches(key, list(known), n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
     return f"{toml_key(key)} is not known: {hint}"
@@ -158,4 +158,4 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 def toml_key(key: str) -> str:
     """A key as TOML writes it: bare where it can be."""
-    return key if BARE_KEY.fullmatch(key) else show(key)
+    return key if BARE_KEY.fullmatch(key) else format_value(key)

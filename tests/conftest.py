@@ -1,4 +1,4 @@
-"""What the tests share: a tiny experiment, and the command line run in this process."""
+"""Shared fixtures: a tiny experiment, and the command line run in this process."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from fobench.activations import places
 from fobench.cli import main
 
-# How fast a machine is decides nothing; and what passed once passes again, but in `make test-all`.
+# No deadlines, as machines differ in speed; the same examples each time, but in `make test-all`.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeating", settings.get_profile("exploring"), derandomize=True)
 settings.load_profile("repeating")
@@ -47,7 +47,7 @@ t0 = [0.3, 1.0]
 
 @pytest.fixture(autouse=True)
 def _own_surroundings(monkeypatch, tmp_path_factory):
-    """Tests see no prepared data but what they make, and lock no machine."""
+    """Tests use their own data folder and machine lock."""
     folder = tmp_path_factory.mktemp("surroundings")
     monkeypatch.setenv("FOBENCH_DATA", str(folder))
     monkeypatch.setenv("FOBENCH_LOCK", str(folder / "lock"))
@@ -55,14 +55,14 @@ def _own_surroundings(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _ample_room(monkeypatch):
-    """Stores find room, however full this machine is."""
+    """Stores have room, however full this machine is."""
     monkeypatch.setattr(places, "room_in_memory", lambda device: 10**9)
     monkeypatch.setattr(places, "room_on_disk", lambda: 10**9)
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """An experiment that trains in seconds: 5 steps an epoch, the last batch short."""
+    """An experiment that trains in seconds: 5 steps per epoch, the last batch short."""
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
     return path

@@ -1,8 +1,8 @@
 """Short runs of every network and method, whose results must never change.
 
-    python -m tests.reference_runs [--anew]
+    python -m tests.reference_runs [--all]
 
-Trains what `tests/reference/<network>.json` lacks; with --anew, everything. Do so for a new method
+Trains what `tests/reference/<network>.json` lacks; with --all, everything. Do so for a new method
 or network, or on another machine to compare two commits there bit for bit.
 """
 
@@ -20,12 +20,12 @@ from click.testing import CliRunner
 from fobench.cli import main as fobench_main
 from fobench.machine import environment
 from fobench.records.epochs import VOLATILE, Epoch
-from fobench.records.experiments import runs_listed
+from fobench.records.experiments import listed_runs
 from fobench.records.runs import read_run
 from tests.faults.kills import MEASURED, METHODS, NETWORKS, config_of
 
 FOLDER = Path(__file__).parent / "reference"
-# Of a record: the machine, and what is measured.
+# Entries of a record that depend on the machine or are measured.
 LEFT_OUT = {"environment", "started", "ended", "epochs_sha256"} | MEASURED
 COLUMNS = [field.name for field in fields(Epoch) if field.name not in VOLATILE]
 
@@ -44,26 +44,26 @@ def train(network: str, folder: Path) -> dict[str, dict[str, Any]]:
         torch.set_num_threads(threads)
     if ran.exit_code != 0:
         raise RuntimeError(ran.output)
-    runs = runs_listed(folder / "reference")
+    runs = listed_runs(folder / "reference")
     return {run_id: result(folder / "reference" / run_id) for run_id in runs}
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """What a run's files say, but for the machine and the clock."""
+    """The results in a run's files, without machine and times."""
     run = read_run(folder)
     rows = [[getattr(epoch, column) for column in COLUMNS] for epoch in run.epochs]
     return {"epochs": rows, "record": lasting(run.record)}
 
 
 def lasting(content: Any) -> Any:
-    """The content without what differs from machine to machine; its order is kept."""
+    """The content without entries that depend on the machine; order is kept."""
     if isinstance(content, dict):
         return {key: lasting(value) for key, value in content.items() if key not in LEFT_OUT}
     return [lasting(each) for each in content] if isinstance(content, list) else content
 
 
 def machine() -> dict[str, Any]:
-    """What the bits depend on, here and with one thread."""
+    """The environment that results depend on, with one thread."""
     described = environment.describe(torch.device("cpu")) | {"threads": 1}
     return environment.bits_depend_on(described)
 
@@ -75,9 +75,9 @@ def load(network: str) -> dict[str, Any]:
 def main() -> None:
     for network in NETWORKS:
         path = FOLDER / f"{network}.json"
-        known = load(network) if path.exists() and "--anew" not in sys.argv else {}
+        known = load(network) if path.exists() and "--all" not in sys.argv else {}
         if known and known["machine"] != machine():
-            sys.exit(f"{path} is from another machine: --anew makes all of it here")
+            sys.exit(f"{path} is from another machine: --all trains everything here")
         with tempfile.TemporaryDirectory() as scratch:
             os.environ["FOBENCH_LOCK"] = str(Path(scratch) / "lock")
             trained = train(network, Path(scratch))

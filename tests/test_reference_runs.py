@@ -1,4 +1,4 @@
-"""What was trained before is trained again, to the bit: no change of code may change a result."""
+"""Runs trained before give the same bits again: no change of code changes a result."""
 
 import json
 import math

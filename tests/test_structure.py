@@ -1,4 +1,4 @@
-"""The house: which packages stand on which, and its two wings."""
+"""The architecture: the order of packages, and the two wings."""
 
 import ast
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_imports_run_downwards(name):
         assert ORDER.index(package_of(other)) <= floor, f"{name} imports {other}"
 
 
-def test_the_wings_share_only_what_stands_below_them():
+def test_the_wings_share_only_what_is_below_them():
     for name, path in MODULES.items():
         others = {package_of(other) for other in imports_of(path, False) & set(MODULES)}
         if package_of(name) in EVIDENCE_WING:

@@ -1,1 +1,1 @@
-"""Inputs of the active units: stores of frozen activations, and the plan of what to store when."""
+"""Inputs of the active units: stored activations of frozen units, and the plan of what to store."""

@@ -1,4 +1,4 @@
-"""What the first active unit reads: the images through the frozen units, stored or computed."""
+"""Inputs of the first active unit: outputs of the frozen units, stored or computed."""
 
 import logging
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fobench.activations.places import PLACES, NoRoomError, no_memory_as_no_room
+from fobench.activations.places import PLACES, NoRoomError, out_of_memory_as_no_room
 from fobench.activations.plan import StorePlan
 from fobench.activations.plan_file import frozen_epochs_of
 from fobench.activations.store import DTYPES, Store
@@ -19,23 +19,22 @@ from fobench.machine.clock import Stopwatch
 
 log = logging.getLogger(__name__)
 
-FRESH = None  # the key of an augmentation that no other epoch sees
+FRESH = None  # the key of an augmentation that is used in one epoch only
 
 
 class NotFiniteError(Exception):
-    """Activations that the store's type cannot hold."""
+    """Activations overflow the store's type."""
 
 
-class BeyondBudgetError(NoRoomError):
-    """A store and those beside it are more than the budget; a smaller one may not be."""
+class OverBudgetError(NoRoomError):
+    """A store would exceed the budget, given the other stores; a smaller one may fit."""
 
 
 @dataclass
 class CutChain:
     """How a view's activations are made: rounded at each of `cuts`, and stored at cut `stored`.
 
-    What is rounded is the plan's to say alone. So where a store had no room, the numbers are those
-    that it would have held.
+    The plan alone decides what is rounded, so results do not depend on whether a store fitted.
     """
 
     cuts: tuple[int, ...] = ()
@@ -48,21 +47,21 @@ class CutChain:
 
 
 class Activations:
-    """The inputs of the active units, by the batch.
+    """The inputs of the active units, batch by batch.
 
-    The frozen units run without gradients, in chunks of exactly the batch size (of all images, if
-    they are fewer), whether anything is stored or not: so a float32 store on the CPU changes no
-    bit. A store is built from the one before, or from the pixels, at the first batch of an epoch.
-    What the plan's float16 or bfloat16 store rounds is rounded for the rest of the run, also where
-    there is no room to keep it.
+    The frozen units run without gradients, always in chunks of exactly the batch size (or of all
+    images, if there are fewer), stored or not. On the CPU a float32 store is therefore bit-exact.
+    A store is built from the previous one, or from the pixels, at the first batch of an epoch.
+    Values that the plan stores as float16 or bfloat16 stay rounded for the rest of the run, even
+    if there is no room to store them.
 
-    From the first epoch on that starts with a frozen unit, a method with `views` = V sees view
-    (epoch mod V) of its images, whether anything is stored or not.
+    From the first epoch that starts with a frozen unit, a method with `views` = V sees view
+    (epoch mod V) of its images, stored or not.
 
     Attributes:
-        cut: at which the epoch at hand reads its store; 0 where it has none.
-        bytes: of all stores held.
-        notes: what went otherwise than planned.
+        cut: where the current epoch's store was taken; 0 without a store.
+        bytes: total size of all stores.
+        notes: deviations from the plan.
     """
 
     def __init__(self, run: Run, units: Sequence[nn.Module], split: Split, plan: StorePlan) -> None:
@@ -83,14 +82,14 @@ class Activations:
         self._key: int | None = FRESH
 
     def start(self, epoch: int) -> None:
-        """Begin an epoch: choose its view, and what to build in it."""
+        """Start an epoch: choose its view and the store to build in it."""
         self._key, self._view = self._view_of(epoch)
         self._cut_to_build = self.plan.cut_in(epoch) if self._can_round else None
 
     def inputs(self, indices: torch.Tensor, frozen: int) -> torch.Tensor:
-        """What unit `frozen` reads of the images `indices` [B], on the CPU; B ≤ the batch size.
+        """The input of unit `frozen` for the images `indices` [B], on the CPU; B ≤ the batch size.
 
-        The units before it have to be in evaluation mode.
+        The units before it must be in evaluation mode.
         """
         if self._cut_to_build is not None:
             cut, self._cut_to_build = self._cut_to_build, None
@@ -105,10 +104,10 @@ class Activations:
             return forward(self._units[cut:frozen], values)[: len(indices)]
 
     def build(self, cut: int) -> None:
-        """Store the activations of the epoch's view at a cut, and let the store before go.
+        """Store the activations of the epoch's view at a cut, replacing the view's previous store.
 
-        The units before the cut have to be in evaluation mode. Where there is no room, or the
-        store's type cannot hold the activations, a warning and a note say so.
+        The units before the cut must be in evaluation mode. If there is no room, or the store's
+        type cannot hold the activations, a warning and a note are recorded.
         """
         chain = self._chain
         with self._building.running():
@@ -116,7 +115,7 @@ class Activations:
                 store = self._try_to_build(chain, self._view, (cut,))
             except NotFiniteError as error:
                 self._can_round = False
-                self._note(f"{error}: the run goes on without a further store")
+                self._note(f"{error}: training continues, no further store is built")
                 return
         cuts = (*chain.cuts, cut)
         if store:
@@ -125,7 +124,7 @@ class Activations:
             self._chains[self._key] = CutChain(cuts, chain.store, chain.stored)
 
     def end(self) -> None:
-        """End an epoch: its seconds of building and reading are known."""
+        """End an epoch: record its seconds of building and reading."""
         self.build_seconds.append(self._building.read())
         self.read_seconds.append(self._reading.read())
 
@@ -138,7 +137,7 @@ class Activations:
         return sum(chain.store.bytes for chain in self._chains.values() if chain.store)
 
     def summary(self) -> dict[str, Any]:
-        """What run.json says of the stores: seconds by epoch, and notes."""
+        """The entry in run.json: seconds of each epoch, and notes."""
         return {
             "build_seconds": list(self.build_seconds),
             "read_seconds": list(self.read_seconds),
@@ -146,7 +145,7 @@ class Activations:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """What it takes to make the same stores again."""
+        """All that is needed to rebuild the same stores."""
         return {
             "plan": asdict(self.plan),
             "chains": {
@@ -158,7 +157,7 @@ class Activations:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Make the stores again. Load network and method first, so that the frozen units are so."""
+        """Rebuild the stores. Load the network and the method first: they run the frozen units."""
         self.plan = StorePlan.from_dict(state["plan"])
         self.notes = list(state["notes"])
         self.build_seconds = list(state["build_seconds"])
@@ -173,7 +172,7 @@ class Activations:
         self._can_round = state["can_round"]
 
     def _view_of(self, epoch: int) -> tuple[int | None, View | None]:
-        """The view of an epoch, and under which key its activations may be kept."""
+        """The key under which an epoch's activations can be stored, and its view."""
         if epoch < self._views_from:
             return FRESH, self._split.draw_view(self._run.seed, epoch)
         if self._options.views:
@@ -193,20 +192,20 @@ class Activations:
     def _try_to_build(
         self, chain: CutChain, view: View | None, cuts: Sequence[int]
     ) -> Store | None:
-        """A store at the last of `cuts`, made from `chain`; None where there is no room.
+        """A store at the last of `cuts`, made from `chain`; None if there is no room.
 
-        Where memory or disk gave out, none is tried from now on. Raises NotFiniteError where the
+        Once memory or disk is exhausted, no further store is tried. Raises NotFiniteError if the
         store's type cannot hold the activations.
         """
         if self._has_room:
             try:
-                with no_memory_as_no_room():
+                with out_of_memory_as_no_room():
                     return self._compute_all(chain, view, cuts, keep=True)
             except NoRoomError as error:
-                if not isinstance(error, BeyondBudgetError):
+                if not isinstance(error, OverBudgetError):
                     self._has_room = False
                 self._note(f"no room for a store at cut {cuts[-1]} ({error}): computed instead")
-        # The type rounds all the same: whether it can has to be known.
+        # Values are rounded even if not stored: check that the type can hold them.
         if self._dtype != torch.float32:
             self._compute_all(chain, view, cuts, keep=False)
         return None
@@ -220,9 +219,9 @@ class Activations:
     def _compute_all(
         self, chain: CutChain, view: View | None, cuts: Sequence[int], keep: bool
     ) -> Store | None:
-        """All images in order, from `chain` through the cuts; in a store if `keep`.
+        """Compute all images in order, from `chain` through the cuts; store them if `keep`.
 
-        Raises NoRoomError or NotFiniteError where it cannot be.
+        Raises NoRoomError or NotFiniteError.
         """
         store, finite = None, torch.ones((), dtype=torch.bool, device=self._device)
         for indices in torch.arange(len(self._split)).split(self._run.train.batch_size):
@@ -236,39 +235,39 @@ class Activations:
             finite &= values.isfinite().all()
         if not finite:
             raise NotFiniteError(
-                f"activations at cut {cuts[-1]} are beyond what {self._options.store} holds"
+                f"activations at cut {cuts[-1]} exceed the range of {self._options.store}"
             )
         return store
 
     def _allocate(self, values: torch.Tensor) -> Store:
-        """An empty store where the plan wants it, else in a place further away."""
+        """An empty store in the planned place, or in a slower one if that has no room."""
         size = len(self._split) * values[0].numel() * self._dtype.itemsize
         if self.bytes + size > self.plan.room:
-            raise BeyondBudgetError(
-                f"a store of {size:,} bytes beside {self.bytes:,} is beyond the budget of "
-                f"{self.plan.room:,}"
+            raise OverBudgetError(
+                f"a store of {size:,} bytes, with {self.bytes:,} in use already, exceeds the "
+                f"budget of {self.plan.room:,}"
             )
         names = list(PLACES)
         for name in names[names.index(self.plan.place) :]:
             try:
                 store = Store(len(self._split), values, self._dtype, name, self._device)
             except NoRoomError as error:
-                # Not the error itself: it would keep this frame, and so the store before, alive.
+                # Keep only the text: the error would keep this frame, and the old store, alive.
                 refused = str(error)
             else:
                 if name != self.plan.place:
-                    self._note(f"a store lies in the {name}, not in the {self.plan.place}")
+                    self._note(f"a store is in the {name}, not in the {self.plan.place}")
                 return store
         raise NoRoomError(refused)
 
     def _read(self, chain: CutChain, view: View | None, indices: torch.Tensor) -> torch.Tensor:
-        """The values of a chain's store; the images where it has none."""
+        """Values from a chain's store; the images if it has none."""
         return chain.store.read(indices) if chain.store else self._split.images_at(indices, view)
 
     def _forward_through(
         self, cuts: Sequence[int], values: torch.Tensor, at: int
     ) -> tuple[torch.Tensor, int]:
-        """The values at the last cut, rounded at each of them, from those at cut `at`."""
+        """Forward from cut `at` to the last cut, rounding at each."""
         for cut in cuts:
             values, at = self._rounded(forward(self._units[at:cut], values)), cut
         return values, at
@@ -277,13 +276,13 @@ class Activations:
         return values.to(self._dtype).float()
 
     def _padded(self, indices: torch.Tensor) -> torch.Tensor:
-        """As many indices as a whole batch has; those beyond are computed and not used."""
+        """The indices padded to a full batch; outputs of the padding are discarded."""
         missing = min(self._run.train.batch_size, len(self._split)) - len(indices)
         return torch.cat([indices, indices[:1].expand(missing)]) if missing > 0 else indices
 
 
 def forward(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
-    """The values behind the units, one after another."""
+    """The output of the units, run one after another."""
     for unit in units:
         x = unit(x)
     return x

@@ -1,4 +1,4 @@
-"""How many bytes activations take, and how fast the places for them are written and read."""
+"""Sizes of stored activations, and the read and write speed of each place for stores."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from fobench.activations.places import PLACES, NoRoomError, no_memory_as_no_room
+from fobench.activations.places import PLACES, NoRoomError, out_of_memory_as_no_room
 from fobench.activations.plan import Place
 from fobench.activations.store import Store
 from fobench.costs.units import unit_costs_of
@@ -17,9 +17,9 @@ from fobench.machine.clock import timed
 from fobench.machine.seeds import generator
 
 FLOAT32 = 4  # bytes
-# Three passes over a store in each place, one that writes and two that read.
+# Three timed passes over a store in each place: one writes, two read.
 PASS_SECONDS = 5.0
-SAMPLE_BYTES = 256 << 20  # of that store
+SAMPLE_BYTES = 256 << 20  # maximum size of that store
 
 T = TypeVar("T")
 
@@ -33,41 +33,41 @@ def bytes_at_cuts(run: Run, dtype: torch.dtype) -> tuple[int, ...]:
 def measure_place(
     name: str, units: Sequence[nn.Module], split: Split, batch_size: int, dtype: torch.dtype
 ) -> Place | None:
-    """How fast a store there is written and read, and its room; None where there is none.
+    """Read and write speed of a place, and its room; None if it has no room.
 
-    The activations of most bytes are kept for a part of the images, and read in a random order.
-    A scratch file of that size mostly lies in the page cache: its speed is that of files which fit.
+    The largest activations are stored for part of the images and read in random order. A scratch
+    file of that size is mostly in the page cache, so its speed is that of files that fit there.
     """
     try:
-        with no_memory_as_no_room():
-            return place_of(name, units, split, batch_size, dtype)
+        with out_of_memory_as_no_room():
+            return measure_place_or_raise(name, units, split, batch_size, dtype)
     except NoRoomError:
         return None
 
 
-def place_of(
+def measure_place_or_raise(
     name: str, units: Sequence[nn.Module], split: Split, batch_size: int, dtype: torch.dtype
 ) -> Place:
-    """As `measure_place`. Raises NoRoomError where there is no room."""
+    """Like `measure_place`, but raises NoRoomError."""
     device = split.labels.device
     room = PLACES[name].room(device)
     with torch.no_grad():
-        x = forward_to_largest(units, split.images_at(torch.arange(batch_size) % len(split)))
+        x = largest_activations(units, split.images_at(torch.arange(batch_size) % len(split)))
     sample = min(SAMPLE_BYTES, room) // (x.numel() * dtype.itemsize)
     batches = max(1, min(sample, len(split) // batch_size))
     count = batches * batch_size
     with timed(device) as allocating:
         store = Store(count, x, dtype, name, device)
-    # Each store is built into fresh memory, so what its first write takes is what is to be told.
+    # Each store is written once, to fresh memory, so the first write is the one to measure.
     written, writing = write(store, x, count, device)
-    read(store, written, batch_size, device)  # whatever is slow the first time
+    read(store, written, batch_size, device)  # warm-up
     images, reading = read(store, written, batch_size, device)
     image_bytes, write_seconds = store.bytes / count, allocating.seconds / count + writing / written
     return Place(name, room, image_bytes * images / reading, image_bytes / write_seconds)
 
 
 def write(store: Store, batch: torch.Tensor, count: int, device: torch.device) -> tuple[int, float]:
-    """Fill a store of `count` images with copies of a batch: how many were written in how long."""
+    """Fill a store of `count` images with copies of a batch. Returns images and seconds."""
     written = 0
     with timed(device) as writing:
         for start in for_seconds(PASS_SECONDS, range(0, count, len(batch))):
@@ -77,7 +77,7 @@ def write(store: Store, batch: torch.Tensor, count: int, device: torch.device) -
 
 
 def read(store: Store, count: int, batch_size: int, device: torch.device) -> tuple[int, float]:
-    """Read the first `count` images in a random order: how many were read in how long."""
+    """Read the first `count` images in random order. Returns images and seconds."""
     order = torch.randperm(count, generator=generator(0, 0, "cost")).split(batch_size)
     with timed(device) as reading:
         images = sum(len(store.read(indices)) for indices in for_seconds(PASS_SECONDS, order))
@@ -85,7 +85,7 @@ def read(store: Store, count: int, batch_size: int, device: torch.device) -> tup
 
 
 def for_seconds(seconds: float, items: Iterable[T]) -> Iterator[T]:
-    """The items until so many seconds are over; at least the first."""
+    """Yield items until the time is up; at least one."""
     end = time.perf_counter() + seconds
     for item in items:
         yield item
@@ -93,8 +93,8 @@ def for_seconds(seconds: float, items: Iterable[T]) -> Iterator[T]:
             return
 
 
-def forward_to_largest(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
-    """The activations of most bytes between two units."""
+def largest_activations(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+    """The largest activations between two units."""
     between = []
     for unit in units[:-1]:
         x = unit(x)

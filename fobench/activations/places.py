@@ -1,7 +1,6 @@
-"""Where stores may lie: the device's memory, else the host's, else a scratch file.
+"""Places for stores: device memory, host memory, or a scratch file.
 
-The scratch file has no name from the moment it is made, so it is gone when the process is, however
-that ends.
+The scratch file is unlinked as soon as it is created, so it vanishes with the process.
 """
 
 import mmap
@@ -20,8 +19,8 @@ from fobench.machine.memory import available_memory, is_memory, is_out_of_memory
 
 Shape = tuple[int, ...]
 HOST = torch.device("cpu")
-MEMORY_RESERVE = 0.25  # of all memory, that stores leave free
-DISK_RESERVE = 0.1  # of the disk; it may hold much else, a quarter of it is often not free
+MEMORY_RESERVE = 0.25  # share of all memory that stores leave free
+DISK_RESERVE = 0.1  # share of the disk; less than of memory, as disks are often nearly full
 
 
 class NoRoomError(Exception):
@@ -30,21 +29,21 @@ class NoRoomError(Exception):
 
 def on_device(shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     require_room(room_in_memory(device), shape, dtype)
-    with no_memory_as_no_room():
+    with out_of_memory_as_no_room():
         return torch.empty(shape, dtype=dtype, device=device)
 
 
 def on_host(shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    # Linux promises memory that it does not have, so what does not fit has to be refused here.
-    # Not pinned, as what is read goes through pinned memory, and torch would pin up to the double.
+    # Linux overcommits memory, so a store that does not fit must be refused here. Not pinned: reads
+    # go through pinned memory, and torch rounds pinned allocations up, to twice the size.
     require_room(room_in_memory(HOST), shape, dtype)
-    with no_memory_as_no_room():
+    with out_of_memory_as_no_room():
         return torch.empty(shape, dtype=dtype)
 
 
 @contextmanager
-def no_memory_as_no_room() -> Iterator[None]:
-    """Make memory that gives out in the block a NoRoomError."""
+def out_of_memory_as_no_room() -> Iterator[None]:
+    """Turn an out-of-memory error in the block into a NoRoomError."""
     try:
         yield
     except Exception as error:
@@ -57,15 +56,15 @@ def in_scratch_file(shape: Shape, dtype: torch.dtype, device: torch.device) -> t
     size = require_room(room_on_disk(), shape, dtype)
     try:
         with tempfile.TemporaryFile(prefix="fobench-") as file:
-            # Blocks that are not there yet would end the process when they are first touched.
-            take_blocks(file, size)
+            # On a full disk, touching an unallocated block would kill the process (SIGBUS).
+            allocate_blocks(file, size)
             mapped = mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise NoRoomError(f"{scratch_folder()}: {error.strerror}") from error
     return torch.frombuffer(mapped, dtype=dtype).view(shape)
 
 
-def take_blocks(file: BinaryIO, size: int) -> None:
+def allocate_blocks(file: BinaryIO, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return
@@ -76,7 +75,7 @@ def take_blocks(file: BinaryIO, size: int) -> None:
 
 
 def require_room(room: int, shape: Shape, dtype: torch.dtype) -> int:
-    """The bytes of such a store. Raises NoRoomError if there is less room."""
+    """The size of a store in bytes. Raises NoRoomError if there is less room."""
     size = torch.Size(shape).numel() * dtype.itemsize
     if size > room:
         raise NoRoomError(f"{size:,} bytes are more than the {room:,} that the reserve leaves")
@@ -84,17 +83,17 @@ def require_room(room: int, shape: Shape, dtype: torch.dtype) -> int:
 
 
 def room_in_memory(device: torch.device) -> int:
-    """Bytes of the device's memory that are free beyond the reserve."""
+    """Free bytes of the device's memory, less the reserve."""
     free, total = available_memory(device)
     return max(0, int(free - MEMORY_RESERVE * total))
 
 
 def room_on_disk() -> int:
-    """Bytes of the scratch folder's disk that are free beyond the reserve; none if it is memory."""
+    """Free bytes of the scratch folder's disk, less the reserve; 0 if it is in memory (tmpfs)."""
     try:
         folder = scratch_folder()
         total, _, free = shutil.disk_usage(folder)
-    except OSError:  # no folder can be written
+    except OSError:  # no writable folder
         return 0
     if is_memory(folder):
         return 0
@@ -107,13 +106,13 @@ def scratch_folder() -> Path:
 
 @dataclass(frozen=True)
 class PlaceOperations:
-    """How a store is allocated in a place, and how many bytes there are for stores."""
+    """How a place allocates a store, and how many bytes it has for stores."""
 
     allocate: Callable[[Shape, torch.dtype, torch.device], torch.Tensor]
     room: Callable[[torch.device], int]
 
 
-# The nearest first.
+# Fastest first.
 PLACES = {
     "device memory": PlaceOperations(on_device, room_in_memory),
     "host memory": PlaceOperations(on_host, lambda device: room_in_memory(HOST)),
@@ -122,5 +121,5 @@ PLACES = {
 
 
 def places_for(device: torch.device) -> list[str]:
-    """The places there are beside a device. The CPU's memory is the host's."""
+    """The places for a device, fastest first. For the CPU, device memory is host memory."""
     return [name for name in PLACES if device.type != "cpu" or name != "device memory"]

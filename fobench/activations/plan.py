@@ -1,8 +1,8 @@
-"""Which activations to store when, so that training takes least time. Pure; no torch.
+"""Which activations to store when, so that training is fastest. Pure functions; no torch.
 
-Freeze steps are known before training, so it is known which units are frozen when an epoch starts,
-and what a store behind them would spare. Epochs count from 0 here, cuts from 1: the activations at
-cut c are what unit c reads, those of `units[:c]` applied to the images.
+Freeze steps are known before training. So are the units that are frozen at the start of each epoch,
+and what a store behind them would save. Here epochs count from 0 and cuts from 1: the activations
+at cut c are the input of unit c, the output of `units[:c]`.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from typing import Any
 
 from fobench.errors import UserError
 
-CLEARLY = 1.1  # times what a nearer place saves, for a further one to be worth it
+MIN_ADVANTAGE = 1.1  # a slower place must save this many times as much
 Builds = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class FrozenEpoch:
-    """An epoch that starts with frozen units: the images it trains on, the units it may skip."""
+    """An epoch that starts with frozen units: its number of images, and of units it can skip."""
 
     epoch: int
     images: int
@@ -28,10 +28,10 @@ class FrozenEpoch:
 
 @dataclass(frozen=True)
 class ForwardCosts:
-    """What an image costs, without gradients.
+    """Costs of one image, without gradients.
 
-    `pixels`: seconds to read it augmented; `forward`: seconds of each unit; `bytes_at`: of its
-    activations as stored at each cut, 0 at cut 0.
+    `pixels`: seconds to read and augment it; `forward`: seconds of each unit; `bytes_at`: size of
+    its stored activations at each cut, 0 at cut 0.
     """
 
     pixels: float
@@ -49,7 +49,7 @@ class ForwardCosts:
 
 @dataclass(frozen=True)
 class Place:
-    """Where stores may lie: how many bytes there are, and bytes a second of reading and writing."""
+    """A place for stores: bytes available, and bytes per second of reading and writing."""
 
     name: str
     room: int
@@ -59,11 +59,11 @@ class Place:
 
 @dataclass(frozen=True)
 class StorePlan:
-    """What to store: `builds` are (epoch, cut) in order of the epochs, none if nothing pays.
+    """What to store: `builds` are (epoch, cut) in order of epochs, empty if no store pays off.
 
-    `seconds_saved` is what it should save in all against storing nothing, `build_seconds` and
-    `read_seconds` what building and reading should take; `peak_bytes` what stores hold at most
-    while one is built from another. `room` is the budget in bytes.
+    Predictions: `seconds_saved` in total compared with storing nothing, `build_seconds` and
+    `read_seconds`, and `peak_bytes`, including both stores while one is built from another.
+    `room` is the budget in bytes.
     """
 
     builds: Builds = ()
@@ -75,7 +75,7 @@ class StorePlan:
     read_seconds: float = 0.0
 
     def cut_in(self, epoch: int) -> int | None:
-        """The cut to build at that epoch's start."""
+        """The cut to build at the start of an epoch, if any."""
         return dict(self.builds).get(epoch)
 
     @classmethod
@@ -94,7 +94,7 @@ def frozen_epochs(
     images: int,
     batch_size: int,
 ) -> list[FrozenEpoch]:
-    """The epochs that start with a frozen unit. The head (the last unit) never counts as frozen."""
+    """The epochs that start with a frozen unit. The head (the last unit) never freezes."""
     found = []
     for epoch, first in enumerate(range(0, total_steps, steps_per_epoch)):
         storable = sum(step <= first for step in freeze_steps[:-1])
@@ -105,7 +105,7 @@ def frozen_epochs(
 
 
 def by_view(epochs: Sequence[FrozenEpoch], views: int) -> list[list[FrozenEpoch]]:
-    """The epochs that see each view."""
+    """The epochs of each view."""
     return [[each for each in epochs if each.epoch % views == view] for view in range(views)]
 
 
@@ -116,10 +116,10 @@ def best_plan(
     places: Sequence[Place],
     views: int = 1,
 ) -> StorePlan:
-    """The plan of least time, and the place it is for, the places being the nearest first.
+    """The fastest plan over all `places`, which are given fastest first.
 
-    A place further away has to save clearly more, as its speed is known less surely. Each view has
-    an equal part of the room, so they are planned apart.
+    A slower place must save clearly more, as its measured speed is less certain. Each view has an
+    equal share of the room, so views are planned separately.
     """
     plans = []
     for place in places:
@@ -130,19 +130,19 @@ def best_plan(
         ]
         plans.append(predict(tuple(sorted(builds)), epochs, images, costs, place, views))
     best = max(plans, key=lambda plan: plan.seconds_saved)
-    enough = best.seconds_saved / CLEARLY
+    enough = best.seconds_saved / MIN_ADVANTAGE
     return next(plan for plan in plans if plan is best or plan.seconds_saved >= enough)
 
 
 def best_builds(
     epochs: Sequence[FrozenEpoch], images: int, costs: ForwardCosts, place: Place, room: int
 ) -> list[tuple[int, int]]:
-    """The builds of one view by which its epochs take least time, by dynamic programming.
+    """The fastest builds for the epochs of one view, by dynamic programming.
 
-    The state is the cut that is stored. A build goes on from the store there is, and both are held
-    meanwhile, within `room` bytes. Of plans that take the same time the one with fewer builds wins.
+    The state is the stored cut. A build starts from the existing store, and both must fit into
+    `room` bytes meanwhile. If plans take the same time, the one with fewer builds wins.
     """
-    # What the best way to each cut takes, more than storing nothing does, and how it goes there.
+    # For each cut: (seconds compared with storing nothing, number of builds, the builds).
     best: dict[int, tuple[float, int, list[tuple[int, int]]]] = {0: (0.0, 0, [])}
     for each in epochs:
         reached = dict(best)
@@ -154,26 +154,26 @@ def best_builds(
                 if cut not in reached or (took, count + 1) < reached[cut][:2]:
                     reached[cut] = (took, count + 1, [*builds, (each.epoch, cut)])
         best = {
-            cut: (seconds + each.images * difference(cut, costs, place), count, builds)
+            cut: (seconds + each.images * extra_seconds(cut, costs, place), count, builds)
             for cut, (seconds, count, builds) in reached.items()
         }
     return min(best.values(), key=lambda way: way[:2])[2]
 
 
 def read_seconds(cut: int, costs: ForwardCosts, place: Place) -> float:
-    """To read an image's activations at a cut; at cut 0 its pixels."""
+    """Seconds to read an image's activations at a cut; at cut 0, its pixels."""
     return costs.bytes_at[cut] / place.read if cut else costs.pixels
 
 
-def difference(cut: int, costs: ForwardCosts, place: Place) -> float:
-    """Seconds an image more when read at a cut than when computed from its pixels."""
+def extra_seconds(cut: int, costs: ForwardCosts, place: Place) -> float:
+    """Seconds per image of reading at a cut, minus those of computing from the pixels."""
     if cut == 0:
         return 0.0
     return read_seconds(cut, costs, place) - costs.pixels - costs.forward_between(0, cut)
 
 
 def build_seconds(before: int, cut: int, images: int, costs: ForwardCosts, place: Place) -> float:
-    """To build the store at a cut from the one before, or from the pixels (0)."""
+    """Seconds to build the store at a cut from the one at `before`, or from the pixels (0)."""
     return images * (
         read_seconds(before, costs, place)
         + costs.forward_between(before, cut)
@@ -189,7 +189,7 @@ def predict(
     place: Place,
     views: int,
 ) -> StorePlan:
-    """What these builds should save and take."""
+    """The plan with these builds and its predicted times and sizes."""
     building = reading = computing = 0.0
     held = dict.fromkeys(range(views), 0)
     cuts = dict.fromkeys(range(views), 0)
@@ -203,7 +203,7 @@ def predict(
             cuts[view], held[view] = cut, images * costs.bytes_at[cut]
         if cuts[view]:
             reading += each.images * read_seconds(cuts[view], costs, place)
-            computing += each.images * difference(cuts[view], costs, place)
+            computing += each.images * extra_seconds(cuts[view], costs, place)
     return StorePlan(
         builds=builds,
         place=place.name if builds else "none",
@@ -218,8 +218,8 @@ def predict(
 def explicit_builds(plan: Builds, epochs: Sequence[FrozenEpoch], views: int) -> Builds:
     """A config's plan, whose epochs count from 1, as builds.
 
-    Raises UserError with all cuts that are not frozen when their epoch starts, or do not go on from
-    an earlier one of the same view.
+    Raises UserError with all cuts that are not frozen when their epoch starts, or not behind the
+    previous cut of the same view.
     """
     storable = {each.epoch + 1: each.storable for each in epochs}
     cuts = dict.fromkeys(range(views), 0)
@@ -230,10 +230,10 @@ def explicit_builds(plan: Builds, epochs: Sequence[FrozenEpoch], views: int) -> 
         if not most:
             problems.append(f"plan: epoch {epoch} does not start with a frozen unit")
         elif least > most:
-            problems.append(f"plan: at epoch {epoch} all {most} frozen units are stored already")
+            problems.append(f"plan: at epoch {epoch} all {most} frozen units are already stored")
         elif not least <= cut <= most:
             problems.append(
-                f"plan: [{epoch}, {cut}], but at the start of epoch {epoch} a cut may be "
+                f"plan: [{epoch}, {cut}], but at the start of epoch {epoch} the cut must be "
                 f"{least} to {most}"
             )
         else:

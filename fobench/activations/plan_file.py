@@ -1,7 +1,7 @@
-"""The plan of what a run stores: made once for a method and a machine, and kept in a file.
+"""The plan of what a run stores: made once per method and machine, and saved in a file.
 
-It stands beside the runs, `results/<experiment>/plan-<hash>.json`, with the costs it was made from.
-All seeds and repeats read it, so that they store the same; to measure again, delete it.
+The file is `results/<experiment>/plan-<hash>.json` and also holds the measured costs. All seeds and
+repeats read it, so that they store the same activations. Delete it to measure again.
 """
 
 import hashlib
@@ -47,9 +47,9 @@ def frozen_epochs_of(run: Run) -> list[FrozenEpoch]:
 
 
 def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
-    """What a run of the experiment in `folder` stores; read from its file, or made and written.
+    """The plan of a run of the experiment in `folder`: read from its file, or made and written.
 
-    Raises UserError for a file that is not sound or cannot be written.
+    Raises UserError for a file that is invalid or cannot be written.
     """
     stores = run.method.stores
     if not stores.precompute:
@@ -80,7 +80,7 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
 
 
 def read_plan(path: Path, run: Run) -> StorePlan:
-    """Raises UserError for a plan that is not sound, or not one of the run's."""
+    """Raises UserError for a plan that is invalid or does not fit the run."""
     try:
         content = read_json(path)
         if content["format"] != FORMAT:
@@ -88,8 +88,8 @@ def read_plan(path: Path, run: Run) -> StorePlan:
         kept = StorePlan.from_dict(content["plan"])
         if kept.place not in (places.PLACES if kept.builds else [STORE_NOTHING.place]):
             raise ValueError(f"place {kept.place!r}")
-        from_one = tuple((epoch + 1, cut) for epoch, cut in kept.builds)
-        plan.explicit_builds(from_one, frozen_epochs_of(run), run.method.stores.views or 1)
+        config_builds = tuple((epoch + 1, cut) for epoch, cut in kept.builds)
+        plan.explicit_builds(config_builds, frozen_epochs_of(run), run.method.stores.views or 1)
         return replace(
             kept,
             room=int(kept.room),
@@ -100,12 +100,12 @@ def read_plan(path: Path, run: Run) -> StorePlan:
         )
     except (UserError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(
-            f"{path} holds no plan ({error}): delete it, and it is made again"
+            f"{path} does not hold a valid plan ({error}): delete it to make it again"
         ) from error
 
 
 def conditions(run: Run, split: Split) -> dict[str, Any]:
-    """For which method on which machine a plan is made; any seed may use it."""
+    """What a plan depends on: the method and the machine, not the seed."""
     described = replace(run, seed=0, repeat=0).as_dict()
     machine = environment.describe(split.labels.device)
     return described | {
@@ -116,8 +116,8 @@ def conditions(run: Run, split: Split) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class MeasuredCosts:
-    """Seconds of an image's pixels and of each unit for it; the places there are; and how many
-    seconds all the measuring took."""
+    """Seconds per image of its pixels and of each unit; the available places; and how many seconds
+    the measurement took."""
 
     pixels: float
     forward: tuple[float, ...]
@@ -125,13 +125,13 @@ class MeasuredCosts:
     seconds: float
 
 
-@lru_cache(maxsize=1)  # it keeps the images
+@lru_cache(maxsize=1)  # the cache keeps the images alive
 def measure_costs(
     model: ModelOptions, classes: int, batch_size: int, dtype: torch.dtype, split: Split
 ) -> MeasuredCosts:
-    """What the network's forward pass costs on this machine, and the places there are."""
+    """Costs of the network's forward pass on this machine, and the available places."""
     device = split.labels.device
-    log.info("measuring what %s and its stores cost", model.title())
+    log.info("measuring the costs of %s and its stores", model.title())
     with timed(device) as measuring:
         network = model.build(classes, split.images.shape[3])
         network = network.to(device, memory_format=torch.channels_last).eval()
@@ -140,29 +140,29 @@ def measure_costs(
             measure.measure_place(name, network, split, batch_size, dtype)
             for name in places.places_for(device)
         ]
-    there = tuple(place for place in found if place is not None)
-    return MeasuredCosts(pixels, forward, there, measuring.seconds)
+    available = tuple(place for place in found if place is not None)
+    return MeasuredCosts(pixels, forward, available, measuring.seconds)
 
 
-def make_plan(run: Run, costs: ForwardCosts, there: Sequence[Place]) -> StorePlan:
-    """The best plan within the budget, or the one that the config sets."""
+def make_plan(run: Run, costs: ForwardCosts, available: Sequence[Place]) -> StorePlan:
+    """The best plan within the budget, or the one set in the config."""
     stores = run.method.stores
     budget, views = stores.budget_bytes, stores.views or 1
     if budget is not None:
-        there = [replace(place, room=min(budget, place.room)) for place in there]
-    if not there:
-        there = [Place(next(reversed(places.PLACES)), room=0, read=math.inf, write=math.inf)]
+        available = [replace(place, room=min(budget, place.room)) for place in available]
+    if not available:
+        available = [Place(next(reversed(places.PLACES)), room=0, read=math.inf, write=math.inf)]
     epochs, images = frozen_epochs_of(run), run.data_used.train_images
     if stores.plan is None:
-        return plan.best_plan(epochs, images, costs, there, views)
+        return plan.best_plan(epochs, images, costs, available, views)
     builds = plan.explicit_builds(stores.plan, epochs, views)
-    plans = [plan.predict(builds, epochs, images, costs, place, views) for place in there]
+    plans = [plan.predict(builds, epochs, images, costs, place, views) for place in available]
     fitting = (each for each in plans if each.peak_bytes <= each.room)
     return next(fitting, max(plans, key=lambda each: each.room))
 
 
-def require_sound(runs: Sequence[Run]) -> None:
-    """Raises UserError with all that is wrong with the plans that a config sets."""
+def require_valid_plans(runs: Sequence[Run]) -> None:
+    """Raises UserError with all mistakes in the plans set in a config."""
     problems: list[str] = []
     stores_of = {run.method: run.method.stores for run in runs}
     by_method = {run.method: run for run in runs if stores_of[run.method].plan}
@@ -177,7 +177,7 @@ def require_sound(runs: Sequence[Run]) -> None:
 
 
 def describe(kept: StorePlan, run: Run) -> dict[str, Any]:
-    """A run's plan as it stands in run.json; epochs from 1, as in epochs.csv."""
+    """A run's plan as written to run.json; epochs count from 1, as in epochs.csv."""
     stores = run.method.stores
     if not stores.precompute:
         return {}
@@ -201,10 +201,10 @@ def describe(kept: StorePlan, run: Run) -> dict[str, Any]:
 
 
 def log_plan(described: dict[str, Any]) -> None:
-    """Log what is stored when, and what it should save."""
+    """Log what is stored when, and the predicted saving."""
     if not described["builds"]:
         budget = format_bytes(described["budget_bytes"])
-        log.info("nothing is stored: within %s no store would save time", budget)
+        log.info("nothing is stored: no store within %s would save time", budget)
         return
     builds = ", ".join(
         f"cut {build['cut']} in epoch {build['epoch']} ({format_bytes(build['bytes'])})"

@@ -1,6 +1,6 @@
-"""Activations kept for reading: a row an image, in the type asked for, channels last.
+"""Stored activations: one row per image, in the chosen type, channels last.
 
-A store is written in the order of the images and read in any.
+A store is written in the order of the images and read in any order.
 """
 
 from functools import cache
@@ -13,9 +13,9 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 
 
 class Store:
-    """Rows of `count` images, each as one of `like` [B, …], in `dtype`, in the place of that name.
+    """Rows of `count` images, each shaped like those of `like` [B, …], in `dtype`, in `place`.
 
-    Raises NoRoomError where it does not fit.
+    Raises NoRoomError if it does not fit.
     """
 
     def __init__(
@@ -27,26 +27,26 @@ class Store:
         self.bytes = self.rows.numel() * self.rows.element_size()
 
     def write(self, start: int, values: torch.Tensor) -> None:
-        """Keep the values [B, …] of the images from `start` on, rounded to the store's type."""
+        """Store the values [B, …] of the images from `start` on, rounded to the store's type."""
         self.rows[start : start + len(values)].copy_(rows_of(values))
 
     def read(self, indices: torch.Tensor) -> torch.Tensor:
         """The values of the images `indices` [B], on the CPU, as float32 on the device.
 
-        On a CUDA device nothing waits: rows that lie elsewhere are gathered into pinned memory and
-        copied beside the work that is under way.
+        Does not wait for a CUDA device: rows elsewhere are gathered into pinned memory and copied
+        on a separate stream.
         """
         if self.rows.device == self.device:
             rows = self.rows[indices.to(self.device, non_blocking=True)]
         else:
-            rows = self._copy_aside(indices)
+            rows = self._gather_async(indices)
         return values_of(rows.float())
 
-    def _copy_aside(self, indices: torch.Tensor) -> torch.Tensor:
+    def _gather_async(self, indices: torch.Tensor) -> torch.Tensor:
         shape = (len(indices), *self.rows.shape[1:])
         gathered = torch.empty(shape, dtype=self.rows.dtype, pin_memory=True)
         torch.index_select(self.rows, 0, indices, out=gathered)
-        stream, now = copying_stream(self.device), torch.cuda.current_stream(self.device)
+        stream, now = copy_stream(self.device), torch.cuda.current_stream(self.device)
         with torch.cuda.stream(stream):
             rows = gathered.to(self.device, non_blocking=True)
         now.wait_stream(stream)
@@ -55,7 +55,7 @@ class Store:
 
 
 def rows_of(values: torch.Tensor) -> torch.Tensor:
-    """Images [B, C, H, W] as rows [B, H, W, C]; anything else as it is."""
+    """Images [B, C, H, W] as rows [B, H, W, C]; other shapes unchanged."""
     return values.permute(0, 2, 3, 1) if values.dim() == 4 else values
 
 
@@ -65,5 +65,5 @@ def values_of(rows: torch.Tensor) -> torch.Tensor:
 
 
 @cache
-def copying_stream(device: torch.device) -> torch.cuda.Stream:
+def copy_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)

@@ -1,5 +1,5 @@
-"""The command line, a file a command. Each imports what it needs when it is called, so that help
-answers at once.
+"""The command line, one file per command. Commands import what they need when called, so that
+`--help` is fast.
 """
 
 import logging
@@ -19,7 +19,7 @@ from fobench.cli.schema import schema
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Does freezing layers while training pay off? Train with and without, and compare.
+    """Does freezing layers during training pay off? Train with and without, and compare.
 
     \b
     fobench init -o mine.toml               a config to start from

@@ -10,35 +10,37 @@ from fobench.errors import UserError
 
 @click.command()
 @click.argument("name", default="quick/densenet")
-@click.option("--list", "lists", is_flag=True, help="List the configs that come with fobench.")
+@click.option(
+    "--list", "list_configs", is_flag=True, help="List the configs that come with fobench."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The config to write.  [default: NAME's last part, here]",
 )
-def init(name: str, lists: bool, output: Path | None) -> None:
+def init(name: str, list_configs: bool, output: Path | None) -> None:
     """Write a config to start from: that of NAME, with all its other options as comments.
 
     NAME is a config that comes with fobench, such as quick/densenet.
     """
     from fobench.experiment.packaged import names_of_configs, packaged_config
-    from fobench.experiment.template import commented
+    from fobench.experiment.template import starter_config
     from fobench.records.files import exists, make_folder, write_bytes
 
     with errors_as_messages():
-        if lists:
+        if list_configs:
             click.echo("\n".join(names_of_configs()))
             return
         config = packaged_config(name)
         path = output or Path(config.name)
         if exists(path):
-            raise UserError(f"{path} is there already: give another file with -o, or remove it")
+            raise UserError(f"{path} exists already: give another file with -o, or remove it")
         make_folder(path.parent)
-        write_bytes(path, commented(config.read_text(encoding="utf-8"), path.stem).encode())
+        write_bytes(path, starter_config(config.read_text(encoding="utf-8"), path.stem).encode())
         click.echo(path)
         click.echo(
-            f"fobench schema -o {path.parent / 'fobench.schema.json'} lets editors complete and "
-            "check it.",
+            f"fobench schema -o {path.parent / 'fobench.schema.json'} enables completion "
+            "and checks in editors.",
             err=True,
         )

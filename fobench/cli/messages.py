@@ -1,4 +1,4 @@
-"""What commands say of errors, stops and what they left out."""
+"""Messages of commands about errors, stops and skipped results."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from fobench.errors import UserError
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Print the user's mistakes, a line each, and leave with exit status 2."""
+    """Print the user's mistakes, one per line, and exit with status 2."""
     try:
         yield
     except UserError as error:
@@ -22,20 +22,20 @@ def errors_as_messages() -> Iterator[None]:
 
 @contextmanager
 def stops_as_messages(force: bool) -> Iterator[None]:
-    """Leave on the first Ctrl-C or SIGTERM, or when the time is up, and say how to go on."""
+    """Exit on the first Ctrl-C or SIGTERM, or when the time is up, and say how to resume."""
     from fobench.machine.stopping import Stopped, stopping_on_signals
 
     try:
         with stopping_on_signals():
             yield
     except Stopped as stopped:
-        again = "the same command goes on from here"
+        how_to_resume = "the same command resumes from here"
         if force:
-            again = (
-                "the same command without --force goes on with the run at hand; those not yet "
-                "repeated keep their earlier results"
+            how_to_resume = (
+                "the same command without --force resumes the current run; runs that were not "
+                "started again keep their earlier results"
             )
-        click.echo(f"Stopped by {stopped}: {again}", err=True)
+        click.echo(f"Stopped by {stopped}: {how_to_resume}", err=True)
         sys.exit(stopped.exit_status)
 
 

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and kinds of values beside click's own."""
+"""Options and arguments shared by several commands, and custom click parameter types."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 data_root_option = click.option(
     "--data-root",
     type=FOLDER,
-    help="Where prepared data sets lie.  [default: $FOBENCH_DATA, else ~/.cache/fobench]",
+    help="Folder of prepared data sets.  [default: $FOBENCH_DATA, else ~/.cache/fobench]",
 )
 folders_argument = click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
 include_resumed_option = click.option(
     "--include-resumed",
     is_flag=True,
-    help="Take the times of runs that were resumed; else they are left out.",
+    help="Include the times of resumed runs, which are left out by default.",
 )
 
 
@@ -57,5 +57,5 @@ class ShardParameter(click.ParamType):
             return value
         found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value))
         if not found or not 1 <= int(found[1]) <= int(found[2]):
-            self.fail(f"{value!r} is no share: give one such as 2/5, the second of five")
+            self.fail(f"{value!r} is not a share: give one such as 2/5, the second of five")
         return Shard(int(found[1]), int(found[2]))

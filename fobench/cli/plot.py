@@ -44,7 +44,7 @@ def plot(folders: tuple[Path, ...], kind: str, output: Path | None, include_resu
             try:
                 drawn = render(panels, each, path.suffix)
             except UserError as error:
-                # Where the results do not do for one figure, they may for others.
+                # Results that do not suffice for one figure may suffice for others.
                 print_notes([f"no {each}: {error}"])
             else:
                 write_bytes(path, drawn)

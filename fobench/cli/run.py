@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Override an option of the configs, such as train.epochs=3.",
 )
-@click.option("--only", metavar="PATTERN", help="Only runs whose id holds this text or pattern.")
+@click.option("--only", metavar="PATTERN", help="Only runs whose id contains this text or pattern.")
 @click.option(
     "--results",
     type=FOLDER,
     default="results",
     show_default=True,
-    help="Where the experiments' folders go.",
+    help="The folder of results, with a folder per experiment.",
 )
 @data_root_option
 @click.option(
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 @click.option(
     "--estimate", is_flag=True, help="Measure a few steps, predict hours and disk, and stop."
 )
-@click.option("--force", is_flag=True, help="Train runs again that have ended or could go on.")
+@click.option("--force", is_flag=True, help="Train runs again even if they ended or can resume.")
 @click.option(
     "--time-limit",
     type=Duration(),
-    help="Stop after an epoch before this time is up, such as 2h, with exit status 75.",
+    help="Stop after an epoch, before this time is up, such as 2h; exit status 75.",
 )
 @click.option(
     "--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of runs that finish."
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     "--shard",
     type=ShardParameter(),
     default=WHOLE,
-    help="Train the ith of n shares, such as 2/5; runs to be compared stay in one share.",
+    help="Train the ith of n shares, such as 2/5; runs that are compared stay in one share.",
 )
 @click.option(
-    "--no-wait", is_flag=True, help="Leave if another `fobench run` is timing on this machine."
+    "--no-wait", is_flag=True, help="Exit if another `fobench run` is timing on this machine."
 )
 def run(
     configs: tuple[Path, ...],
@@ -77,8 +77,8 @@ def run(
 
     \b
     A config is a TOML file, or the name of one that comes with fobench, such as quick/densenet.
-    A run that was cut off goes on after the last epoch that it kept.
-    Exit status: 0 all finished, 1 some did not, 2 a mistake to correct,
+    An interrupted run resumes after the last epoch that was saved.
+    Exit status: 0 all finished, 1 some did not, 2 a mistake to fix,
     75 the time limit, 130 Ctrl-C, 143 SIGTERM.
     """
     from fobench.data.find import data_root as root_of
@@ -91,7 +91,7 @@ def run(
     with errors_as_messages(), stops_as_messages(force):
         if force and time_limit is not None:
             raise UserError(
-                "--force and --time-limit: started again, the sweep would begin again each time; "
+                "--force and --time-limit: each restart would begin the sweep from scratch; "
                 "give one of them"
             )
         experiments = load_all([find_config(path) for path in configs], overrides)
@@ -99,7 +99,7 @@ def run(
         if dry_run:
             print_plans(plans, force)
             return
-        # Below, torch is needed.
+        # Torch is needed from here on.
         from fobench.machine.lock import machine_lock
         from fobench.sweep.loop import train_all
 
@@ -136,4 +136,4 @@ def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
     disk = sum(each.disk_bytes for each in estimates.values()) / 1e6
     click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results and checkpoints")
     if any(run.method.stores.precompute for plan in plans for run in plan.due(force)):
-        click.echo("The hours leave out what stores of activations may save.")
+        click.echo("The hours do not account for what stores of activations save.")

@@ -1,4 +1,4 @@
-"""`fobench schema`: what a config may say, for editors."""
+"""`fobench schema`: the format of configs, for editors and as a reference page."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ from fobench.cli.messages import errors_as_messages
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file.  [default: the screen]",
 )
-@click.option("--markdown", is_flag=True, help="All options as a page to read, in Markdown.")
+@click.option("--markdown", is_flag=True, help="Write a page on all options, in Markdown.")
 def schema(output: Path | None, markdown: bool) -> None:
-    """Write the JSON Schema of configs, from which editors complete and check them.
+    """Write the JSON Schema of configs, for completion and checks in editors.
 
     \b
-    Name it in the first line of a config:  #:schema ./fobench.schema.json
+    Reference it in the first line of a config:  #:schema ./fobench.schema.json
     """
     from fobench.experiment.reference import reference
     from fobench.experiment.schema import config_schema

@@ -1,1 +1,1 @@
-"""What units and runs cost, counted in FLOPs and measured; what a method should save."""
+"""Costs of units and runs, in FLOPs and seconds, and the saving they predict."""

@@ -1,4 +1,4 @@
-"""What a run costs in FLOPs, and what a method should therefore save."""
+"""FLOPs of runs, and the saving they predict for a method."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from fobench.experiment.run import Run
 def step_flops(costs: Sequence[UnitCost], frozen: int) -> int:
     """FLOPs of one image's training step with the first `frozen` units frozen.
 
-    All units run forward, the active ones backward; the first of them hands no gradient on.
+    All units run forward, the active ones backward, the first of them without input gradients.
     """
     forward = sum(cost.flops for cost in costs)
     backward = sum(cost.backward_flops for cost in costs[frozen + 1 :])
@@ -21,7 +21,7 @@ def step_flops(costs: Sequence[UnitCost], frozen: int) -> int:
 
 
 def run_flops(costs: Sequence[UnitCost], freeze_steps: Sequence[int], total_steps: int) -> int:
-    """FLOPs of a whole training of one image a step, by where each step's backward pass ends."""
+    """FLOPs of a training with one image per step, by where each step's backward pass ends."""
     changes = sorted({0, total_steps, *(step for step in freeze_steps if step < total_steps)})
     return sum(
         (end - start) * step_flops(costs, sum(step <= start for step in freeze_steps))
@@ -35,24 +35,24 @@ def freeze_steps_of(run: Run) -> list[int]:
 
 
 def flops_of(run: Run, costs: Sequence[UnitCost]) -> int:
-    """FLOPs of a whole training of one image a step."""
+    """FLOPs of a training with one image per step."""
     return run_flops(costs, freeze_steps_of(run), run.total_steps)
 
 
-def saved_flops(run: Run, costs: Sequence[UnitCost]) -> float:
-    """The share of its baseline's FLOPs that a run saves, in percent (negative if it adds)."""
-    return 100 * (1 - flops_of(run, costs) / flops_of(run.its_baseline, costs))
+def flops_saved_percent(run: Run, costs: Sequence[UnitCost]) -> float:
+    """FLOPs saved compared with the baseline, in percent (negative if the run needs more)."""
+    return 100 * (1 - flops_of(run, costs) / flops_of(run.baseline_run, costs))
 
 
-def match(run: Run) -> Run:
-    """The run with the most steps that cost no more FLOPs than the baseline of its epoch share."""
+def match_flops(run: Run) -> Run:
+    """The run with as many steps as the FLOPs of the baseline of its epoch share pay for."""
     costs, steps = unit_costs_of(run), run.steps_by_share
     allowed = steps * step_flops(costs, 0)
 
     def is_paid_for(total_steps: int) -> bool:
         return flops_of(replace(run, matched_steps=total_steps), costs) <= allowed
 
-    # No step costs less than a forward pass, so the end is near; FLOPs grow with every step.
+    # Every step costs at least a forward pass, so doubling soon finds an upper bound.
     too_many = 2 * steps
     while is_paid_for(too_many):
         too_many *= 2
@@ -60,7 +60,7 @@ def match(run: Run) -> Run:
     return replace(run, matched_steps=steps + found - 1)
 
 
-def work(run: Run) -> int:
+def total_flops(run: Run) -> int:
     """FLOPs of a run's training and evaluation, to compare the time that runs take."""
     costs, used = unit_costs_of(run), run.data_used
     evaluated = used.validation_images * run.epochs + used.test_images
@@ -70,7 +70,7 @@ def work(run: Run) -> int:
 
 
 def describe(run: Run) -> dict[str, Any]:
-    """The unit table and the predicted saving, as they stand in run.json."""
+    """The unit table and the predicted saving, as written to run.json."""
     costs = unit_costs_of(run)
     freeze_steps = freeze_steps_of(run)
     return {
@@ -79,5 +79,5 @@ def describe(run: Run) -> dict[str, Any]:
             for cost, step in zip(costs, freeze_steps, strict=True)
         ],
         "annealing_steps": run.method.annealing_steps(run.info(len(costs))),
-        "predictions": {"flops_saved_percent": saved_flops(run, costs)},
+        "predictions": {"flops_saved_percent": flops_saved_percent(run, costs)},
     }

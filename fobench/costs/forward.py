@@ -10,24 +10,24 @@ from torch import nn
 from fobench.data.split import Split
 from fobench.machine.clock import timed
 
-# At most ten seconds, unless a batch takes long.
-LEAST_ROUNDS, MOST_ROUNDS, ROUNDS_SECONDS = 2, 30, 10.0
+# At most ten seconds, unless a single batch takes long.
+MIN_ROUNDS, MAX_ROUNDS, ROUNDS_SECONDS = 2, 30, 10.0
 
 
 def forward_seconds(
     units: Sequence[nn.Module], split: Split, batch_size: int
 ) -> tuple[float, tuple[float, ...]]:
-    """Seconds to read an image, and of each unit for it without gradients, by medians of rounds.
+    """Seconds per image to read it, and of each unit without gradients; medians over rounds.
 
-    The units have to be in evaluation mode. `split` gives the images, augmented if it pads them.
+    The units must be in evaluation mode. `split` provides the images, augmented if it pads them.
     """
     device = split.labels.device
     everything = torch.arange(batch_size) % len(split)
     view = split.draw_view(0, 0)
     rounds: list[list[float]] = []
     began = time.perf_counter()
-    while len(rounds) < LEAST_ROUNDS or (
-        len(rounds) < MOST_ROUNDS and time.perf_counter() - began < ROUNDS_SECONDS
+    while len(rounds) < MIN_ROUNDS or (
+        len(rounds) < MAX_ROUNDS and time.perf_counter() - began < ROUNDS_SECONDS
     ):
         seconds: list[float] = []
         with timed(device) as reading:
@@ -38,6 +38,6 @@ def forward_seconds(
                 x = unit(x)
             seconds.append(running.seconds)
         rounds.append(seconds)
-    # The first round is slow: memory is asked for, algorithms are chosen.
+    # The first round is slow: memory is allocated, algorithms are chosen.
     pixels, *forward = (median(each) / batch_size for each in zip(*rounds[1:], strict=True))
     return pixels, tuple(forward)

@@ -1,4 +1,4 @@
-"""What each unit of a network costs, counted on shapes alone."""
+"""The cost of each unit of a network, counted on the meta device."""
 
 import copy
 from collections.abc import Sequence
@@ -12,16 +12,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from fobench.experiment.run import Run
 from fobench.models import ModelOptions
 
-BATCH = 2  # BatchNorm takes no batch of one
+BATCH = 2  # BatchNorm cannot train on a batch of one
 
 
 @dataclass(frozen=True)
 class UnitCost:
-    """A unit's size, and its work for one image in FLOPs, two a multiply-add.
+    """A unit's size, and its FLOPs for one image; a multiply-add counts as two.
 
-    `backward_flops` are those of a backward pass that hands a gradient on to the unit before;
-    `first_backward_flops` those of one that ends here. `activation_bytes` is what the unit hands
-    on, in float32.
+    `backward_flops` include the gradient of the unit's input, `first_backward_flops` do not.
+    `activation_bytes` is the size of its output in float32.
     """
 
     name: str
@@ -33,7 +32,7 @@ class UnitCost:
 
 
 def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitCost]:
-    """The cost of each unit for images of [H, W, C]; computed on shapes alone."""
+    """The cost of each unit for images [H, W, C], counted on the meta device."""
     height, width, channels = image_shape
     units = copy.deepcopy(network).to("meta").train()
     x = torch.empty(BATCH, channels, height, width, device="meta")

@@ -1,4 +1,4 @@
-"""What a data set holds, as numpy arrays."""
+"""A data set as numpy arrays."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images uint8 [N, H, W, C] in [0, 255] and labels int64 [N], for training and for the test."""
+    """Images uint8 [N, H, W, C] in [0, 255] and labels int64 [N], for training and testing."""
 
     name: str
     train_images: np.ndarray
@@ -38,7 +38,7 @@ def assemble(
 
 
 def fingerprint(*arrays: np.ndarray) -> str:
-    """A hash of the arrays' content, however their file was written."""
+    """A hash of the arrays' content, independent of their file's format."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())

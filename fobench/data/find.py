@@ -1,4 +1,4 @@
-"""Where a data set comes from: a prepared file, or generated. Numpy only: a plan needs no torch."""
+"""Find a data set: a prepared file, or generated. No torch: a dry run need not import it."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,19 +11,19 @@ from fobench.data.synthetic import RECIPES, open_synthetic
 from fobench.errors import UserError
 from fobench.records.files import exists
 
-# Sets that are generated, by name: from the least numbers of training and test images, or None.
+# Generated sets by name; called with the numbers of training and test images, None for default.
 GENERATED: dict[str, Callable[[int | None, int | None], DataSet]] = {
     name: partial(open_synthetic, name) for name in RECIPES
 }
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """Where prepared sets lie: as given, else $FOBENCH_DATA, else ~/.cache/fobench."""
+    """The folder of prepared sets: as given, else $FOBENCH_DATA, else ~/.cache/fobench."""
     return expand_user(str(given or os.environ.get("FOBENCH_DATA") or "~/.cache/fobench"))
 
 
 def expand_user(path: str) -> Path:
-    """The path with ~ as the home, where there is one (Path.expanduser fails where not)."""
+    """The path with ~ expanded if there is a home (Path.expanduser raises if there is none)."""
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
@@ -37,12 +37,12 @@ def locate(name: str, root: Path) -> Path:
 def open_first(
     names: Sequence[str], root: Path, train_size: int | None = None, test_size: int | None = None
 ) -> DataSet:
-    """The first of the sets that can be had.
+    """Open the first of the sets that is available.
 
-    `train_size` (with any held-out images) and `test_size` say how many images are needed at
-    least: a generated set has as many.
+    A generated set has `train_size` training images (including those held out) and `test_size`
+    test images.
 
-    Raises UserError if there is none, or if the first there is is damaged.
+    Raises UserError if none is available, or if the first available one is damaged.
     """
     tried = []
     for name in names:

@@ -1,8 +1,8 @@
-"""Prepared data sets: one .npz each, read and checked.
+"""Prepared data sets: one .npz file each, read and checked.
 
 It holds train_images uint8 [N, H, W, C], train_labels int64 [N], test_images, test_labels and
-classes. A file of one's own may also hold grey images [N, H, W], labels [N, 1] of any whole type,
-and no classes, as MedMNIST's do.
+classes. Grey images [N, H, W], labels [N, 1] of any integer type and files without classes, as in
+MedMNIST, are accepted too.
 """
 
 import zipfile
@@ -13,7 +13,7 @@ import numpy as np
 from fobench.data.dataset import DataSet, assemble
 from fobench.errors import UserError
 
-MOST_CLASSES = 65_536
+MAX_CLASSES = 65_536
 SPLITS = ("train", "test")
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -30,7 +30,7 @@ def open_npz(path: Path) -> DataSet:
     problems = []
     for each in SPLITS:
         images = arrays[f"{each}_images"] = with_channels(arrays[f"{each}_images"])
-        labels = arrays[f"{each}_labels"] = flat(arrays[f"{each}_labels"])
+        labels = arrays[f"{each}_labels"] = flat_labels(arrays[f"{each}_labels"])
         problems += image_problems(f"{each}_images", images)
         problems += label_problems(f"{each}_labels", labels, images)
     problems = problems or class_problems(arrays)
@@ -47,12 +47,12 @@ def open_npz(path: Path) -> DataSet:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz that a prepared set may hold."""
+    """The arrays of an .npz file that belong to a prepared set."""
     try:
         if not zipfile.is_zipfile(path):
-            raise ValueError("it is no .npz archive")
+            raise ValueError("it is not an .npz archive")
         with np.load(path, allow_pickle=False) as file:
-            # np.asarray: a member of the archive that is no array is read as bytes.
+            # np.asarray: members of the archive that are not arrays are read as bytes.
             return {key: np.asarray(file[key]) for key in (*ARRAYS, "classes") if key in file}
     except MemoryError as error:
         raise UserError(f"{path} is too large for this machine's memory") from error
@@ -60,53 +60,53 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path} cannot be read ({error.strerror}): give a readable .npz file"
         ) from error
-    # A damaged file can make zipfile, zlib and numpy's reader fail in any way they know.
+    # On a damaged file zipfile, zlib and numpy can raise any exception.
     except Exception as error:
         raise UserError(
-            f"{path} is not a readable prepared data set ({error}): it may be cut short or hold "
-            "pickled objects; delete it, then make it anew: `fobench data NAME`, or numpy.savez of "
-            "plain arrays"
+            f"{path} is not a readable prepared data set ({error}): it may be truncated or hold "
+            "pickled objects; delete it and create it again with `fobench data NAME` or "
+            "numpy.savez of plain arrays"
         ) from error
 
 
-def flat(labels: np.ndarray) -> np.ndarray:
+def flat_labels(labels: np.ndarray) -> np.ndarray:
     """Labels [N] from labels [N] or [N, 1]."""
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def with_channels(images: np.ndarray) -> np.ndarray:
-    """Images [N, H, W, C] from grey [N, H, W] too."""
+    """Images [N, H, W, C] from images [N, H, W, C] or [N, H, W]."""
     return images[..., None] if images.ndim == 3 else images
 
 
 def image_problems(key: str, images: np.ndarray) -> list[str]:
     if images.dtype != np.uint8:
-        return [f"{key} are {images.dtype}: uint8 is wanted"]
+        return [f"{key} are {images.dtype}: uint8 is required"]
     if images.ndim != 4 or images.shape[3] not in (1, 3):
-        return [f"{key} have the shape {images.shape}: [N, H, W] or [N, H, W, 1 or 3] is wanted"]
+        return [f"{key} have the shape {images.shape}: [N, H, W] or [N, H, W, 1 or 3] is required"]
     return [] if images.size else [f"{key} holds no image: {images.shape}"]
 
 
 def label_problems(key: str, labels: np.ndarray, images: np.ndarray) -> list[str]:
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        return [f"{key} are {labels.dtype} {labels.shape}: whole numbers [N] are wanted"]
+        return [f"{key} are {labels.dtype} {labels.shape}: integers [N] are required"]
     if labels.shape != images.shape[:1]:
         return [f"{key} {labels.shape} do not fit images {images.shape}"]
     return []
 
 
 def class_problems(arrays: dict[str, np.ndarray]) -> list[str]:
-    """What does not fit between images, labels and classes that are sound on their own."""
+    """Mismatches between images, labels and classes that are valid by themselves."""
     problems = []
     shapes = [arrays[f"{each}_images"].shape[1:] for each in SPLITS]
     if shapes[0] != shapes[1]:
-        problems.append(f"images differ in shape: {shapes[0]} to train, {shapes[1]} to test")
+        problems.append(f"images differ in shape: {shapes[0]} in training, {shapes[1]} in test")
     classes = arrays.get("classes")
     if classes is not None and classes.ndim != 1:
-        return [*problems, f"classes has the shape {classes.shape}: a name a class is wanted"]
-    count = MOST_CLASSES if classes is None else len(classes)
+        return [*problems, f"classes has the shape {classes.shape}: one name per class is required"]
+    count = MAX_CLASSES if classes is None else len(classes)
     for each in SPLITS:
         low, high = arrays[f"{each}_labels"].min(), arrays[f"{each}_labels"].max()
         if not 0 <= low <= high < count:
-            problems.append(f"{each}_labels run from {low} to {high}: 0 to {count - 1} are wanted")
+            problems.append(f"{each}_labels range from {low} to {high}, not 0 to {count - 1}")
     return problems

@@ -1,4 +1,4 @@
-"""Data sets fetched through torchvision, checked by its checksums, and prepared once."""
+"""Data sets downloaded and checked by torchvision, and prepared once."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
 
 def prepare(name: str, root: Path) -> Path:
-    """Download a set and write `<root>/<name>.npz`; where that file is, nothing is done.
+    """Download a set and write `<root>/<name>.npz`, unless that file exists.
 
     Raises UserError for an unknown name, a download that fails or a folder that cannot be written.
     """

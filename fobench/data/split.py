@@ -1,4 +1,4 @@
-"""A data set as uint8 tensors on the device; augmentation and normalisation there, by the batch."""
+"""A data set as uint8 tensors on the device, augmented and normalised there, batch by batch."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from fobench.data.dataset import DataSet
 from fobench.experiment.run import DataUsed
 from fobench.machine.seeds import generator
 
-PADDING = 4  # pixels of black on each side, of which the random crop may take some
+PADDING = 4  # black pixels on each side, for the random crop
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,25 @@ class Split:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised images float [B, C, H, W], channels last, and labels [B].
 
-        `indices` [B] may lie on the CPU. Without a view the images are whole and unflipped.
+        `indices` [B] can be on the CPU. Without a view the images are neither cropped nor flipped.
         """
         return self.images_at(indices, view), self.labels_at(indices)
 
     def images_at(self, indices: torch.Tensor, view: View | None = None) -> torch.Tensor:
         """The images of a `batch`."""
-        indices = self._here(indices)
+        indices = self._to_device(indices)
         pixels = self._crop(indices, view) if self.padding else self.images[indices]
         return ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
 
     def labels_at(self, indices: torch.Tensor) -> torch.Tensor:
         """The labels of a `batch`."""
-        return self.labels[self._here(indices)]
+        return self.labels[self._to_device(indices)]
 
-    def _here(self, indices: torch.Tensor) -> torch.Tensor:
+    def _to_device(self, indices: torch.Tensor) -> torch.Tensor:
         return indices.to(self.labels.device, non_blocking=True)
 
     def draw_view(self, seed: int, number: int, purpose: str = "augmentation") -> View | None:
-        """The view of that number; None where the images are not augmented."""
+        """The view of that number; None if the images are not augmented."""
         if not self.padding:
             return None
         random = generator(seed, number, purpose)
@@ -84,7 +84,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """What one run reads: its training images, those held out of them, the test images."""
+    """The images of a run: training, validation (held out of the training set) and test."""
 
     train: Split
     validation: Split
@@ -126,5 +126,5 @@ def pixel_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     shares = counts / counts.sum(dim=1, keepdim=True)
     mean = shares @ values
     variance = (shares * (values - mean[:, None]) ** 2).sum(dim=1)
-    # A constant channel has no deviation to divide by.
+    # A constant channel must not be divided by 0.
     return mean.float(), variance.sqrt().clamp_min(1.0).float()

@@ -1,18 +1,18 @@
-"""Generated data sets, the same bytes on every machine: `synthetic`, for when nothing else is
-there, and `synthetic16`, with a quarter of its pixels and easier, for a first look in minutes.
+"""Generated data sets, the same bytes on every machine: `synthetic`, a fallback that needs no
+download, and `synthetic16`, smaller and easier, for a first look in minutes.
 
-Each image carries two kinds of glyph out of five, a few copies of each, at random places on noise;
-which two kinds they are is the class (5 choose 2 = 10). A network must learn the glyphs as local
-features and then which of them occur together, so that layers frozen before they have learned cost
-accuracy. Glyphs are faint in some images and plain in others, so that the error falls gradually.
-Each glyph is its own mirror image.
+Each image shows two of five kinds of glyph, a few copies of each, at random places on noise; the
+pair of kinds is the class (5 choose 2 = 10). A network must learn the glyphs as local features and
+then which of them occur together, so layers that are frozen before they have learned cost accuracy.
+Glyphs are faint in some images and clear in others, so that the error falls gradually. Each glyph
+is its own mirror image.
 
-In `synthetic` glyphs have random colours, and one image in seven shows one of its two kinds alone,
-which leaves four classes to guess from: no network can get below 100 · 1/7 · 3/4 = 10.7 % error. In
-`synthetic16` glyphs are light, down to all but invisible.
+In `synthetic` glyphs have random colours, and one image in seven shows only one of its two kinds,
+which leaves four possible classes: no network can get below 100 · 1/7 · 3/4 = 10.7 % error. In
+`synthetic16` glyphs are light, and some are almost invisible.
 
-All arithmetic is on integers and all random numbers come from numpy's legacy generator, whose
-stream is frozen by numpy's own policy: every machine makes the same bytes.
+All arithmetic is on integers, and all random numbers come from numpy's legacy generator, whose
+stream numpy guarantees not to change.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ import numpy as np
 from fobench.data.dataset import DataSet, assemble
 from fobench.errors import UserError
 
-TRAIN_SIZE, TEST_SIZE, MOST = 10_000, 2_000, 500_000  # images
-CHUNK = 500  # images a random stream, so that image i does not depend on how many are made
-PATCHES = 4  # of background a side
-COPIES = 3  # of each of the two kinds
+TRAIN_SIZE, TEST_SIZE, MAX_SIZE = 10_000, 2_000, 500_000  # images
+CHUNK = 500  # images per random stream, so that image i does not depend on how many are made
+PATCHES = 4  # of background per side
+COPIES = 3  # of each of the two kinds of glyph
 
 GLYPHS_7 = """
 ..###.. #.....# ...#... ####### #..#..#
@@ -59,13 +59,13 @@ class Recipe:
     """How the images of a set are made."""
 
     key: int  # of its random streams
-    size: int  # pixels a side
+    size: int  # pixels per side
     masks: np.ndarray
     margin: int  # pixels at the edge without glyphs
     coloured: bool
-    strength: tuple[int, int]  # how far, in pixel values, an image's glyphs stand out
+    strength: tuple[int, int]  # contrast of an image's glyphs, in pixel values
     distractors: int
-    alone: int  # images in seven that show one of their two kinds alone
+    alone: int  # images in seven that show only one of their two kinds
 
 
 RECIPES = {
@@ -83,7 +83,7 @@ RECIPES = {
         key=20170616,
         size=16,
         masks=glyph_masks(GLYPHS_5),
-        margin=1,  # a crop that cuts a glyph in two seldom cuts all copies
+        margin=1,  # so that a crop seldom cuts all copies of a glyph
         coloured=False,
         strength=(4, 100),
         distractors=0,
@@ -97,13 +97,13 @@ CLASSES = [f"glyphs {a} and {b}" for a, b in PAIRS]
 def open_synthetic(
     name: str, train_size: int | None = None, test_size: int | None = None
 ) -> DataSet:
-    """The generated set of that name, with so many images.
+    """The generated set of that name, with the given numbers of images.
 
-    Raises UserError where too many are asked for.
+    Raises UserError if more are requested than it has.
     """
     sizes = train_size or TRAIN_SIZE, test_size or TEST_SIZE
-    if max(sizes) > MOST:
-        raise UserError(f"{name} has {MOST:,} images at most: ask for fewer")
+    if max(sizes) > MAX_SIZE:
+        raise UserError(f"{name} has {MAX_SIZE:,} images at most: request fewer")
     train, test = generate(name, "train", sizes[0]), generate(name, "test", sizes[1])
     return assemble(name, *train, *test, classes=CLASSES)
 

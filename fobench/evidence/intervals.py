@@ -18,8 +18,8 @@ class Interval:
     high: float | None
     n: int
 
-    def through(self, function: Callable[[float], float]) -> "Interval":
-        """The interval of a monotone function of the values."""
+    def map(self, function: Callable[[float], float]) -> "Interval":
+        """The mean and interval mapped through a monotone function."""
         ends = [None if end is None else function(end) for end in (self.low, self.high)]
         low, high = ends if None in ends else sorted(ends)
         return Interval(function(self.mean), low, high, self.n)
@@ -39,16 +39,16 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
 
 
 def time_saved(log_ratios: Sequence[float]) -> Interval:
-    """Time saved in percent, from the logs of T(run) / T(its baseline), a pair each.
+    """Time saved in percent, from log(T(run) / T(its baseline)) of each pair.
 
-    The mean and its interval are taken of the logs, where halving and doubling weigh the same.
+    The mean and interval are computed on the logs, where halving and doubling weigh the same.
     """
-    return mean_interval(log_ratios).through(lambda log_ratio: 100 * (1 - math.exp(log_ratio)))
+    return mean_interval(log_ratios).map(lambda log_ratio: 100 * (1 - math.exp(log_ratio)))
 
 
 def speedup(log_ratios: Sequence[float]) -> Interval:
     """T(its baseline) / T(run), from the same logs."""
-    return mean_interval(log_ratios).through(lambda log_ratio: math.exp(-log_ratio))
+    return mean_interval(log_ratios).map(lambda log_ratio: math.exp(-log_ratio))
 
 
 def columns(name: str, interval: Interval) -> dict[str, float | None]:

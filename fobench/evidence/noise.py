@@ -1,6 +1,6 @@
-"""How far the clock can be trusted: what equal work takes, and runs that stand out.
+"""Timing noise: the spread of times of equal work, and outliers.
 
-All take a table of `fobench.evidence.pairs.table`.
+All functions take a table made by `fobench.evidence.pairs.table`.
 """
 
 import math
@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from fobench.evidence.intervals import CONFIDENCE
 
-# A time this far from its method's median, and from the spread of all, is named as an outlier.
+# An outlier differs from its method's median by more than both of these.
 OUTLYING_LOG_RATIO = 0.05
 OUTLYING_DEVIATIONS = 3.5
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
@@ -20,44 +20,46 @@ MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 @dataclass(frozen=True)
 class Noise:
-    """How far what should be equal strays: the standard deviation of its log, in percent."""
+    """The spread of values that should be equal: standard deviation of their logs, in percent."""
 
     percent: float
     degrees: int  # of freedom
 
-    def within(self, values: int) -> float:
-        """The percent within which, 95 times in 100, such a value lies (1), or two differ (2)."""
+    def half_width(self, values: int) -> float:
+        """Half of the 95 % range, in percent, of a value (1) or of the difference of two (2)."""
         quantile = student.ppf(0.5 + CONFIDENCE / 2, self.degrees)
         return 100 * math.expm1(quantile * math.sqrt(values) * math.log1p(self.percent / 100))
 
 
 def noise_of_repeats(runs: pd.DataFrame) -> Noise | None:
-    """A/A: how far the times of a seed's repeats stray; None without repeats."""
-    return noise(runs, ["variant", "machine", "seed"], lambda group: group["train_seconds"])
+    """A/A: the spread of times among repeats of a seed; None without repeats."""
+    return pooled_noise(runs, ["variant", "machine", "seed"], lambda group: group["train_seconds"])
 
 
 def noise_of_seeds(runs: pd.DataFrame) -> Noise | None:
-    """How far the times of a method's seeds stray: equal work, but far apart in time."""
+    """The spread of times among seeds of a method: equal work, but far apart in time."""
     firsts = runs[runs["repeat"] == 0]
-    return noise(firsts, ["variant", "machine"], lambda group: group["train_seconds"])
+    return pooled_noise(firsts, ["variant", "machine"], lambda group: group["train_seconds"])
 
 
 def noise_of_pairs(runs: pd.DataFrame) -> Noise | None:
-    """How far the ratios of a method's seeds to their baselines stray: what is left in pairs."""
+    """The spread of time ratios to the baseline among a method's seeds: the noise left in pairs."""
     firsts = runs[(runs["repeat"] == 0) & runs["log_ratio"].notna() & (runs["log_ratio"] != 0)]
-    return noise(firsts, ["variant", "machine"], lambda group: group["log_ratio"].map(math.exp))
+    return pooled_noise(
+        firsts, ["variant", "machine"], lambda group: group["log_ratio"].map(math.exp)
+    )
 
 
 def noise_of_first_epochs(runs: pd.DataFrame) -> Noise | None:
-    """How far the first epochs of a seed's runs stray: equal work, as nothing is frozen in them."""
+    """The spread of first epochs among runs of a seed: equal work, as nothing is frozen yet."""
     alike = runs[runs["first_epoch_seconds"].notna()]
-    return noise(alike, ["machine", "seed"], lambda group: group["first_epoch_seconds"])
+    return pooled_noise(alike, ["machine", "seed"], lambda group: group["first_epoch_seconds"])
 
 
-def noise(
+def pooled_noise(
     runs: pd.DataFrame, by: Sequence[str], values: Callable[[pd.DataFrame], Iterable[float]]
 ) -> Noise | None:
-    """The deviation of what should be equal within groups, pooled; None where nothing is twice."""
+    """The pooled deviation within groups of equal work; None if no group has two values."""
     squares, degrees = 0.0, 0
     for _, group in runs[runs["timed"]].groupby(list(by)):
         logs = [math.log(value) for value in values(group)]
@@ -70,23 +72,26 @@ def noise(
 
 
 def outliers(runs: pd.DataFrame) -> list[tuple[str, float]] | None:
-    """Runs whose time strays from the median of their variant and machine, and by what percent.
+    """Runs whose time deviates from the median of their variant and machine, and by what percent.
 
-    What counts as straying is judged by all runs that have two others beside them; None where there
-    are no such runs.
+    The threshold comes from all variants with at least three runs; None if there are none.
     """
-    strays = []
+    deviations = []
     for _, group in runs[runs["timed"]].groupby(["variant", "machine"], sort=False):
         if len(group) >= 3:
             median = group["train_seconds"].median()
-            strays += [
+            deviations += [
                 (run_id, math.log(seconds / median))
                 for run_id, seconds in zip(group["id"], group["train_seconds"], strict=True)
             ]
-    if not strays:
+    if not deviations:
         return None
-    # A median's own run strays by nothing, which tells nothing of how far runs stray.
-    sizes = pd.Series([abs(stray) for _, stray in strays if stray])
-    deviation = MAD_TO_DEVIATION * sizes.median() if len(sizes) else 0.0
-    limit = max(OUTLYING_LOG_RATIO, OUTLYING_DEVIATIONS * deviation)
-    return [(run_id, 100 * math.expm1(stray)) for run_id, stray in strays if abs(stray) > limit]
+    # The median run itself deviates by 0, which says nothing about the spread.
+    sizes = pd.Series([abs(deviation) for _, deviation in deviations if deviation])
+    standard_deviation = MAD_TO_DEVIATION * sizes.median() if len(sizes) else 0.0
+    limit = max(OUTLYING_LOG_RATIO, OUTLYING_DEVIATIONS * standard_deviation)
+    return [
+        (run_id, 100 * math.expm1(deviation))
+        for run_id, deviation in deviations
+        if abs(deviation) > limit
+    ]

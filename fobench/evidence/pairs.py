@@ -1,4 +1,4 @@
-"""Runs in a table, each beside its baseline on the same machine."""
+"""Runs in a table, each paired with its baseline on the same machine."""
 
 import math
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from fobench.records.runs import RunResult
 def table(
     runs: Sequence[RunResult], include_resumed: bool = False, against: str = "baseline"
 ) -> pd.DataFrame:
-    """A row a run: its method, seed, last error and time, paired with its baseline's.
+    """One row per run: its method, seed, last error and time, paired with its baseline's.
 
-    `first_epoch_seconds` are of equal work in all runs; NaN stands where it is not
-    whole, or a unit froze in it.
+    `first_epoch_seconds` is equal work in all runs; NaN if the first epoch is partial or a unit
+    froze in it.
 
-    A pair is a run and its baseline on the same machine: NaN stands where there is none.
-    `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds, and
-    both are NaN too where either was resumed, unless `include_resumed`. `error_points` and
-    `error_relative` (in percent) compare the test errors. `against` names the entry of the record
-    that names the run to pair with: "baseline" or "control".
+    A pair is a run and its baseline on the same machine; without one, the paired columns are NaN.
+    `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds;
+    both are also NaN if either run was resumed, unless `include_resumed`. `error_points` and
+    `error_relative` (in percent) compare the test errors. `against` is the key in the record of
+    the run to pair with: "baseline" or "control".
     """
     by_id = {run.id: run for run in runs}
     return pd.DataFrame(
@@ -45,15 +45,15 @@ def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool)
         "steps": last.step,
         "train_seconds": last.total_train_seconds,
         "cpu_seconds": cpu_seconds(run),
-        "first_epoch_seconds": first.train_seconds if is_plain(run, first) else math.nan,
+        "first_epoch_seconds": first.train_seconds if is_unfrozen(run, first) else math.nan,
         "test_error": last.test_error,
         "flops_saved": run.record.get("predictions", {}).get("flops_saved_percent", math.nan),
-        **compared(run, baseline, include_resumed),
+        **compare(run, baseline, include_resumed),
     }
 
 
-def compared(run: RunResult, baseline: RunResult | None, include_resumed: bool) -> dict[str, float]:
-    """A run beside its baseline."""
+def compare(run: RunResult, baseline: RunResult | None, include_resumed: bool) -> dict[str, float]:
+    """The columns that compare a run with its baseline."""
     nothing = dict.fromkeys(
         ("log_ratio", "cpu_log_ratio", "error_points", "error_relative"), math.nan
     )
@@ -73,8 +73,8 @@ def compared(run: RunResult, baseline: RunResult | None, include_resumed: bool) 
     }
 
 
-def is_plain(run: RunResult, epoch: Epoch) -> bool:
-    """Whether this first epoch is whole, with nothing frozen."""
+def is_unfrozen(run: RunResult, epoch: Epoch) -> bool:
+    """Whether a first epoch is complete, with nothing frozen."""
     return not epoch.frozen_units and epoch.step == run.record.get("steps_per_epoch", epoch.step)
 
 
@@ -91,10 +91,10 @@ def log_ratio(one: float, other: float) -> float:
 
 
 def machine(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What must agree for two runs' times to be compared: the machine, and torch on it."""
+    """What must be equal to compare two runs' times: the machine and the version of torch."""
     environment = record["environment"]
     keys = ("device", "gpu", "processor", "cores", "threads")
-    # A run that was resumed elsewhere was timed on several hosts.
+    # A run resumed on another host was timed on several.
     hosts = {environment["host"], *(each["host"] for each in record.get("resumed_at", []))}
     shown = [environment[key] for key in keys]
     return (*sorted(map(str, hosts)), *shown, environment["versions"]["torch"])

@@ -1,4 +1,4 @@
-"""An experiment's results, read for a figure or a report."""
+"""Results of experiments, read for figures and reports."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from fobench.records.runs import RunResult
 
 @dataclass(frozen=True)
 class ExperimentResults:
-    """An experiment's finished runs, a `table` of them, a `summary` of its variants; see there."""
+    """An experiment's finished runs, their `pairs.table` and the `summary.summary` of variants."""
 
     folder: Path
     runs: list[RunResult]
@@ -26,12 +26,12 @@ class ExperimentResults:
     left_out: Sequence[str] = ()
 
     def timed(self, runs: Sequence[RunResult]) -> list[RunResult]:
-        """Those of the runs whose times count."""
+        """The runs whose times count."""
         ids = set(self.table.loc[self.table["timed"], "id"])
         return [run for run in runs if run.id in ids]
 
     def variants(self) -> Iterator[tuple[pd.Series, list[RunResult]]]:
-        """Each variant's row and its runs, in the order of the experiment."""
+        """Each variant's summary row and its runs, in the order of the experiment."""
         by_variant: dict[str, list[RunResult]] = {}
         for run, variant in zip(self.runs, self.table["variant"], strict=True):
             by_variant.setdefault(variant, []).append(run)
@@ -69,7 +69,7 @@ class ExperimentResults:
 def read_results(
     folders: Sequence[Path], include_resumed: bool = False
 ) -> tuple[list[ExperimentResults], list[str]]:
-    """The experiments in the folders, and notes on what is left out and why.
+    """The results in the folders, and notes on what is left out and why.
 
     Raises UserError if no folder holds a finished run.
     """
@@ -86,26 +86,26 @@ def read_results(
         if not runs:
             notes.append(f"{folder} has no finished run")
             continue
-        found.append(of_runs(folder, runs, include_resumed, left_out))
-        notes += [f"{folder}: {note}" for note in unpaired(found[-1])]
+        found.append(results_of(folder, runs, include_resumed, left_out))
+        notes += [f"{folder}: {note}" for note in unpaired_notes(found[-1])]
     if not found:
         raise UserError(notes)
     return found, notes
 
 
-def of_runs(
+def results_of(
     folder: Path,
     runs: list[RunResult],
     include_resumed: bool = False,
     left_out: Sequence[str] = (),
 ) -> ExperimentResults:
-    """The results that these runs are."""
+    """The results made up of these runs."""
     paired = table(runs, include_resumed)
     return ExperimentResults(folder, runs, paired, summary(paired), left_out)
 
 
 def known_methods(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[str]]:
-    """The runs whose method this fobench knows, and notes on the others."""
+    """The runs whose method this version knows, and notes on the others."""
     known, notes = [], []
     for run in runs:
         try:
@@ -117,13 +117,13 @@ def known_methods(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[str]
     return known, notes
 
 
-def unpaired(results: ExperimentResults) -> Iterator[str]:
-    """What has no time saved, and why."""
+def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
+    """Notes on variants and runs without time saved, and why."""
     resumed = results.table[results.table["resumed"] & ~results.table["timed"]]
     for run_id in resumed["id"]:
         yield (
-            f"the time of {run_id} is left out, as it was resumed: --include-resumed takes it, "
-            f"`fobench run` with --force --only {run_id} times it again"
+            f"the time of {run_id} is left out, as it was resumed: include it with "
+            f"--include-resumed, or time it again with `fobench run` --force --only {run_id}"
         )
     for _, row in results.summary[results.summary["pairs"] == 0].iterrows():
         name = row["method"].label()

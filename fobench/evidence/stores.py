@@ -1,4 +1,4 @@
-"""What stores of activations saved, beside the same run without them."""
+"""What stores of activations saved, compared with the same run without them."""
 
 import math
 
@@ -11,7 +11,7 @@ from fobench.records.runs import RunResult
 
 
 def seconds_by_epoch(run: RunResult) -> list[float]:
-    """Seconds of building and reading stores within the training time of each epoch."""
+    """Seconds spent on building and reading stores in each epoch, part of its training time."""
     store = run.record.get("store")
     if store is None:
         return [0.0] * len(run.epochs)
@@ -19,15 +19,19 @@ def seconds_by_epoch(run: RunResult) -> list[float]:
 
 
 def summary(results: ExperimentResults) -> pd.DataFrame:
-    """A row a variant that stores activations; none without such a variant.
+    """One row per variant that stores activations.
 
-    Over its `n` seeds, each paired with its baseline and with the run that sees the same inputs and
-    stores nothing, on the same machine, and of which `timed` have times that count: `saved` and
-    `saved_without`, the time saved with and without the store; `by_store`, what the store saved, in
-    percent of the baseline's time, measured by the epochs from the first build on, as the earlier
-    ones are of equal work; `predicted`, what the plan says of it; `traffic`, the share of the
-    training time that building and reading took, in percent; `points`, by how many points the store
-    changed the test error. Each but the counts has `_low` and `_high`.
+    Each of its `n` seeds is paired with its baseline and with the run that sees the same inputs
+    but stores nothing, on the same machine; in `timed` of them the times count. Columns:
+
+    - `saved`, `saved_without`: time saved with and without the store, in percent.
+    - `by_store`: time saved by the store, in percent of the baseline's time, measured from the
+      epoch of the first build on, as the work is equal before.
+    - `predicted`: the same as predicted by the plan.
+    - `traffic`: share of the training time spent on building and reading, in percent.
+    - `points`: change of the test error by the store, in points.
+
+    All but the counts have `_low` and `_high`.
     """
     by_id = {run.id: run for run in results.runs}
     timed = {run.id for run in results.timed(results.runs)}
@@ -35,7 +39,7 @@ def summary(results: ExperimentResults) -> pd.DataFrame:
     for row, runs in results.variants():
         if not row["method"].stores.precompute:
             continue
-        pairs = [compared(run, by_id, timed) for run in runs]
+        pairs = [compare(run, by_id, timed) for run in runs]
         table = pd.DataFrame([pair for pair in pairs if pair is not None], columns=COLUMNS)
         seeds = table.groupby("seed").mean()
         timed_seeds = seeds["saved"].count()
@@ -49,12 +53,12 @@ def summary(results: ExperimentResults) -> pd.DataFrame:
 COLUMNS = ["seed", "saved", "saved_without", "by_store", "predicted", "traffic", "points"]
 
 
-def compared(
+def compare(
     run: RunResult, by_id: dict[str, RunResult], timed: set[str]
 ) -> dict[str, float] | None:
-    """A run beside its baseline and the run without a store; None where either is missing.
+    """A run compared with its baseline and the run without a store; None if either is missing.
 
-    Of runs whose times do not count, as they were resumed, the errors alone.
+    If any of them was resumed, only the errors are compared.
     """
     others = [by_id.get(run.record[key]) for key in ("baseline", "uncached")]
     if None in others or len({machine(each.record) for each in (run, *others)}) > 1:

@@ -1,4 +1,4 @@
-"""Variants of an experiment summed up over their seeds."""
+"""Variants of an experiment, summarised over their seeds."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from fobench.records.runs import RunResult
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a variant, in the order of first appearance, from a `table`.
+    """One row per variant, in order of first appearance, from a `pairs.table`.
 
-    `n` is the number of seeds, `pairs` and `error_pairs` those of seeds whose time or error has its
-    baseline's beside it. `saved`, `speedup`, `cpu_saved`, `points` and `relative` (change of the
-    test error) are of the pairs, `error` of all seeds; each has `_low` and `_high`. `on_front` says
-    whether no variant is at least as fast and as accurate and better in one.
+    `n` is the number of seeds, `pairs` and `error_pairs` the numbers of seeds whose time or error
+    is paired with the baseline's. `saved`, `speedup`, `cpu_saved`, `points` and `relative` (changes
+    of the test error) are means over pairs, `error` over all seeds; each has `_low` and `_high`.
+    `on_front` is true if no variant is at least as fast and as accurate, and better in one.
     """
     rows = []
     for name, group in runs.groupby("variant", sort=False):
-        # Repeats of a seed show the noise of the clock; they are no further sample of the method.
+        # Repeats of a seed measure timing noise; they are not further samples of the method.
         measures = ["log_ratio", "cpu_log_ratio", "error_points", "error_relative", "test_error"]
         seeds = group.groupby("seed")[measures].mean()
         log_ratios, cpu_log_ratios, points, relative, errors = (
@@ -50,7 +50,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def pareto(costs: Sequence[float], errors: Sequence[float]) -> list[bool]:
-    """Which points no other one matches in both and beats in one; never one with a NaN."""
+    """Whether each point is on the Pareto front (lower is better); points with NaN never are."""
     points = list(zip(costs, errors, strict=True))
 
     def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
@@ -62,8 +62,8 @@ def pareto(costs: Sequence[float], errors: Sequence[float]) -> list[bool]:
     ]
 
 
-def usual_target(runs: Sequence[RunResult]) -> float | None:
-    """The validation error that every whole baseline ends at or below; None without any."""
+def default_target(runs: Sequence[RunResult]) -> float | None:
+    """The lowest validation error that all whole baselines end at or below; None without any."""
     ends = [
         run.epochs[-1].val_error
         for run in runs
@@ -72,10 +72,10 @@ def usual_target(runs: Sequence[RunResult]) -> float | None:
     return max(ends, default=None)
 
 
-def seconds_to(target: float, run: RunResult) -> float:
+def seconds_to_error(target: float, run: RunResult) -> float:
     """Training seconds to the end of the first epoch with a validation error of `target` or less.
 
-    Infinite for a run that never gets there.
+    Infinite for a run that never reaches it.
     """
     for epoch in run.epochs:
         if epoch.val_error is not None and epoch.val_error <= target:

@@ -1,1 +1,1 @@
-"""What a TOML file may say; experiments and their runs. No torch."""
+"""Configs, experiments and their runs. No torch."""

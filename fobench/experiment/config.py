@@ -1,4 +1,4 @@
-"""Experiments: TOML files read, with all their mistakes named at once. No torch."""
+"""Experiments read from TOML files; all mistakes are reported at once. No torch."""
 
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from fobench.errors import UserError
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
-from fobench.experiment.tables import MOST_POINTS, read_grids, read_named_table, read_table
+from fobench.experiment.tables import MAX_POINTS, read_grids, read_named_table, read_table
 from fobench.methods import METHODS, MethodOptions
 from fobench.models import FAMILIES, ModelOptions
 from fobench.options import unknown_key
@@ -41,7 +41,7 @@ def load_all(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Exper
     names = [experiment.name for experiment in experiments]
     for name in sorted({name for name in names if names.count(name) > 1}):
         problems.append(
-            f"{names.count(name)} of the configs are named {name}: give each its own name"
+            f"{names.count(name)} of the configs are named {name}: give each a different name"
         )
     if problems:
         raise UserError(problems)
@@ -50,8 +50,8 @@ def load_all(paths: Sequence[Path], overrides: Sequence[str] = ()) -> list[Exper
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read a config, with `table.key=value` overrides. Raises UserError with all its mistakes."""
-    tables = parse(path)
-    problems = override(tables, overrides)
+    tables = read_toml(path)
+    problems = apply_overrides(tables, overrides)
     problems += [f"table {unknown_key(key, TABLES)}" for key in tables if key not in TABLES]
     options, wrong = read_table(tables, "experiment", ExperimentOptions)
     problems += wrong
@@ -68,13 +68,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     if problems:
         raise UserError(f"{path}: {problem}" for problem in problems)
     runs = len(methods) * options.repeats * len(options.seeds)
-    if runs > MOST_POINTS:
-        raise UserError(f"{path}: it spans {runs} runs: give {MOST_POINTS} at most")
+    if runs > MAX_POINTS:
+        raise UserError(f"{path}: it has {runs} runs: give {MAX_POINTS} at most")
     distinct = tuple(dict.fromkeys(methods))
     return Experiment(**options.as_dict(), data=data, model=model, train=train, methods=distinct)
 
 
-def parse(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -83,8 +83,8 @@ def parse(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not valid TOML: {error}") from error
 
 
-def override(tables: dict[str, Any], overrides: Iterable[str]) -> list[str]:
-    """Put `table.key=value` into the tables; the value is TOML, or else a bare string."""
+def apply_overrides(tables: dict[str, Any], overrides: Iterable[str]) -> list[str]:
+    """Set `table.key=value` in the tables; a value that is not TOML is taken as a string."""
     problems = []
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -105,21 +105,21 @@ def toml_value(text: str) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
-    # No option is a date, but a name may look like one.
+    # No option is a date, but a name can look like one.
     return value if isinstance(value, bool | int | float | str | list | dict) else text
 
 
 def view_problems(augment: str, methods: Iterable[MethodOptions]) -> list[str]:
-    """What of the methods' views does not go with the augmentation."""
+    """Conflicts between the methods' views and the augmentation."""
     problems, stores = [], [method.stores for method in methods]
     if augment == "random" and any(each.precompute and not each.views for each in stores):
         problems.append(
-            "[[method]] precompute = true: images that are augmented afresh each time have no "
-            'activation to use again; set views = 4 or so, or data.augment = "none"'
+            "[[method]] precompute = true: with a new augmentation in every epoch, activations "
+            'cannot be reused; set views, such as views = 4, or data.augment = "none"'
         )
     if augment == "none" and any(each.views for each in stores):
         problems.append(
-            "[[method]] views: they are of augmented images; leave them out, or set data.augment = "
+            "[[method]] views: they need augmented images; remove views, or set data.augment = "
             '"random"'
         )
     return problems

@@ -1,4 +1,4 @@
-"""The runs of an experiment, once the data set is at hand. No torch."""
+"""The runs of an experiment on its data set. No torch."""
 
 from collections.abc import Sequence, Sized
 from itertools import product
@@ -13,7 +13,7 @@ from fobench.freezing import schedule
 
 
 class DataSetInfo(Protocol):
-    """What of a data set decides whether an experiment fits it; see `fobench.data.dataset`."""
+    """The part of `fobench.data.dataset.DataSet` that experiments depend on."""
 
     name: str
     fingerprint: str
@@ -26,7 +26,7 @@ class DataSetInfo(Protocol):
 
 
 def expand(experiment: Experiment, dataset: DataSetInfo) -> list[Run]:
-    """The runs of an experiment, all methods of a seed together, so that drift hits all alike.
+    """The runs of an experiment, all methods of a seed in a row, so that drift affects all alike.
 
     Raises UserError if the experiment and the data set do not fit.
     """
@@ -43,39 +43,39 @@ def expand(experiment: Experiment, dataset: DataSetInfo) -> list[Run]:
 
 
 def images_needed(data: DataOptions) -> int | None:
-    """How many training images a config asks for, those held out included; None for all."""
+    """How many training images a config needs, including those held out; None for all."""
     return None if data.train_size is None else data.train_size + data.validation
 
 
 def data_used(data: DataOptions, dataset: DataSetInfo) -> DataUsed:
-    """How much of the data set a config uses; `mismatches` tells whether there is as much."""
+    """How much of the data set a config uses; `mismatches` checks that there is as much."""
     held_out = data.validation
-    there = len(dataset.train_images)
+    available = len(dataset.train_images)
     return DataUsed(
         name=dataset.name,
         fingerprint=dataset.fingerprint,
         classes=len(dataset.classes),
         image_shape=tuple(int(size) for size in dataset.image_shape),
-        train_images=there - held_out if data.train_size is None else data.train_size,
+        train_images=available - held_out if data.train_size is None else data.train_size,
         validation_images=held_out,
         test_images=len(dataset.test_images) if data.test_size is None else data.test_size,
     )
 
 
 def mismatches(experiment: Experiment, dataset: DataSetInfo) -> list[str]:
-    """All in which an experiment does not fit the data set."""
+    """All mismatches between an experiment and the data set."""
     used, batch_size = data_used(experiment.data, dataset), experiment.train.batch_size
-    there, tests = len(dataset.train_images), len(dataset.test_images)
+    available, test_images = len(dataset.train_images), len(dataset.test_images)
     problems = []
-    if used.train_images < 2 or used.train_images + used.validation_images > there:
+    if used.train_images < 2 or used.train_images + used.validation_images > available:
         asked = "the rest" if experiment.data.train_size is None else used.train_images
         problems.append(
             f"[data] train_size asks for {asked} and validation for {used.validation_images} of "
-            f"the {there} training images of {used.name}: lower validation or train_size"
+            f"the {available} training images of {used.name}: lower validation or train_size"
         )
-    if used.test_images > tests:
+    if used.test_images > test_images:
         problems.append(
-            f"[data] test_size = {used.test_images}, but {used.name} has {tests} test images"
+            f"[data] test_size = {used.test_images}, but {used.name} has {test_images} test images"
         )
     if used.train_images > 2 and used.train_images % batch_size == 1:
         problems.append(
@@ -87,7 +87,7 @@ def mismatches(experiment: Experiment, dataset: DataSetInfo) -> list[str]:
     if min(used.image_shape[:2]) < model.smallest_image:
         height, width = used.image_shape[:2]
         problems.append(
-            f"[model] {model.title()} takes images of at least {model.smallest_image} pixels a "
+            f"[model] {model.title()} needs images of at least {model.smallest_image} pixels per "
             f"side, {used.name} has {height}x{width}: choose another network or larger images"
         )
     epochs = experiment.train.epochs
@@ -98,7 +98,7 @@ def mismatches(experiment: Experiment, dataset: DataSetInfo) -> list[str]:
 
 
 def dataset_title(used: str, requested: Sequence[str]) -> str:
-    """The name of the set used and, if it was not the first requested, that it was not."""
+    """The name of the set used, with a note if it is not the first one requested."""
     if used in (requested[0], Path(requested[0]).stem):
         return used
-    return f"{used} (for want of {requested[0]})"
+    return f"{used} ({requested[0]} not found)"

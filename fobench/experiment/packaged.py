@@ -8,7 +8,7 @@ from fobench.records.files import exists
 
 
 def configs_folder() -> Path:
-    """`configs/`, of the checkout or of the installed package."""
+    """The folder `configs/` of the checkout or of the installed package."""
     return Path(str(files("fobench") / "configs"))
 
 
@@ -19,9 +19,9 @@ def names_of_configs() -> list[str]:
 
 
 def find_config(path: Path) -> Path:
-    """The config at `path`; where there is none, the packaged one of that name.
+    """The config at `path`, or else the packaged one of that name.
 
-    Raises UserError where there is neither.
+    Raises UserError if there is neither.
     """
     if exists(path) or path.suffix == ".toml":
         return path
@@ -29,11 +29,11 @@ def find_config(path: Path) -> Path:
 
 
 def packaged_config(name: str) -> Path:
-    """The packaged config of that name. Raises UserError where there is none."""
+    """The packaged config of that name. Raises UserError if there is none."""
     names = names_of_configs()
     if name not in names:
         raise UserError(
             f"{name}: there is no such file, and no config of that name comes with fobench; "
-            f"there are {', '.join(names)}"
+            f"available are {', '.join(names)}"
         )
     return configs_folder() / f"{name}.toml"

@@ -1,4 +1,4 @@
-"""What a run.json says of its run, read back with today's options. No torch."""
+"""The method and variant of a recorded run, read from its run.json. No torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,9 @@ from fobench.options import Options
 
 
 def method_of(record: Mapping[str, Any]) -> MethodOptions:
-    """The method of a recorded run; options younger than the record have their defaults.
+    """The method of a recorded run; options added since have their defaults.
 
-    Raises UserError for a method or an option that this fobench does not know.
+    Raises UserError for a method or an option that this version does not know.
     """
     options = dict(record["run"]["method"])
     name = options.pop("name")
@@ -24,35 +24,35 @@ def method_of(record: Mapping[str, Any]) -> MethodOptions:
         return METHODS[name](**options)
     except (KeyError, ValidationError) as error:
         raise UserError(
-            f"{record['id']} was trained by a method {name!r} that this fobench does not know: "
-            "use the fobench that wrote it"
+            f"{record['id']} was trained by a method {name!r} that this version of fobench does "
+            "not know: use the version that wrote it"
         ) from error
 
 
 def info_of(record: Mapping[str, Any]) -> RunInfo:
-    """What the method of a recorded run knew of it."""
+    """The RunInfo that the method of a recorded run was given."""
     family = record["run"]["model"].get("name")
     return RunInfo(len(record["units"]), record["total_steps"], family)
 
 
 def variant(record: Mapping[str, Any]) -> str:
-    """What runs have in common that differ in seed and repeat alone."""
+    """A key that is equal for runs that differ only in seed and repeat."""
     run, family = record["run"], record["run"]["model"].get("name")
     model = {key: value for key, value in run["model"].items() if key != "title"}
     options = (
-        completed(FAMILIES.get(family), model),
-        completed(TrainOptions, run["train"]),
+        with_defaults(FAMILIES.get(family), model),
+        with_defaults(TrainOptions, run["train"]),
         {"name": run["method"]["name"], **method_of(record).as_dict()},
     )
     subsets = {"dataset", "validation", "train_size", "test_size"}
     data = {key: value for key, value in run["data"].items() if key not in subsets}
-    # Steps too: those of a method that matches time follow from FLOPs, not from its options alone.
+    # With `match_time` the steps depend on FLOPs, not only on options.
     steps = record.get("total_steps")
     return str([steps, *(sorted(each.items()) for each in (run["data_used"], data, *options))])
 
 
-def completed(cls: type[Options] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded options, with the defaults of those that were not there yet."""
+def with_defaults(cls: type[Options] | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded options, with defaults for options added since."""
     declared = {} if cls is None else cls.declared()
     defaults = {name: each.default for name, each in declared.items() if not each.is_required()}
     return {**defaults, **options}

@@ -1,4 +1,4 @@
-"""All that a config may say, as a page to read; from the declarations that also check it."""
+"""The reference page of configs, generated from the declared options."""
 
 from collections.abc import Mapping
 
@@ -41,7 +41,7 @@ def named_sections(registry: Mapping[str, type[Options]]) -> list[str]:
 
 
 def section(title: str, cls: type[Options], level: str = "##") -> str:
-    """A heading, what the table is, and its options."""
+    """A heading, a description of the table, and its options."""
     rows = [
         (f"`{name}`", values(cls, name), default(cls, name), cls.declared()[name].description)
         for name in cls.declared()

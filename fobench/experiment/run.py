@@ -1,4 +1,4 @@
-"""A run: one training, wholly described, and its id. No torch."""
+"""A run: the full description of one training, and its id. No torch."""
 
 import hashlib
 import json
@@ -30,8 +30,8 @@ class DataUsed:
 class Run:
     """One training: data × network × training options × method × seed × repeat.
 
-    `matched_steps` are those of a method that matches time, as `fobench.costs.savings.match` finds
-    them.
+    `matched_steps` is the number of steps of a method with `match_time`, as found by
+    `fobench.costs.flops.match_flops`.
     """
 
     data: DataOptions
@@ -49,16 +49,16 @@ class Run:
 
     @property
     def total_steps(self) -> int:
-        """Raises ValueError for a run that matches time and has not been matched."""
+        """Raises ValueError for a run with `match_time` before `match_flops` set its steps."""
         if not self.method.matches_time:
             return self.steps_by_share
         if self.matched_steps is None:
-            raise ValueError("a run that matches time has no steps before fobench.costs.match")
+            raise ValueError("a run with match_time has no steps before match_flops")
         return self.matched_steps
 
     @property
     def steps_by_share(self) -> int:
-        """The steps of the whole epochs' share."""
+        """Steps of the method's share of all epochs."""
         return schedule.total_steps(
             self.data_used.train_images,
             self.train.batch_size,
@@ -68,44 +68,44 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        """Epochs begun; the last may be partial."""
+        """Number of epochs; the last can be partial."""
         return -(-self.total_steps // self.steps_per_epoch)
 
     def info(self, units: int) -> RunInfo:
-        """What the method knows of the run, whose network has so many units."""
+        """What the method knows about the run; `units` is the number of the network's units."""
         return RunInfo(units, self.total_steps, self.model.name)
 
     @property
-    def its_baseline(self) -> "Run":
+    def baseline_run(self) -> "Run":
         """The run that this one is compared with."""
         return replace(self, method=BaselineOptions(), matched_steps=None)
 
     @property
-    def its_control(self) -> "Run | None":
-        """The further run that its method has to be compared with, if there is one."""
+    def control_run(self) -> "Run | None":
+        """The additional run that its method must be compared with, if any."""
         control = self.method.control(self.model.name)
-        return None if control is None else replace(self.its_baseline, method=control)
+        return None if control is None else replace(self.baseline_run, method=control)
 
     @property
-    def its_uncached(self) -> "Run | None":
-        """The run that sees the same inputs and stores nothing; None where this one is it."""
+    def uncached_run(self) -> "Run | None":
+        """The run that sees the same inputs and stores nothing; None if this is one."""
         method = self.method.stores.without_store()
         return None if method is None else replace(self, method=method)
 
     @property
     def id(self) -> str:
-        """A readable name, unique by the hash of all that makes the run what it is.
+        """A readable name with a hash of everything that identifies the run.
 
-        The hash leaves out options at their defaults, so that an option added later does not
-        orphan earlier results.
+        The hash ignores options at their defaults, so that adding an option does not orphan
+        earlier results.
         """
-        used, data = self.data_used, self.data.changed()
-        del data["dataset"]  # which sets were asked for; what counts is the one used
+        used, data = self.data_used, self.data.non_defaults()
+        del data["dataset"]  # the requested sets; only the one used identifies the run
         identity = {
             "data": [used.name, used.fingerprint, used.classes, data],
-            "model": [self.model.name, self.model.changed()],
-            "train": self.train.changed(),
-            "method": [self.method.name, self.method.changed()],
+            "model": [self.model.name, self.model.non_defaults()],
+            "train": self.train.non_defaults(),
+            "method": [self.method.name, self.method.non_defaults()],
             "seed": self.seed,
             "repeat": self.repeat,
         }
@@ -119,7 +119,7 @@ class Run:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The run as it stands in run.json."""
+        """The run as written to run.json."""
         model = {"name": self.model.name, "title": self.model.title(), **self.model.as_dict()}
         return {
             "data": self.data.as_dict(),

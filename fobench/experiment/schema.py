@@ -1,4 +1,4 @@
-"""The JSON Schema of a config, from the declarations that also check it. No torch."""
+"""The JSON Schema of configs, generated from the declared options. No torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from fobench.options import Options, is_list, json_schema, option_schema
 
 
 def config_schema() -> dict[str, Any]:
-    """What a config may say. Rules that look at several options are checked by fobench alone."""
+    """The schema. Rules about several options are checked by fobench only."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A fobench experiment",
@@ -50,7 +50,7 @@ def table_schema(cls: type[Options]) -> dict[str, Any]:
 
 
 def named_schema(name: str, cls: type[Options]) -> dict[str, Any]:
-    """The schema of a table whose `name` says that its options are those of `cls`."""
+    """The schema of a table with this `name` and the options of `cls`."""
     schema = table_schema(cls)
     schema["properties"] = {"name": {"const": name}} | schema["properties"]
     schema["required"] = ["name", *schema["required"]]
@@ -58,7 +58,7 @@ def named_schema(name: str, cls: type[Options]) -> dict[str, Any]:
 
 
 def grid_schema(name: str, cls: type[Options]) -> dict[str, Any]:
-    """As `named_schema`; each option may also be a list of values, an axis of the grid."""
+    """Like `named_schema`, but each option can also be a list of values, an axis of the grid."""
     schema = named_schema(name, cls)
     for option in cls.declared():
         one = schema["properties"][option]
@@ -70,7 +70,7 @@ def grid_schema(name: str, cls: type[Options]) -> dict[str, Any]:
 
 
 def untitled(schema: dict[str, Any]) -> dict[str, Any]:
-    """Without the title that pydantic makes from the option's name."""
+    """The schema without pydantic's generated title and without null defaults."""
     return {
         key: value
         for key, value in schema.items()

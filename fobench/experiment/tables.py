@@ -1,19 +1,19 @@
-"""Tables of a config read into options, those of [[method]] as the points of a grid. No torch."""
+"""Config tables read into options; [[method]] tables span grids. No torch."""
 
 import math
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from fobench.options import AnyOptions, is_list, read, show, unknown_key
+from fobench.options import AnyOptions, format_value, is_list, read, unknown_key
 
-MOST_POINTS = 10_000
+MAX_POINTS = 10_000
 
 
 def read_table(
     tables: Mapping[str, Any], name: str, cls: type[AnyOptions]
 ) -> tuple[AnyOptions | None, list[str]]:
-    """Make `cls` from the table [name]; or None and all that is wrong with it."""
+    """Make `cls` from the table [name]. Returns (options, []) or (None, all problems found)."""
     table, problems = plain_table(tables, name)
     return (None, problems) if problems else read(cls, table, f"[{name}]")
 
@@ -23,31 +23,31 @@ def plain_table(tables: Mapping[str, Any], name: str) -> tuple[dict[str, Any], l
     if table is None:
         return {}, [f"[{name}] is missing"]
     if not isinstance(table, dict):
-        return {}, [f"{name} = {show(table)}: give a table [{name}]"]
+        return {}, [f"{name} = {format_value(table)}: give a table [{name}]"]
     return table, []
 
 
 def read_named_table(
     tables: Mapping[str, Any], name: str, registry: Mapping[str, type[AnyOptions]]
 ) -> tuple[AnyOptions | None, list[str]]:
-    """Make options of the class that the table's own key `name` names."""
+    """Make options of the class that the table's key `name` selects."""
     table, problems = plain_table(tables, name)
     if problems:
         return None, problems
-    cls, rest, problems = named(registry, table, f"[{name}]")
+    cls, rest, problems = choose_class(registry, table, f"[{name}]")
     return (None, problems) if cls is None else read(cls, rest, f"[{name}]")
 
 
 def read_grids(
     tables: Any, name: str, registry: Mapping[str, type[AnyOptions]]
 ) -> tuple[list[AnyOptions], list[str]]:
-    """Make options from all points of the grids of an array of tables [[name]]."""
+    """Make options from all grid points of the array of tables [[name]]."""
     if not (isinstance(tables, list) and tables and all(isinstance(each, dict) for each in tables)):
         return [], [f'give at least one table [[{name}]], such as name = "{next(iter(registry))}"']
     points, problems = [], []
     for number, table in enumerate(tables, start=1):
         where = f"[[{name}]] {number}:"
-        cls, rest, wrong = named(registry, table, where)
+        cls, rest, wrong = choose_class(registry, table, where)
         if cls is not None:
             made, wrong = read_grid(cls, rest, where)
             points += made
@@ -55,15 +55,15 @@ def read_grids(
     return points, problems
 
 
-def named(
+def choose_class(
     registry: Mapping[str, type[AnyOptions]], table: Mapping[str, Any], where: str
 ) -> tuple[type[AnyOptions] | None, dict[str, Any], list[str]]:
-    """The class that a table's `name` picks from a registry, and the rest of the table."""
+    """The class that a table's `name` selects, the rest of the table, and problems."""
     name = table.get("name")
     if name is None:
         return None, {}, [f"{where} name is missing: give one of {', '.join(registry)}"]
     if not isinstance(name, str):
-        return None, {}, [f"{where} name = {show(name)}: give one of {', '.join(registry)}"]
+        return None, {}, [f"{where} name = {format_value(name)}: give one of {', '.join(registry)}"]
     if name not in registry:
         return None, {}, [f"{where} name {unknown_key(name, registry)}"]
     return registry[name], {key: value for key, value in table.items() if key != "name"}, []
@@ -72,7 +72,7 @@ def named(
 def read_grid(
     cls: type[AnyOptions], table: Mapping[str, Any], where: str
 ) -> tuple[list[AnyOptions], list[str]]:
-    """Make `cls` from each point of the grid that the lists in a table span."""
+    """Make `cls` from each point of the grid spanned by the lists in a table."""
     declared = cls.declared()
     axes = {
         key: value
@@ -82,12 +82,12 @@ def read_grid(
     problems = [
         f"{where} {key} = []: give a value or a list of values" for key in axes if not axes[key]
     ]
-    # An empty axis is told above; its key is left out below, so that it is not told again.
+    # Empty axes are reported above; drop their keys, so that they are not reported again.
     fixed = {key: value for key, value in table.items() if key not in axes}
     axes = {key: values for key, values in axes.items() if values}
     points = math.prod(len(values) for values in axes.values())
-    if points > MOST_POINTS:
-        problems.append(f"{where} its lists span {points} runs: give {MOST_POINTS} at most")
+    if points > MAX_POINTS:
+        problems.append(f"{where} its lists span {points} runs: give {MAX_POINTS} at most")
         axes = {key: values[:1] for key, values in axes.items()}
     made: list[AnyOptions] = []
     for values in product(*axes.values()):

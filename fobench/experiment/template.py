@@ -1,4 +1,4 @@
-"""A config to start from: one that works, with all its other options as comments. No torch."""
+"""A starter config: a working one, with all other options as comments. No torch."""
 
 import json
 import re
@@ -17,19 +17,19 @@ NAMED = {"model": FAMILIES, "method": METHODS}
 SCHEMA_LINE = "#:schema fobench.schema.json"
 
 
-def commented(config: str, name: str) -> str:
-    """A config's text as that of an experiment `name`, its other options added as comments.
+def starter_config(config: str, name: str) -> str:
+    """The text of a config renamed to `name`, with all other options added as comments.
 
-    `config` is sound, and each of its values stands on a line of its own.
+    `config` must be valid, with each value on its own line.
     """
     head, *tables = split_at_tables(config)
     lines = [line for line in head if not line.startswith("#:schema")]
-    text = [SCHEMA_LINE, *lines, *(line for table in tables for line in with_options(table))]
+    text = [SCHEMA_LINE, *lines, *(line for table in tables for line in with_unset_options(table))]
     return NAME.sub(f"name = {json.dumps(name)}", "\n".join(text), count=1) + "\n"
 
 
 def split_at_tables(config: str) -> list[list[str]]:
-    """The lines before the first table, and those of each table, its header first."""
+    """The lines before the first table, then the lines of each table including its header."""
     parts: list[list[str]] = [[]]
     for line in config.splitlines():
         if HEADER.match(line):
@@ -38,8 +38,8 @@ def split_at_tables(config: str) -> list[list[str]]:
     return parts
 
 
-def with_options(table: list[str]) -> list[str]:
-    """A table's lines, with the options that it leaves out behind its last value."""
+def with_unset_options(table: list[str]) -> list[str]:
+    """A table's lines, with the options that are not set added behind its last value."""
     name = HEADER.match(table[0])[1]
     values = tomllib.loads("\n".join(table[1:]))
     cls = NAMED[name][values["name"]] if name in NAMED else TABLES[name]
@@ -48,7 +48,7 @@ def with_options(table: list[str]) -> list[str]:
 
 
 def comments(cls: type[Options], given: dict[str, Any]) -> list[str]:
-    """A commented line for each option that is not given: its default, and what it is."""
+    """A starter_config line for each option that is not set: its default and description."""
     left_out = {name: field for name, field in cls.declared().items() if name not in given}
     return [
         f"# {name} = {toml(field.default)}".rstrip() + f"  # {field.description}"

@@ -1,6 +1,6 @@
-"""The figures, a file each. Matplotlib is imported only when one is drawn.
+"""The figures, one file each. Matplotlib is imported only when one is drawn.
 
-To add one: a module with a function `draw(panels) -> Figure`, and its line in FIGURES.
+To add one: write a module with a function `draw(panels) -> Figure` and add it to FIGURES.
 """
 
 # The module of each kind of figure.

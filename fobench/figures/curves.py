@@ -14,7 +14,7 @@ from fobench.records.runs import RunResult
 
 
 def draw(panels: Sequence[ExperimentResults]) -> Figure:
-    """A line a variant, the mean of its seeds, and at its end the interval."""
+    """One line per variant: the mean over its seeds, with an interval at its end."""
     figure = Figure(figsize=(2 * PANEL_WIDTH + 2, HEIGHT * len(panels)), layout="constrained")
     rows = figure.subplots(len(panels), 2, squeeze=False, sharey="row")
     known = styles(panels)
@@ -68,9 +68,9 @@ def draw_end(ax: Axes, x: float, end: pd.Series, style: Style) -> None:
 
 
 def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:
-    """A row an epoch: the mean over the seeds of a variant with its interval, and where it stands.
+    """One row per epoch: the mean over the seeds of a variant, with its interval.
 
-    `epoch` is in epochs trained, a fraction where the last was cut short.
+    `epoch` is the number of epochs trained, fractional if the last is partial.
     """
     rows = []
     for epochs in zip(*(run.epochs for run in runs), strict=True):
@@ -84,7 +84,7 @@ def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:
 
 
 def seed_means(runs: Sequence[RunResult], epochs: Sequence[Epoch], measured: str) -> list[float]:
-    """A value a seed: repeats of a seed are no further sample of the method."""
+    """One value per seed: repeats of a seed are not further samples of the method."""
     by_seed: dict[int, list[float]] = {}
     for run, epoch in zip(runs, epochs, strict=True):
         by_seed.setdefault(run.record["run"]["seed"], []).append(getattr(epoch, measured))

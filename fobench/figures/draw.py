@@ -14,7 +14,7 @@ from fobench.records.files import make_folder, write_bytes
 
 
 def draw(panels: Sequence[ExperimentResults], kind: str, path: Path) -> None:
-    """Draw the figure of that kind, a panel an experiment.
+    """Draw a figure of that kind, one panel per experiment.
 
     Raises UserError for a file of an unknown kind, or one that cannot be written.
     """
@@ -27,7 +27,7 @@ def draw(panels: Sequence[ExperimentResults], kind: str, path: Path) -> None:
 
 
 def render(panels: Sequence[ExperimentResults], kind: str, suffix: str) -> bytes:
-    """The figure as a file's content. Raises UserError for results that do not do for it."""
+    """The figure as bytes of a file. Raises UserError if the results do not suffice for it."""
     figure = import_module(f"fobench.figures.{FIGURES[kind]}").draw(panels)
     # Without dates and random ids the same results give the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)

@@ -1,4 +1,4 @@
-"""Short texts beside points, kept clear of markers and of each other by adjustText."""
+"""Short texts next to points, kept clear of markers and of each other by adjustText."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-FONT = 8  # points of 1/72 inch
+FONT_SIZE = 8  # points of 1/72 inch
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a text legible on lines
-# By number, not by time: the same results give the same figure on any machine.
+# A fixed number rather than a time limit, so that figures are reproducible.
 ITERATIONS = 300
-ROOM = (1.6, 1.9)  # around a text, in units of its width and height: for the marker beside it
+MARGIN = (1.6, 1.9)  # around a text, relative to its width and height, for the marker next to it
 ARROW = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.6}
 
 
 @dataclass(frozen=True)
 class Label:
-    """What to write beside the point (x, y) of a panel; an empty text for a marker alone."""
+    """The text next to the point (x, y) of a panel; empty if there is only a marker."""
 
     x: float
     y: float
@@ -26,10 +26,10 @@ class Label:
     alpha: float = 1.0
 
 
-def write_beside(ax: Axes, labels: Sequence[Label]) -> None:
-    """Write all labels of a panel.
+def draw_labels(ax: Axes, labels: Sequence[Label]) -> None:
+    """Draw all labels of a panel.
 
-    To be called last, as it asks where the points lie in the finished figure.
+    Must be called last, as it depends on where the points are in the finished figure.
     """
     ax.figure.draw_without_rendering()
     written = [label for label in labels if label.text]
@@ -38,7 +38,7 @@ def write_beside(ax: Axes, labels: Sequence[Label]) -> None:
             label.x,
             label.y,
             label.text,
-            fontsize=FONT,
+            fontsize=FONT_SIZE,
             color=label.colour,
             alpha=label.alpha,
             path_effects=HALO,
@@ -54,7 +54,7 @@ def write_beside(ax: Axes, labels: Sequence[Label]) -> None:
             target_x=[label.x for label in written],
             target_y=[label.y for label in written],
             ax=ax,
-            expand=ROOM,
+            expand=MARGIN,
             iter_lim=ITERATIONS,
             arrowprops=ARROW,
         )

@@ -1,4 +1,4 @@
-"""All methods by time and error, and the front that no other beats."""
+"""Training time against error of all methods, with the Pareto front."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fobench.evidence.results import ExperimentResults
-from fobench.figures.labels import Label, write_beside
+from fobench.figures.labels import Label, draw_labels
 from fobench.figures.style import (
     Style,
     count_note,
@@ -19,11 +19,11 @@ from fobench.figures.style import (
     styles,
 )
 
-PALE = 0.4
+PALE_ALPHA = 0.4
 
 
 def draw(panels: Sequence[ExperimentResults]) -> Figure:
-    """A point a variant, its time as a share of the baseline's; those off the front are pale."""
+    """One point per variant, its time relative to the baseline's; points off the front are pale."""
     panels, figure, axes = paired_axes(panels)
     known, summaries = styles(panels), paired(panels)
     for ax, summary in zip(axes, summaries, strict=True):
@@ -43,25 +43,25 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
     frame(axes[0], 100 - points["saved"], points["error"])
     legend_below(figure, axes, f"{count_note(panels)}; {points_note(panels)}")
     for ax, summary in zip(axes, summaries, strict=True):
-        write_beside(ax, [label_of(row) for _, row in summary.iterrows()])
+        draw_labels(ax, [label_of(row) for _, row in summary.iterrows()])
     return figure
 
 
 def draw_variant(ax: Axes, row: pd.Series, style: Style) -> None:
     """A variant's point; pale if it is off the front."""
     name, size = row["method"].line(), 12 if style.marker == "*" else 7
-    # For the legend, which shall not be pale.
+    # An empty plot for the legend, which must not be pale.
     ax.plot([], [], label=name, linestyle="none", **style.points)
-    look = {"markersize": size, "linestyle": "none", "alpha": strength(row)}
+    look = {"markersize": size, "linestyle": "none", "alpha": opacity(row)}
     ax.plot(100 - row["saved"], row["error"], **style.points, **look)
 
 
 def label_of(row: pd.Series) -> Label:
-    """What tells a point from the others on its line."""
+    """The text that distinguishes a point from the others on its line."""
     text = row["method"].point()
-    return Label(100 - row["saved"], row["error"], text, "black", strength(row))
+    return Label(100 - row["saved"], row["error"], text, "black", opacity(row))
 
 
-def strength(row: pd.Series) -> float:
+def opacity(row: pd.Series) -> float:
     """How opaque a variant is drawn."""
-    return 1.0 if row["on_front"] else PALE
+    return 1.0 if row["on_front"] else PALE_ALPHA

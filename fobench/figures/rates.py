@@ -13,15 +13,15 @@ from fobench.evidence.results import ExperimentResults
 from fobench.experiment.recorded import info_of, method_of
 
 COLUMNS = 4
-WIDTH, HEIGHT, TITLE = 3.4, 3.4, 0.9
+WIDTH, HEIGHT, TITLE_HEIGHT = 3.4, 3.4, 0.9
 POINTS = 400
-LETTERS = 36  # of a title in a line
+CHARACTERS = 36  # per line of a title
 
 
 def draw(panels: Sequence[ExperimentResults]) -> Figure:
-    """A pair of axes a variant: the units' rates, and below the share of them that is frozen."""
+    """Two axes per variant: the units' learning rates and, below, the share of frozen units."""
     counts = [-(-len(panel.summary) // COLUMNS) for panel in panels]
-    heights = [TITLE + HEIGHT * count for count in counts]
+    heights = [TITLE_HEIGHT + HEIGHT * count for count in counts]
     figure = Figure(figsize=(WIDTH * COLUMNS, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, panel, count in zip(parts, panels, counts, strict=True):
@@ -41,7 +41,7 @@ def draw_panel(figure: SubFigure, panel: ExperimentResults, count: int) -> None:
         rates, frozen = axes[2 * line, column], axes[2 * line + 1, column]
         draw_rates(rates, runs[0].record)
         draw_frozen(frozen, runs[0].record)
-        rates.set_title(fill(row["method"].label(), LETTERS), fontsize=8)
+        rates.set_title(fill(row["method"].label(), CHARACTERS), fontsize=8)
         if column == 0:
             rates.set_ylabel("learning rate")
             frozen.set_ylabel("units frozen (%)")
@@ -55,7 +55,7 @@ def draw_panel(figure: SubFigure, panel: ExperimentResults, count: int) -> None:
 
 
 def draw_rates(ax: Axes, record: dict[str, Any]) -> None:
-    """Each unit's rate against epochs, in the colour of its depth."""
+    """Each unit's rate against epochs, coloured by depth."""
     ax.set_axis_on()
     progress = np.linspace(0, 1, POINTS, endpoint=False)
     epochs = progress * record["total_steps"] / record["steps_per_epoch"]
@@ -71,9 +71,9 @@ def unit_rates(record: dict[str, Any], progress: np.ndarray) -> np.ndarray:
     method, info, lr = method_of(record), info_of(record), record["run"]["train"]["lr"]
     steps = progress * record["total_steps"]
     rates = np.array([method.learning_rates(step, info, lr) for step in steps]).T
-    for unit, its_rates in zip(record["units"], rates, strict=True):
+    for unit, rates_of_unit in zip(record["units"], rates, strict=True):
         if unit["freeze_step"] is not None:
-            its_rates[steps >= unit["freeze_step"]] = 0
+            rates_of_unit[steps >= unit["freeze_step"]] = 0
     return rates
 
 

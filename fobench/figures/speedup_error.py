@@ -1,4 +1,4 @@
-"""Time saved against test error, in the manner of the FreezeOut paper's figure."""
+"""Time saved against test error, similar to the FreezeOut paper's figure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from fobench.evidence.results import ExperimentResults
-from fobench.figures.labels import Label, write_beside
+from fobench.figures.labels import Label, draw_labels
 from fobench.figures.style import (
     SHORTER,
     Style,
@@ -22,11 +22,11 @@ from fobench.figures.style import (
     styles,
 )
 
-ENVELOPE = 0.03  # relative error that the paper calls little
+ENVELOPE = 0.03  # relative increase in error that the paper considers small
 
 
 def draw(panels: Sequence[ExperimentResults]) -> Figure:
-    """A point a variant, lines of those alike; the shorter baselines are the line to beat."""
+    """One point per variant, similar ones joined; shorter baselines form the line to beat."""
     panels, figure, axes = paired_axes(panels)
     known, summaries = styles(panels), paired(panels)
     for ax, summary in zip(axes, summaries, strict=True):
@@ -41,12 +41,12 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
     frame(axes[0], points["saved"], points["error"])
     legend_below(figure, axes, f"{interval_note(panels)}\n{points_note(panels)}")
     for ax, summary in zip(axes, summaries, strict=True):
-        write_beside(ax, [label_of(row, known) for _, row in summary.iterrows()])
+        draw_labels(ax, [label_of(row, known) for _, row in summary.iterrows()])
     return figure
 
 
 def draw_envelope(ax: Axes, summary: pd.DataFrame) -> None:
-    """Shade what lies within 3 % of the baseline's error."""
+    """Shade the range within 3 % of the baseline's error."""
     whole = summary[[method.is_whole_baseline for method in summary["method"]]]
     for error in whole["error"]:
         ends = error * (1 - ENVELOPE), error * (1 + ENVELOPE)
@@ -55,7 +55,7 @@ def draw_envelope(ax: Axes, summary: pd.DataFrame) -> None:
 
 
 def draw_line_to_beat(ax: Axes, summary: pd.DataFrame) -> None:
-    """Join the baselines trained for fewer steps, annealed to their end, with the whole one."""
+    """Join the baselines trained for fewer steps with the whole one."""
     plain = summary[[method.is_baseline for method in summary["method"]]]
     ordered = plain.iloc[argsort(-method.epoch_share for method in plain["method"])]
     if len(ordered) > 1:
@@ -69,26 +69,26 @@ def draw_line(ax: Axes, points: pd.DataFrame, name: str, style: Style) -> None:
     points = points.iloc[argsort(method.position() for method in points["method"])]
     joined = len(points) > 1 and not points["method"].iloc[0].is_baseline
     look = style.points | {"linestyle": style.line if joined else "none"}
-    with_intervals(ax, points, label=name, markersize=12 if style.marker == "*" else 7, **look)
+    draw_intervals(ax, points, label=name, markersize=12 if style.marker == "*" else 7, **look)
 
 
 def argsort(keys: Iterable[float]) -> list[int]:
-    """The places of the keys in ascending order."""
+    """The indices that sort the keys."""
     return [place for _, place in sorted((key, place) for place, key in enumerate(keys))]
 
 
-def with_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
-    """Points joined by a line, with the intervals that they have on both axes."""
+def draw_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
+    """Points joined by a line, with their intervals on both axes."""
     bars = {}
     for axis, column in (("xerr", "saved"), ("yerr", "error")):
         low, high = points[f"{column}_low"].astype(float), points[f"{column}_high"].astype(float)
-        # NaN, for n = 1, draws no bar.
+        # NaN (n = 1) draws no bar.
         bars[axis] = [points[column] - low, high - points[column]]
     look = {"elinewidth": 0.8, "capsize": 2, "ecolor": to_rgba(style["color"], 0.5)}
     ax.errorbar(points["saved"], points["error"], **bars, **look, **style)
 
 
 def label_of(row: pd.Series, known: dict[str, Style]) -> Label:
-    """What tells a point from the others on its line."""
+    """The text that distinguishes a point from the others on its line."""
     colour = known[row["method"].line()].colour
     return Label(row["saved"], row["error"], row["method"].point(), colour)

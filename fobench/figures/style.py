@@ -1,4 +1,4 @@
-"""Colours, shapes and layout that all figures share."""
+"""Colours, markers and layout shared by all figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from fobench.errors import UserError
 from fobench.evidence.results import ExperimentResults
 
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
-LEGEND_WIDTH = 3.1  # inches of a column of the legend, at least
-LETTER, HANDLE = 0.062, 0.5  # inches in a legend
-ROOM = 0.25  # beside the points, as a share of the span that they take
+LEGEND_WIDTH = 3.1  # minimum width of a legend column, in inches
+CHARACTER, HANDLE = 0.062, 0.5  # inches in a legend
+MARGIN = 0.25  # around the points, as a share of their range
 SHORTER = "0.45"  # the line to beat
 FILLS = ("full", "none", "left", "bottom")
 LINES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 3)))
@@ -22,7 +22,7 @@ LINES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 3)))
 
 @dataclass(frozen=True)
 class Style:
-    """How the points of a line, and what joins them, are drawn."""
+    """The style of a line and its points."""
 
     colour: str
     marker: str
@@ -39,7 +39,7 @@ class Style:
 
 
 def styles(panels: Sequence[ExperimentResults]) -> dict[str, Style]:
-    """A style for each line: those of one colour differ in dash and filling."""
+    """A style for each line: lines of the same colour differ in dashes and fill."""
     found: dict[str, Style] = {}
     for panel in panels:
         for method in panel.summary["method"]:
@@ -53,15 +53,15 @@ def styles(panels: Sequence[ExperimentResults]) -> dict[str, Style]:
 
 
 def with_pairs(panels: Sequence[ExperimentResults]) -> list[ExperimentResults]:
-    """The experiments in which something stands beside its baseline.
+    """The experiments with at least one pair.
 
     Raises UserError if there is none.
     """
     found = [panel for panel in panels if panel.summary["pairs"].any()]
     if not found:
         raise UserError(
-            f"{panels[0].folder}: no run has its baseline from the same machine beside it, neither "
-            "resumed: run that first, or give --include-resumed"
+            f"{panels[0].folder}: no run has its baseline from the same machine, neither of them "
+            "resumed: run the baseline first, or give --include-resumed"
         )
     return found
 
@@ -69,7 +69,7 @@ def with_pairs(panels: Sequence[ExperimentResults]) -> list[ExperimentResults]:
 def paired_axes(
     panels: Sequence[ExperimentResults],
 ) -> tuple[list[ExperimentResults], Figure, list[Axes]]:
-    """Axes side by side, with the error of the last epoch upwards, for experiments with pairs."""
+    """Axes side by side, test error on the y axis, for the experiments with pairs."""
     panels = with_pairs(panels)
     figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
@@ -80,28 +80,28 @@ def paired_axes(
 
 
 def paired(panels: Sequence[ExperimentResults]) -> list[pd.DataFrame]:
-    """The variants of each experiment that stand beside their baseline."""
+    """The variants of each experiment that have pairs."""
     return [panel.summary[panel.summary["pairs"] > 0] for panel in panels]
 
 
 def frame(ax: Axes, x: Sequence[float], y: Sequence[float]) -> None:
-    """Fit a panel and those that share its axes to points; bars that leave it are cut off.
+    """Fit a panel and those that share its axes to the points; longer bars are cut off.
 
-    The interval of two seeds is so wide that it would hide everything else.
+    An interval of two seeds is so wide that it would dwarf everything else.
     """
     for values, limit in ((x, ax.set_xlim), (y, ax.set_ylim)):
         low, high = min(values), max(values)
-        room = ROOM * (high - low) or 0.05 * max(abs(high), 1.0)
+        room = MARGIN * (high - low) or 0.05 * max(abs(high), 1.0)
         limit(low - room, high + room)
 
 
 def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
-    """One legend for all panels: lines and shapes without their bars, and what the bars mean."""
+    """One legend for all panels, without bars, and a note on what the bars mean."""
     handles = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle.lines[0] if hasattr(handle, "lines") else handle)
-    column = max(LEGEND_WIDTH, HANDLE + LETTER * max(map(len, handles)))
+    column = max(LEGEND_WIDTH, HANDLE + CHARACTER * max(map(len, handles)))
     figure.legend(
         list(handles.values()),
         list(handles),
@@ -114,21 +114,21 @@ def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
 
 
 def interval_note(panels: Sequence[ExperimentResults]) -> str:
-    """How many seeds stand behind a point, and what its bars are."""
+    """The number of seeds of a point, and the meaning of its bars."""
     most = max(count for panel in panels for count in panel.summary["n"])
     bars = "bars: 95 % intervals, cut off at the frame"
     return f"{count_note(panels)}, {bars if most > 1 else 'so no interval'}"
 
 
 def points_note(panels: Sequence[ExperimentResults]) -> str:
-    """What stands beside points."""
+    """The meaning of the texts next to points."""
     methods = [method for panel in panels for method in panel.summary["method"] if method.point()]
-    meanings = dict.fromkeys(method.point_is for method in methods)
+    meanings = dict.fromkeys(method.point_meaning for method in methods)
     return f"beside points: {' or '.join(meanings)}" if meanings else ""
 
 
 def count_note(panels: Sequence[ExperimentResults]) -> str:
-    """How many seeds stand behind the times, and how many behind the errors."""
+    """The numbers of seeds of times and of errors."""
     times, errors = (
         sorted({int(count) for panel in panels for count in panel.summary[column] if count})
         for column in ("pairs", "n")

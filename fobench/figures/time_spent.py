@@ -1,4 +1,4 @@
-"""Where training time goes, by method."""
+"""How training time is spent, by method."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from fobench.evidence.stores import seconds_by_epoch
 from fobench.figures.style import PANEL_WIDTH, legend_below
 from fobench.records.runs import RunResult
 
-# Epochs by the share of the units that is frozen at their end, with colour and hatching for print.
+# Epochs by the share of units frozen at their end; hatching for print without colour.
 PHASES = {
     "nothing frozen": (0.0, "#0072B2", ""),
     "up to half of the units frozen": (0.5, "#56B4E9", "//"),
@@ -21,7 +21,7 @@ BAR, LABELS = 0.32, 2.0  # inches
 
 
 def draw(panels: Sequence[ExperimentResults]) -> Figure:
-    """A bar a variant: mean seconds over n runs, in epochs of three phases, stores apart."""
+    """One bar per variant: mean seconds over n runs, split into phases, stores and evaluation."""
     longest = max(len(panel.summary) for panel in panels)
     size = ((PANEL_WIDTH + LABELS) * len(panels), 2.2 + BAR * longest)
     figure = Figure(figsize=size, layout="constrained")
@@ -58,11 +58,11 @@ def mean_phases(runs: Sequence[RunResult]) -> dict[str, tuple[float, str, str]]:
         )
         found[name] = (seconds / count, colour, hatch)
         above = share
-    beside = {
+    others = {
         STORES: sum(sum(seconds_by_epoch(run)) for run in runs),
         EVALUATION: sum(epoch.eval_seconds for run in runs for epoch in run.epochs),
     }
-    for (name, colour, hatch), seconds in beside.items():
+    for (name, colour, hatch), seconds in others.items():
         if seconds:
             found[name] = (seconds / count, colour, hatch)
     return found

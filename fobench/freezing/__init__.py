@@ -1,1 +1,1 @@
-"""The science, for anybody's training loop: schedules, freezing a unit, FreezeOut."""
+"""Schedules, freezing of units and FreezeOut, for any training loop."""

@@ -21,29 +21,29 @@ from fobench.freezing.schedule import freeze_steps, freeze_times, learning_rate
 
 
 class FreezeOut:
-    """Anneals each unit's learning rate to zero on a schedule of its own, then freezes the unit.
+    """Anneals each unit's learning rate to zero on its own schedule, then freezes the unit.
 
-    Call `step()` before each training step. It sets the rate of each active unit's parameter
-    group and freezes the units whose time has come, for good: their parameters get no gradient
-    and no update (neither momentum nor weight decay), the memory of both is freed, BatchNorm
-    uses its running statistics and leaves them as they are, dropout is off. As the frozen units
-    come first, the backward pass ends at the first active one. A later `network.train()` or
+    Call `step()` before each training step. It sets the learning rate of each active unit's
+    parameter group and permanently freezes the units that are due: their parameters get no
+    gradient and no update (neither momentum nor weight decay), gradients and momentum are freed,
+    BatchNorm uses its running statistics without updating them, and dropout is off. As the frozen
+    units come first, the backward pass ends at the first active one. A later `network.train()` or
     `requires_grad_()` is undone by the next `step()`.
 
     Args:
-        units: the network in forward order, cut into units that freeze as one; the last is the
-            head, which never freezes. An `nn.Sequential` will do.
-        optimizer: any torch optimizer with one parameter group a unit, in the same order. The
-            groups' learning rates at this moment are the initial ones.
+        units: the network in forward order, split into units that are frozen as a whole; the last
+            is the head, which never freezes. For example an `nn.Sequential`.
+        optimizer: any torch optimizer with one parameter group per unit, in the same order. The
+            groups' current learning rates are the initial ones.
         total_steps: training steps of the whole run.
         t0: freeze time of the first unit, before scaling, as a share of the run, in (0, 1].
         scaling: "linear", "squared" or "cubic".
-        scale_lr: whether a unit starts at lr / t_i, so that all travel equally far.
+        scale_lr: whether unit i starts at lr / t_i, so that all units travel equally far.
 
     Attributes:
-        frozen: how many units, counted from the first, are frozen now.
+        frozen: number of units, counted from the first, that are frozen now.
 
-    Raises ValueError where the units, the groups or the numbers do not fit each other.
+    Raises ValueError if units, parameter groups and numbers do not match.
 
     Source: Brock et al. 2017, arXiv 1706.04983.
     """
@@ -61,7 +61,7 @@ class FreezeOut:
         self.optimizer = optimizer
         self.total_steps = total_steps
         if not isinstance(total_steps, int) or total_steps < 1:
-            raise ValueError(f"total_steps must be a whole number from 1, not {total_steps!r}")
+            raise ValueError(f"total_steps must be an integer of at least 1, not {total_steps!r}")
         _require_one_group_per_unit(self.units, optimizer)
         self.freeze_times = freeze_times(len(self.units), t0, scaling)
         self.freeze_steps = freeze_steps(self.freeze_times, total_steps)
@@ -77,7 +77,7 @@ class FreezeOut:
         return len(self._frozen)
 
     def step(self) -> None:
-        """Set the learning rates of the training step to come, and freeze what is due."""
+        """Set the learning rates of the next training step, and freeze the units that are due."""
         if self._steps >= self.total_steps:
             raise ValueError(
                 f"step() was called more often than total_steps = {self.total_steps}: "
@@ -89,7 +89,7 @@ class FreezeOut:
         self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run needs to go on, beside the network's and the optimizer's own states."""
+        """What is needed to resume, besides the states of network and optimizer."""
         return {
             "steps": self._steps,
             "freeze_steps": list(self.freeze_steps),
@@ -97,7 +97,7 @@ class FreezeOut:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken. Load the network and the optimizer first.
+        """Resume where `state` was saved. Load the network and the optimizer first.
 
         Raises ValueError if `state` belongs to another schedule, or would thaw a unit.
         """
@@ -106,7 +106,7 @@ class FreezeOut:
                 "this state belongs to another schedule: units, total_steps, t0 and scaling "
                 "must be those of the run that saved it"
             )
-        # What was frozen at the last step taken; the first step never freezes a unit.
+        # The units frozen at the last step taken; the first step never freezes a unit.
         frozen = bisect_right(self.freeze_steps, state["steps"] - 1)
         if frozen < self.frozen:
             raise ValueError("a frozen unit does not thaw: load the state into a new FreezeOut")

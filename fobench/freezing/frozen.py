@@ -1,4 +1,4 @@
-"""What a frozen unit is: it gets no gradient and no update, and it computes as in evaluation."""
+"""Frozen units: no gradient, no update, forward pass as in evaluation."""
 
 from collections.abc import Iterable
 
@@ -7,18 +7,18 @@ from torch.optim import Optimizer
 
 
 class FrozenUnits:
-    """The units of a network that are frozen, for good.
+    """The permanently frozen units of a network.
 
-    A frozen unit's parameters get no gradient and no part in the optimizer's update, neither
-    momentum nor weight decay, and the memory of both is freed. Its BatchNorm uses the running
-    statistics and leaves them as they are; its dropout is off.
+    A frozen unit's parameters get no gradient and no update, neither by momentum nor by weight
+    decay; their gradients and momentum are freed. Its BatchNorm uses the running statistics
+    without updating them; its dropout is off.
     """
 
     def __init__(self, units: Iterable[nn.Module], optimizer: Optimizer) -> None:
-        """`units` in forward order; `optimizer` with one parameter group a unit, in that order."""
+        """`units` in forward order; `optimizer` with one parameter group per unit, same order."""
         self._units, self._optimizer = list(units), optimizer
         self._count = 0
-        # Flat lists, so that `keep` costs microseconds a step.
+        # Flat lists, so that `keep` takes microseconds per step.
         self._modules: list[nn.Module] = []
         self._parameters: list[nn.Parameter] = []
 
@@ -26,7 +26,7 @@ class FrozenUnits:
         return self._count
 
     def freeze(self, count: int) -> None:
-        """Freeze the first `count` units; those that are frozen stay so."""
+        """Freeze the first `count` units; frozen units stay frozen."""
         for index in range(self._count, count):
             unit, group = self._units[index], self._optimizer.param_groups[index]
             self._modules += unit.modules()
@@ -39,7 +39,7 @@ class FrozenUnits:
         self._count = max(self._count, count)
 
     def keep(self) -> None:
-        """Undo what `network.train()` or `requires_grad_()` did to frozen units since."""
+        """Undo the effect of `network.train()` and `requires_grad_()` on frozen units."""
         for module in self._modules:
             if module.training:
                 module.training = False

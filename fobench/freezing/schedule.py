@@ -1,4 +1,4 @@
-"""When units freeze and which learning rate they have until then: pure functions, no torch.
+"""Freeze times of units and their learning rates until then: pure functions, no torch.
 
 Source: Brock, Lim, Ritchie, Weston, "FreezeOut: Accelerate Training by Progressively Freezing
 Layers", 2017, arXiv 1706.04983, section 2.
@@ -14,7 +14,7 @@ SCALINGS: dict[str, Callable[[float], float]] = {
     "cubic": lambda x: x**3,
 }
 
-# A product this close above a whole number of steps, relatively, is that number: float rounding.
+# Relative tolerance for float rounding: a product this close above a whole number is that number.
 ROUNDING = 1e-12
 
 
@@ -32,7 +32,7 @@ def total_steps(images: int, batch_size: int, epochs: int, epoch_share: float = 
 def reference_steps(total_steps: int) -> int:
     """The steps over which the paper's published code anneals a run of `total_steps`, rounded up.
 
-    It takes an epoch for 1000 steps where there are 900, so that its schedule never ends.
+    It assumes 1000 steps per epoch where there are 900, so its schedule never reaches its end.
     """
     return math.ceil(total_steps * 10 / 9)
 
@@ -43,7 +43,7 @@ def freeze_times(num_units: int, t0: float, scaling: str) -> list[float]:
     `t0` in (0, 1] is the first unit's time before the scaling `s`; the last unit, the head, has
     time 1 and never freezes. The times never decrease.
 
-    Raises ValueError for no unit, an unknown scaling or a t0 out of range.
+    Raises ValueError for fewer than one unit, an unknown scaling or a t0 out of range.
     """
     if num_units < 1:
         raise ValueError(f"num_units must be at least 1, not {num_units}")
@@ -61,7 +61,7 @@ def freeze_times(num_units: int, t0: float, scaling: str) -> list[float]:
 def freeze_steps(times: Sequence[float], total_steps: int) -> list[int]:
     """The first step, counted from 0, at which each unit is frozen: `ceil(t_i·T)`.
 
-    A unit whose value is `total_steps` trains to the end.
+    A value of `total_steps` means that the unit trains to the end.
     """
     return [max(1, math.ceil(time * total_steps * (1 - ROUNDING))) for time in times]
 

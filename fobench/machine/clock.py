@@ -1,4 +1,4 @@
-"""Wall-clock and processor seconds of a block, with the device waited for at both ends."""
+"""Wall-clock and processor seconds of a block, synchronized with the device at both ends."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from fobench.machine.device import synchronize
 
 @dataclass
 class Timing:
-    """Seconds by the wall and seconds of processor time of all threads; set at the block's end."""
+    """Wall-clock seconds, and processor seconds of all threads; set at the end of the block."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -40,7 +40,7 @@ class Stopwatch:
             self._seconds += time.perf_counter() - start_seconds
 
     def read(self) -> float:
-        """The seconds since the last reading, once the device has been waited for."""
+        """The seconds since the last call; synchronizes with the device."""
         synchronize(self._device)
         seconds = self._seconds + sum(start.elapsed_time(end) for start, end in self._events) / 1000
         self._seconds, self._events = 0.0, []
@@ -49,7 +49,7 @@ class Stopwatch:
 
 @contextmanager
 def timed(device: torch.device) -> Iterator[Timing]:
-    """Time the block, from and to where the device is done."""
+    """Time the block, synchronizing with the device before and after."""
     timing = Timing()
     synchronize(device)
     wall, cpu = time.perf_counter(), time.process_time()

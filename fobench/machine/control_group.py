@@ -1,4 +1,4 @@
-"""How much memory the process's control group allows, as containers and clusters set it. Linux."""
+"""The memory limit of the process's control group, as set by containers and clusters. Linux."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,33 +6,33 @@ from pathlib import Path, PurePosixPath
 
 
 @dataclass(frozen=True)
-class Files:
-    """Where a version of control groups keeps its groups, and what it calls what."""
+class GroupFiles:
+    """Mount point and file names of a version of control groups."""
 
     mount: str
     limit: str
-    held: str
-    idle: str
+    usage: str
+    inactive: str
 
 
-FIRST = Files(
+V1 = GroupFiles(
     "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
 )
-SECOND = Files("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
+V2 = GroupFiles("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
 
 
 def memory(root: Path = Path("/")) -> tuple[int, int] | None:
-    """Bytes allowed and bytes held by the group that leaves least; None if none tells a limit.
+    """Limit and usage in bytes of the group with the least memory left; None without a limit.
 
-    What a group above allows counts too. Pages of files that nobody uses do not count as held, as
-    they are given up when memory is asked for. `root` is where the file system begins.
+    The limits of parent groups count too. Inactive file pages do not count as used, as the kernel
+    reclaims them on demand. `root` is the root of the file system.
     """
-    found = [told for told in (told_by(*group) for group in groups(root)) if told is not None]
-    return min(found, key=lambda told: told[0] - told[1], default=None)
+    found = [each for each in (group_memory(*group) for group in groups(root)) if each is not None]
+    return min(found, key=lambda each: each[0] - each[1], default=None)
 
 
-def groups(root: Path) -> Iterator[tuple[Path, Files]]:
-    """The folders of the process's groups and of those above, which a container may not see."""
+def groups(root: Path) -> Iterator[tuple[Path, GroupFiles]]:
+    """The folders of the process's groups and their parents; in a container some do not exist."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -40,9 +40,9 @@ def groups(root: Path) -> Iterator[tuple[Path, Files]]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            files = SECOND
+            files = V2
         elif "memory" in controllers.split(","):
-            files = FIRST
+            files = V1
         else:
             continue
         own = PurePosixPath(path)
@@ -50,14 +50,14 @@ def groups(root: Path) -> Iterator[tuple[Path, Files]]:
             yield root / files.mount / each.relative_to("/"), files
 
 
-def told_by(folder: Path, files: Files) -> tuple[int, int] | None:
-    """As `memory`, of one group."""
+def group_memory(folder: Path, files: GroupFiles) -> tuple[int, int] | None:
+    """Like `memory`, of one group."""
     try:
-        # "max" is no limit, and no number either.
-        limit, held = (int((folder / name).read_text()) for name in (files.limit, files.held))
+        # "max" means no limit; int() raises ValueError.
+        limit, usage = (int((folder / name).read_text()) for name in (files.limit, files.usage))
         statistics = dict(
             line.split() for line in (folder / "memory.stat").read_text().splitlines()
         )
-        return limit, held - int(statistics.get(files.idle, 0))
+        return limit, usage - int(statistics.get(files.inactive, 0))
     except (OSError, ValueError):
         return None

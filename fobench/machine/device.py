@@ -1,4 +1,4 @@
-"""The device that trains: which it is, whether it repeats exactly, when it is done."""
+"""The device: selection, determinism, synchronization."""
 
 import os
 
@@ -8,9 +8,9 @@ from fobench.errors import UserError
 
 
 def select(name: str) -> torch.device:
-    """The device of that name; "auto" takes the GPU where there is one.
+    """The device of that name; "auto" selects the GPU if there is one.
 
-    Raises UserError for a GPU that is not there.
+    Raises UserError if there is no GPU.
     """
     cuda = torch.cuda.is_available()
     if name == "cuda" and not cuda:
@@ -19,7 +19,7 @@ def select(name: str) -> torch.device:
 
 
 def set_determinism(deterministic: bool) -> None:
-    """Whether a CUDA run shall repeat bit for bit, at the price of speed; a CPU run always does."""
+    """Make a CUDA run repeat bit for bit, at the cost of speed; a CPU run always does."""
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
@@ -27,11 +27,11 @@ def set_determinism(deterministic: bool) -> None:
 
 
 def pinned(indices: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Indices on the CPU, from where the device takes them without waiting."""
+    """The indices, pinned for asynchronous copies to a CUDA device."""
     return indices.pin_memory() if device.type == "cuda" else indices
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all that was asked of it."""
+    """Wait until the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""On what machine, with what versions and at which commit a run was made."""
+"""The machine, the versions and the commit that a run was made with."""
 
 import hashlib
 import logging
@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "numpy")
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """The environment as it stands in run.json."""
+    """The environment as written to run.json."""
     return {
         "host": host(),
         "device": device.type,
@@ -39,13 +39,13 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def bits_depend_on(environment: dict[str, Any]) -> dict[str, Any]:
-    """What of an environment must be the same for a run to repeat bit for bit."""
+    """The part of an environment that must be equal for a run to repeat bit for bit."""
     keys = ("device", "gpu", "cuda", "cudnn", "processor", "instructions", "threads")
     return {key: environment.get(key) for key in keys} | {"torch": environment["versions"]["torch"]}
 
 
 def host() -> str:
-    """Tells one machine from another of the same kind, without naming it."""
+    """A hash that identifies the machine without naming it."""
     try:
         identity = Path("/etc/machine-id").read_text().strip()
     except OSError:
@@ -54,7 +54,7 @@ def host() -> str:
 
 
 def processor() -> str:
-    """The processor's name, as Linux tells it, else as Python does."""
+    """The processor's name from /proc/cpuinfo, else from Python."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -65,25 +65,25 @@ def processor() -> str:
 
 
 def instructions() -> str:
-    """The instruction set by which torch chooses its kernels, with a hash of what decides it.
+    """The instruction set that torch chooses kernels for, and a hash of the processor's features.
 
-    Processors of one name differ: generations of it, or what a virtual machine shows.
+    Processors of one name can differ, between generations or in virtual machines.
     """
     kinds = ("vendor_id", "cpu family", "model\t", "flags", "CPU part", "Features")
     try:
         first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
     except OSError:
         first = platform.machine()
-    told = "".join(line for line in first.splitlines() if line.startswith(kinds))
-    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    features = "".join(line for line in first.splitlines() if line.startswith(kinds))
+    digest = hashlib.sha256(features.encode()).hexdigest()[:8]
     return f"{torch.backends.cpu.get_cpu_capability()} {digest}"
 
 
 def commit() -> dict[str, Any]:
-    """The commit of this checkout, and whether its code was changed since; None if installed."""
+    """The commit of this checkout and whether its code has changes; None if installed."""
     package = Path(fobench.__file__).parent
     try:
-        # Fails where the package is installed inside some other repository.
+        # Fails if the package is installed inside some other repository.
         git(package, "ls-files", "--error-unmatch", "__init__.py")
         revision = git(package, "rev-parse", "HEAD")
         # Results are written while a sweep runs; only changed code makes a run irreproducible.
@@ -92,9 +92,9 @@ def commit() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     ran = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(folder), *words],
+        ["git", "--no-optional-locks", "-C", str(folder), *arguments],
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""Locks: one timed run a machine, as two would spoil each other's times; one process a run."""
+"""Locks: one timed run per machine, as two would slow each other down; one process per run."""
 
 import fcntl
 import logging
@@ -20,30 +20,30 @@ FOR_ALL_USERS = 0o666
 
 
 def lock_path() -> Path:
-    """The file that is locked: $FOBENCH_LOCK, else one that all users of the machine share.
+    """The lock file: $FOBENCH_LOCK, else one that all users of the machine share.
 
-    Not in $TMPDIR, which may be another for each job.
+    Not in $TMPDIR, which can differ between jobs.
     """
     return Path(os.environ.get("FOBENCH_LOCK") or "/tmp/fobench.lock")
 
 
 @contextmanager
 def machine_lock(wait: bool = True, deadline: Deadline | None = None) -> Iterator[None]:
-    """Hold the machine for the block; the lock dies with its holder, however that ends.
+    """Lock the machine for the block; the lock is released when the process ends, however it ends.
 
-    Raises UserError where another process holds it and `wait` is false, or where the file cannot
-    be locked; Stopped where the deadline comes first.
+    Raises UserError if another process holds it and `wait` is false, or if the file cannot be
+    locked; Stopped if the deadline comes first.
     """
     path = lock_path()
     lock = FileLock(path, mode=FOR_ALL_USERS)
-    if not acquired(lock):
+    if not try_acquire(lock):
         if not wait:
             raise UserError(
                 "another `fobench run` is timing on this machine: try again when it is done, "
                 "or leave out --no-wait"
             )
         log.info("waiting for another `fobench run` on this machine (%s)", path)
-        while not acquired(lock):
+        while not try_acquire(lock):
             (deadline or Deadline(None)).require_time()
             time.sleep(POLL_SECONDS)
     try:
@@ -52,8 +52,8 @@ def machine_lock(wait: bool = True, deadline: Deadline | None = None) -> Iterato
         lock.release()
 
 
-def acquired(lock: FileLock) -> bool:
-    """Lock a file, if nobody else has. Raises UserError where that cannot be."""
+def try_acquire(lock: FileLock) -> bool:
+    """Lock a file; false if another process holds it. Raises UserError if it cannot be locked."""
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -66,8 +66,8 @@ def acquired(lock: FileLock) -> bool:
     return True
 
 
-def is_locked_now(descriptor: int) -> bool:
-    """Lock an open file or folder, if nobody else has. Raises OSError where that cannot be."""
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file or folder; false if another process holds it. Raises OSError."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -77,27 +77,26 @@ def is_locked_now(descriptor: int) -> bool:
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[bool]:
-    """Hold a run's folder for the block; false where another process trains this run.
+    """Lock a run's folder for the block; yields false if another process trains this run.
 
-    The folder itself is locked, so that nothing of the lock's stays behind among the results; a
-    library that locks folders is not known. Network file systems lock files only: there `.lock` in
-    the folder is.
+    The folder itself is locked, so that no lock file stays among the results; no known library
+    does that. Network file systems lock files only: there, `.lock` in the folder is locked.
 
-    Raises UserError where neither can be locked.
+    Raises UserError if neither can be locked.
     """
     try:
-        holder = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            locked = is_locked_now(holder)
+            locked = try_lock(descriptor)
         except OSError:
-            os.close(holder)
-            holder = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-            locked = is_locked_now(holder)
+            os.close(descriptor)
+            descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            locked = try_lock(descriptor)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be locked ({error.strerror}): give a --results folder where it can"
+            f"{folder} cannot be locked ({error.strerror}): give another --results folder"
         ) from error
     try:
         yield locked
     finally:
-        os.close(holder)
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""How much memory there is, is free, and was used at the peak."""
+"""Total, free and peak memory."""
 
 import gc
 import resource
@@ -13,13 +13,13 @@ from fobench.machine import control_group
 
 
 def available_memory(device: torch.device) -> tuple[int, int]:
-    """Free bytes and all bytes of the device's memory, or on the CPU of the host's.
+    """Free and total bytes of the device's memory, or of the host's for the CPU.
 
-    Where a control group limits the process, what it leaves.
+    The limit of a control group is taken into account.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        # What was needed at the peak will be needed again.
+        # Cached blocks below the peak do not count as free: they will be needed again.
         unused = torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device)
         return free + max(0, unused), total
     host = psutil.virtual_memory()
@@ -33,16 +33,16 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
-        # Not allowed in some containers: the peak then is that of the process so far.
+        # Not allowed in some containers: there, the peak is that of the whole process.
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at the peak: the device's, or on the CPU the process's."""
+    """Peak bytes of the device, or of the process for the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # psutil knows no peak that can be reset. Linux has one, though not in each container.
+    # psutil has no peak that can be reset. Linux does, except in some containers.
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -52,7 +52,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def is_memory(folder: Path) -> bool:
-    """Whether a folder lies in memory, as far as the system says."""
+    """Whether a folder is in memory (tmpfs), as far as the system reports."""
     kinds = {Path(each.mountpoint): each.fstype for each in psutil.disk_partitions(all=True)}
     folder = folder.resolve()
     kind = next((kinds[each] for each in (folder, *folder.parents) if each in kinds), None)
@@ -63,7 +63,7 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether an allocation failed, on the device or on the host."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    # The allocators of the CPU's and of pinned memory have no exceptions of their own.
+    # The allocators of CPU memory and of pinned memory raise plain RuntimeErrors.
     message = str(error)
     return isinstance(error, RuntimeError) and (
         "can't allocate memory" in message or "out of memory" in message
@@ -71,7 +71,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Hand back what a run that has ended held on the device."""
+    """Release the device memory that a finished run used."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,7 +1,7 @@
-"""Random numbers that derive from (seed, epoch, purpose) alone.
+"""Random numbers that depend only on (seed, epoch, purpose).
 
-So two methods of one seed see the same initial weights, the same order of images, the same
-augmentation and the same dropout, whatever else drew random numbers before.
+All methods of a seed therefore get the same initial weights, order of images, augmentation and
+dropout, no matter what else has drawn random numbers.
 """
 
 import hashlib
@@ -21,5 +21,5 @@ def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
 
 
 def seed_globally(seed: int, epoch: int, purpose: str) -> None:
-    """Seed torch's global generators, those of the devices too."""
+    """Seed torch's global generators, including those of the devices."""
     torch.manual_seed(derive(seed, epoch, purpose))

@@ -1,6 +1,6 @@
-"""The methods that a config may name, a file each. Torch is imported only when one starts.
+"""The methods, one file each. Torch is imported only when one starts.
 
-To add one: its file, and its line in METHODS. See docs/adding-a-method.md.
+To add one: write its file and add it to METHODS. See docs/adding-a-method.md.
 """
 
 from fobench.methods.baseline import BaselineOptions

@@ -1,4 +1,4 @@
-"""Schedulers of methods that freeze nothing."""
+"""Schedulers that freeze nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class CosineAnnealing:
-    """Every parameter group's rate is annealed from its present value to zero."""
+    """Anneals every parameter group's rate from its current value to zero."""
 
     frozen = 0
 
@@ -36,7 +36,7 @@ class CosineAnnealing:
 
 
 class ConstantRates:
-    """Every parameter group stays at its present rate."""
+    """Keeps every parameter group at its current rate."""
 
     frozen = 0
 

@@ -1,4 +1,4 @@
-"""The baseline: plain cosine annealing, nothing frozen."""
+"""The baseline: cosine annealing, nothing frozen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHOLE, SHORTER, CONSTANT = ("black", "*"), ("0.45", "X"), ("0.45", "p")
 
 
 class BaselineOptions(MethodOptions):
-    """Plain cosine annealing; with a share below 1 it trains fewer steps, annealed to their end."""
+    """Plain cosine annealing; a share below 1 trains fewer steps and anneals to zero over them."""
 
     name: ClassVar[str] = "baseline"
 
@@ -32,7 +32,7 @@ class BaselineOptions(MethodOptions):
     def start(
         self, network: nn.Sequential, make_optimizer: MakeOptimizer, info: RunInfo
     ) -> tuple[Optimizer, Scheduler]:
-        # One parameter group, as anybody would train it: those of FreezeOut are a cost of its own.
+        # One parameter group, as usual: one per unit is an overhead of FreezeOut's.
         optimizer = make_optimizer(network.parameters())
         steps = self.annealing_steps(info)
         return optimizer, CosineAnnealing(optimizer, steps) if steps else ConstantRates(optimizer)

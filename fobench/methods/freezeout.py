@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from fobench.methods.method import MakeOptimizer
 
-# Above it a rate divided by a freeze time is a number that float32 has.
-LEAST_FREEZE_TIME = 1e-9
-# Networks whose step counter the published code never advances, so that their rates stay as they
-# start and no unit freezes.
-REFERENCE_STANDS_STILL = frozenset({"vgg"})
-# By scaling and scale_lr, of Okabe and Ito's for the colour-blind.
+# Ensures that a rate divided by a freeze time fits into float32.
+MIN_FREEZE_TIME = 1e-9
+# Networks for which the published code never advances the step counter, so that rates stay constant
+# and no unit freezes.
+REFERENCE_NEVER_ANNEALS = frozenset({"vgg"})
+# By scaling and scale_lr; Okabe and Ito's palette for the colour-blind.
 LOOKS = {
     ("linear", False): ("#E69F00", "o"),
     ("linear", True): ("#D55E00", "s"),
@@ -43,10 +43,10 @@ LOOKS = {
 
 
 class FreezeOutOptions(StoreOptions, MethodOptions):
-    """Each unit's rate is annealed to zero on a schedule of its own, then the unit is frozen."""
+    """Each unit's rate is annealed to zero on its own schedule, then the unit is frozen."""
 
     name: ClassVar[str] = "freezeout"
-    point_is: ClassVar[str] = "t0"
+    point_meaning: ClassVar[str] = "t0"
 
     scaling: Literal["linear", "squared", "cubic"] = Field(
         "cubic", description="how freeze times are scaled: t, t² or t³"
@@ -62,7 +62,7 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
     )
     epoch_share: float = EPOCH_SHARE
     match_time: bool = Field(
-        False, description="train as many more steps as the saving by FLOPs pays for"
+        False, description="train as many more steps as the saved FLOPs pay for"
     )
     compat: Literal["none", "reference"] = Field(
         "none", description='"reference": count steps as the published code does'
@@ -72,7 +72,7 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
     @classmethod
     def _first_unit_trains(cls, t0: float, info: ValidationInfo) -> float:
         scaling = info.data.get("scaling")
-        if scaling is None or SCALINGS[scaling](t0) >= LEAST_FREEZE_TIME:
+        if scaling is None or SCALINGS[scaling](t0) >= MIN_FREEZE_TIME:
             return t0
         raise ValueError(f"t0 = {t0}: the first unit would freeze at once; raise it")
 
@@ -111,7 +111,7 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
         return schedule.reference_steps(info.total_steps) if reference else info.total_steps
 
     def anneals(self, family: str) -> bool:
-        return self.compat == "none" or family not in REFERENCE_STANDS_STILL
+        return self.compat == "none" or family not in REFERENCE_NEVER_ANNEALS
 
     def initial_rates(self, info: RunInfo, lr: float) -> list[float]:
         return [lr / time if self.scale_lr else lr for time in self.freeze_times(info)]

@@ -1,4 +1,4 @@
-"""What every method tells of itself, and does in a training step."""
+"""The interface of methods: options, and a scheduler that acts in each training step."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
 
-# Colour and marker of a method that chooses none, of Okabe and Ito's for the colour-blind.
+# Default colour and marker; Okabe and Ito's palette for the colour-blind.
 DEFAULT_LOOK = ("#F0E442", "h")
-EPOCH_SHARE: Any = Field(1.0, gt=0, le=1, description="share of the epochs' steps that are trained")
+EPOCH_SHARE: Any = Field(1.0, gt=0, le=1, description="share of the steps that are trained")
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a method knows of the run that it serves, before training."""
+    """What a method knows about its run before training."""
 
     units: int
     total_steps: int
@@ -34,28 +34,28 @@ class RunInfo:
 
 
 class Scheduler(Protocol):
-    """What a method does while a run trains."""
+    """The part of a method that acts during training."""
 
     @property
     def frozen(self) -> int:
-        """How many units, counted from the first, are frozen now."""
+        """Number of units, counted from the first, that are frozen now."""
 
     def step(self) -> None:
-        """Called before each training step: set its learning rates, freeze what is due."""
+        """Called before each training step: set learning rates, freeze the units that are due."""
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class MethodOptions(Options):
-    """The options of a [[method]] table, and all that the rest of fobench asks a method.
+    """The options of a [[method]] table, and everything that fobench needs to know about a method.
 
-    A method has the option `epoch_share: float = EPOCH_SHARE`, the share of the whole baseline's
+    Every method declares `epoch_share: float = EPOCH_SHARE`, the share of the whole baseline's
     steps that it trains.
     """
 
     name: ClassVar[str]
-    point_is: ClassVar[str] = "share of the steps"  # what `point` shows
+    point_meaning: ClassVar[str] = "share of the steps"  # the meaning of `point`
 
     epoch_share: float
 
@@ -63,56 +63,55 @@ class MethodOptions(Options):
     def start(
         self, network: nn.Sequential, make_optimizer: MakeOptimizer, info: RunInfo
     ) -> tuple[Optimizer, Scheduler]:
-        """The optimizer of a run, its parameter groups as the method needs them, and the method's
-        scheduler, before the first step.
+        """The optimizer, with the parameter groups that the method needs, and the scheduler.
 
-        `make_optimizer` takes parameters or parameter groups, as torch's optimizers do.
+        `make_optimizer` takes parameters or parameter groups, like torch's optimizers.
         """
 
     @abstractmethod
     def freeze_steps(self, info: RunInfo) -> list[int]:
-        """The first step at which each unit is frozen; the total steps for a unit that never is."""
+        """The first step at which each unit is frozen; `total_steps` if it never freezes."""
 
     def learning_rates(self, step: float, info: RunInfo, lr: float) -> list[float]:
-        """The rate of each unit at a step while it is active, from the configured rate `lr`."""
+        """The rate of each unit at a step while it is active, given the configured `lr`."""
         return [learning_rate(lr, 1.0, step / info.total_steps)] * info.units
 
     def annealing_steps(self, info: RunInfo) -> int | None:
-        """The steps over which the rates are annealed to zero; None if they never are."""
+        """The steps over which the rates are annealed to zero; None without annealing."""
         return info.total_steps
 
     @property
     def matches_time(self) -> bool:
-        """Whether it trains the further steps that its saving by FLOPs pays for."""
+        """Whether it trains additional steps that its saved FLOPs pay for."""
         return False
 
     @property
     def stores(self) -> StoreOptions:
-        """Its options on fixed views and stores of activations."""
+        """Its options for fixed views and stores of activations."""
         return NO_STORES
 
     def control(self, family: str) -> MethodOptions | None:
-        """A method to compare this one with beside the baseline, where it needs one."""
+        """An additional method, besides the baseline, to compare this one with, if needed."""
         return None
 
     @abstractmethod
     def slug(self) -> str:
-        """The method in a run id."""
+        """Its part of run ids."""
 
     @abstractmethod
     def title(self) -> str:
-        """The method in figures and tables, without its share of the steps and its `point`."""
+        """Its name in figures and tables, without its share of the steps and its `point`."""
 
     def point(self) -> str:
-        """What tells a variant from the others on its line in a figure."""
+        """The text that distinguishes a variant from the others on its line in a figure."""
         return "" if self.epoch_share == 1 else f"{self.epoch_share:.0%}"
 
     def position(self) -> float:
-        """Where a variant stands on its line in a figure, in ascending order."""
+        """The sort key of a variant on its line in a figure."""
         return 0.0
 
     def line(self) -> str:
-        """The name of a line in a figure, for variants that differ in their `point` alone."""
+        """The name of a line in a figure; its variants differ only in their `point`."""
         return f"{self.title()}{share_note(self.epoch_share)}"
 
     def label(self) -> str:
@@ -120,7 +119,7 @@ class MethodOptions(Options):
         return f"{self.title()}{share_note(self.epoch_share)}"
 
     def look(self) -> tuple[str, str]:
-        """Colour and marker in figures; lines of the same look are told apart by dash and fill."""
+        """Colour and marker in figures; lines that share both differ in dashes and fill."""
         return DEFAULT_LOOK
 
     @property

@@ -1,6 +1,6 @@
-"""Options that all methods which freeze have in common: fixed views, stores of activations.
+"""Options shared by all methods that freeze: fixed views and stores of activations.
 
-A method takes them as its first base: `class MyOptions(StoreOptions, MethodOptions)`.
+A method inherits them as its first base: `class MyOptions(StoreOptions, MethodOptions)`.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from fobench.options import Options, show
+from fobench.options import Options, format_value
 
 SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
-# Options that change what is stored; of what is trained on no more than the rounding.
-STORING = ("precompute", "store", "budget", "plan")
+# Options that affect what is stored, but not the training, except for rounding.
+STORE_OPTIONS = ("precompute", "store", "budget", "plan")
 
 
-def as_pairs(plan: Any) -> Any:
-    """TOML's lists of lists as tuples of tuples."""
+def as_tuples(plan: Any) -> Any:
+    """Lists of lists, as read from TOML, as tuples of tuples."""
     if not isinstance(plan, list):
         return plan
     return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in plan)
 
 
-FromOne = Annotated[int, Field(ge=1)]
-Plan = Annotated[tuple[tuple[FromOne, FromOne], ...] | None, BeforeValidator(as_pairs)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Plan = Annotated[tuple[tuple[PositiveInt, PositiveInt], ...] | None, BeforeValidator(as_tuples)]
 
 
 def size_in_bytes(size: str) -> int | None:
-    """ "1.5GB" in bytes; None for what is no size."""
+    """The bytes of a size such as "1.5GB"; None if it is not a size."""
     found = SIZE.fullmatch(size)
     if found is None:
         return None
@@ -41,29 +41,29 @@ def size_in_bytes(size: str) -> int | None:
 class StoreOptions(Options):
     """What is stored of frozen units, and when; see docs/stores.md.
 
-    From the first epoch that starts with a frozen unit on, images come in `views` fixed
-    augmentations by turns. With `precompute` the activations of frozen units are stored as `store`,
-    within `budget`, by a plan that is made for the machine, or by `plan`, whose [epoch, cut] say
-    before which epoch, counted from 1, the activations behind how many units are stored.
+    From the first epoch that starts with a frozen unit, images alternate between `views` fixed
+    augmentations. With `precompute` the activations of frozen units are stored as `store` within
+    `budget`, by a plan made for the machine or by `plan`: [epoch, cut] stores the activations
+    behind the first `cut` units at the start of that epoch, counted from 1.
     """
 
     views: int | None = Field(
         None,
         ge=1,
         le=1000,
-        description="fixed augmentations that images take by turns once a unit is frozen",
+        description="fixed augmentations that images alternate between once a unit is frozen",
     )
     precompute: bool = Field(False, description="store the activations of frozen units")
     store: Literal["float16", "bfloat16", "float32"] = Field(
         "float16", description="the type of stored activations"
     )
     budget: str = Field(
-        "auto", description='bytes for stores, such as "4GB"; "auto": what the machine has free'
+        "auto", description='size of all stores, such as "4GB"; "auto": the free memory or disk'
     )
     plan: Plan = Field(
         None,
         min_length=1,
-        description="[[epoch, cut], …]: what to store when, in place of the plan that is measured",
+        description="[[epoch, cut], …]: what to store when, instead of the measured plan",
     )
 
     @field_validator("budget")
@@ -72,7 +72,8 @@ class StoreOptions(Options):
         if budget == "auto" or size_in_bytes(budget):
             return budget
         raise ValueError(
-            f'budget = {show(budget)}: give "auto" or a size above 0, such as "4GB" or "512MiB"'
+            f'budget = {format_value(budget)}: give "auto" or a size above 0, such as "4GB" or '
+            '"512MiB"'
         )
 
     @field_validator("plan")
@@ -82,7 +83,7 @@ class StoreOptions(Options):
         if sorted(set(epochs)) == epochs:
             return plan
         pairs = [list(each) for each in plan]
-        raise ValueError(f"plan = {show(pairs)}: give [epoch, cut] in order of the epochs")
+        raise ValueError(f"plan = {format_value(pairs)}: give [epoch, cut] in order of the epochs")
 
     @field_validator("store", "budget", "plan")
     @classmethod
@@ -91,33 +92,33 @@ class StoreOptions(Options):
         if value == default or info.data.get("precompute", True):
             return value
         raise ValueError(
-            f"{info.field_name}: nothing is stored without precompute = true; give it a table of "
-            "its own"
+            f"{info.field_name}: nothing is stored without precompute = true; set both in one "
+            "[[method]] table, without a list for precompute"
         )
 
     @property
     def stores(self) -> StoreOptions:
-        """Itself, for `MethodOptions.stores`."""
+        """These options; overrides `MethodOptions.stores`."""
         return self
 
     @property
     def budget_bytes(self) -> int | None:
-        """None for all that the machine has free."""
+        """The budget in bytes; None for no limit but the machine's."""
         return size_in_bytes(self.budget)
 
     def without_store(self) -> Self | None:
-        """The same method seeing the same inputs with nothing stored; None if this is it."""
+        """The same method with the same inputs and nothing stored; None if nothing is stored."""
         if not self.precompute:
             return None
-        changed = self.changed()
-        return type(self)(**{key: changed[key] for key in changed if key not in STORING})
+        changed = self.non_defaults()
+        return type(self)(**{key: changed[key] for key in changed if key not in STORE_OPTIONS})
 
     def stores_slug(self) -> str:
         views = f"-views{self.views}" if self.views else ""
         return views + (f"-precompute-{self.store}" if self.precompute else "")
 
     def stores_note(self) -> str:
-        """Which images are seen, and what is stored of them, behind a title."""
+        """Views and stores, as a suffix of the title."""
         note = f", {self.views} view{'s' * (self.views > 1)}" if self.views else ""
         if self.precompute:
             note += f", stored as {self.store}"

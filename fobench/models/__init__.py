@@ -1,7 +1,7 @@
-"""The networks, a file a family: its options, and how it is built as a sequence of its units.
+"""The networks, one file per family: its options, and how it is built as a sequence of units.
 
-To add one: its file, and its line in FAMILIES. See docs/adding-a-network.md. Torch is imported only
-when a network is built.
+To add one: write its file and add it to FAMILIES. See docs/adding-a-network.md. Torch is imported
+only when a network is built.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ FAMILIES: dict[str, type[ModelOptions]] = {
 
 
 def build(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Sequential:
-    """A freshly initialised network of the family `name`; weights from torch's random state.
+    """A newly initialised network of the family `name`; weights from torch's random state.
 
     Maps images [N, in_channels, H, W] to logits [N, num_classes].
 
-    Raises ValueError for an unknown family or an option that it does not take or allow.
+    Raises ValueError for an unknown family or an invalid option.
     """
     if name not in FAMILIES:
-        raise ValueError(f"no network family {name!r}: there are {', '.join(FAMILIES)}")
+        raise ValueError(f"no network family {name!r}: available are {', '.join(FAMILIES)}")
     checked, problems = read(FAMILIES[name], options, name)
     if checked is None:
         raise ValueError("; ".join(problems))

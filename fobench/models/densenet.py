@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from fobench.models.family import ModelOptions, six_n_plus_four
+from fobench.models.family import ModelOptions, check_depth
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,14 +22,14 @@ class DenseNetOptions(ModelOptions):
     smallest_image: ClassVar[int] = 4
 
     depth: int = Field(
-        ge=10, le=1000, description="layers with weights, 6·n + 4: n dense layers a block"
+        ge=10, le=1000, description="layers with weights, 6·n + 4: n dense layers per block"
     )
     growth_rate: int = Field(ge=1, le=1000, description="channels that each dense layer adds")
     reduction: float = Field(
         0.5, gt=0, le=1, description="share of the channels that a transition keeps"
     )
 
-    _depth = field_validator("depth")(six_n_plus_four)
+    _valid_depth = field_validator("depth")(check_depth)
 
     @field_validator("reduction")
     @classmethod

@@ -1,4 +1,4 @@
-"""What every family of networks tells of itself."""
+"""The interface of network families."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ class ModelOptions(Options):
     """The options of the [model] table for one family, and the network that they describe."""
 
     name: ClassVar[str]
-    smallest_image: ClassVar[int]  # pixels a side
+    smallest_image: ClassVar[int]  # pixels per side
 
     @abstractmethod
     def slug(self) -> str:
-        """The network in a run id."""
+        """Its part of run ids."""
 
     @abstractmethod
     def title(self) -> str:
-        """The network in figures and tables."""
+        """Its name in figures and tables."""
 
     @abstractmethod
     def units(self, num_classes: int, in_channels: int) -> dict[str, nn.Module]:
         """The units by name, in forward order; the head is the last."""
 
     def build(self, num_classes: int, in_channels: int) -> nn.Sequential:
-        """A freshly initialised network; weights from torch's random state.
+        """A newly initialised network; weights from torch's random state.
 
         Maps images [N, in_channels, H, W] to logits [N, num_classes].
         """
@@ -45,7 +45,7 @@ class ModelOptions(Options):
         return network
 
 
-def six_n_plus_four(depth: int) -> int:
+def check_depth(depth: int) -> int:
     """A validator of the depth of networks that have n blocks in each of three stages."""
     if depth % 6 == 4:
         return depth

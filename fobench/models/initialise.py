@@ -1,4 +1,4 @@
-"""How the networks' weights start, as in the published code."""
+"""Initialisation of the networks' weights, as in the published code."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""What the networks are made of."""
+"""Building blocks of the networks."""
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ class DenseLayer(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two times BN-ReLU-conv3x3, added to the input.
+    """BN-ReLU-conv3x3 twice, added to the input.
 
     Where the block changes channels or resolution, the shortcut is a 1x1 convolution of the first
     activation.
@@ -67,7 +67,7 @@ def convolution(in_channels: int, out_channels: int, pool: bool) -> nn.Sequentia
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     ]
-    # Rounding up leaves a pixel to pool where a side is not a multiple of 32, such as 28.
+    # Rounding up keeps at least one pixel if a side is not a multiple of 32, such as 28.
     return nn.Sequential(*layers, *([nn.MaxPool2d(2, ceil_mode=True)] if pool else []))
 
 
@@ -87,7 +87,7 @@ def hidden_classifier(
 ) -> nn.Sequential:
     """Two hidden layers, each linear-BN-ReLU-dropout, and the classifier.
 
-    What is larger than one pixel is averaged first. Linear weights start as normal(0, 0.01).
+    Larger inputs are averaged to one pixel first. Linear weights start as normal(0, 0.01).
     """
     layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     for width in (channels, hidden):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
-from fobench.models.family import ModelOptions, six_n_plus_four
+from fobench.models.family import ModelOptions, check_depth
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,12 +22,12 @@ class WideResNetOptions(ModelOptions):
     smallest_image: ClassVar[int] = 4
 
     depth: int = Field(
-        ge=10, le=1000, description="convolutions, 6·n + 4: n residual blocks a group"
+        ge=10, le=1000, description="convolutions, 6·n + 4: n residual blocks per group"
     )
     width: int = Field(ge=1, le=100, description="factor on the 16, 32 and 64 channels of groups")
     dropout: float = Field(0.0, ge=0, lt=1, description="between the convolutions of a block")
 
-    _depth = field_validator("depth")(six_n_plus_four)
+    _valid_depth = field_validator("depth")(check_depth)
 
     def slug(self) -> str:
         return f"wideresnet-{self.depth}-{self.width}"

@@ -1,4 +1,4 @@
-"""epochs.csv: a row an epoch."""
+"""epochs.csv: one row per epoch."""
 
 import csv
 import hashlib
@@ -10,17 +10,17 @@ from pathlib import Path
 from fobench.errors import UserError
 from fobench.records.files import write_bytes
 
-FIX = "delete its run.json, and the run is trained again, from its checkpoint if it has one"
+FIX = "delete its run.json to train the run again, from its checkpoint if it has one"
 
 
 @dataclass(frozen=True)
 class Epoch:
     """A row of epochs.csv.
 
-    Errors are in percent. `train_*` are means over the epoch's (augmented) images while they were
-    trained on; `frozen_units` and `cached_units` as at the epoch's end; validation after each
-    epoch, test after the last; None where there is none. `peak_memory_bytes` is the device's, or
-    on the CPU the process's.
+    Errors are in percent. `train_*` are means over the epoch's (augmented) images, taken during
+    training; `frozen_units` and `cached_units` are as of the end of the epoch. `val_*` are measured
+    after each epoch, `test_*` after the last; None if not measured. `peak_memory_bytes` is the
+    device's, or the process's for the CPU.
     """
 
     epoch: int
@@ -44,8 +44,8 @@ class Epoch:
 
 COLUMNS = tuple(field.name for field in fields(Epoch))
 INTEGERS = frozenset(field.name for field in fields(Epoch) if field.type is int)
-MAY_BE_EMPTY = frozenset({"val_loss", "val_error", "test_loss", "test_error"})
-# What varies when the same run is repeated on the same machine.
+OPTIONAL = frozenset({"val_loss", "val_error", "test_loss", "test_error"})
+# Columns that vary when the same run is repeated on the same machine.
 VOLATILE = frozenset(
     {
         "train_seconds",
@@ -59,7 +59,7 @@ VOLATILE = frozenset(
 
 
 def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> str:
-    """Write epochs.csv; its SHA-256 for the record."""
+    """Write epochs.csv. Returns its SHA-256 for the record."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -71,21 +71,21 @@ def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> str:
 
 
 def read_epochs(folder: Path, sha256: str | None = None) -> list[Epoch]:
-    """Raises UserError for a file that is missing, cut short, changed or not of this format."""
+    """Raises UserError for a file that is missing, truncated, changed or of another format."""
     path = folder / "epochs.csv"
     try:
         content = path.read_bytes()
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-            raise ValueError("it is not as it was written")
+            raise ValueError("it was changed after it was written")
         rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
         if not rows:
-            raise ValueError("it holds no row")
+            raise ValueError("it has no rows")
         return [Epoch(**{name: read_cell(name, row[name]) for name in COLUMNS}) for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): {FIX}") from error
 
 
 def read_cell(name: str, text: str) -> int | float | None:
-    if text == "" and name in MAY_BE_EMPTY:
+    if text == "" and name in OPTIONAL:
         return None
     return int(text) if name in INTEGERS else float(text)

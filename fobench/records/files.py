@@ -1,4 +1,4 @@
-"""Looking at files and replacing them, each as a whole."""
+"""Checking, reading and atomically replacing files."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from fobench.errors import UserError
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file. Raises UserError where that cannot be told."""
+    """Whether a file or folder exists. Raises UserError if that cannot be determined."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -19,27 +19,27 @@ def exists(path: Path) -> bool:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"{path} cannot be looked at ({reason}): mend that, or give another path"
+            f"{path} cannot be accessed ({reason}): fix that, or give another path"
         ) from error
     return True
 
 
 def make_folder(folder: Path) -> None:
-    """Raises UserError where it cannot be made, or nothing can be written in it."""
+    """Create a folder if needed. Raises UserError if that fails or the folder is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         reason = None if os.access(folder, os.W_OK | os.X_OK) else "no permission"
     except OSError as error:
         reason = error.strerror
     if reason:
-        raise UserError(f"{folder} cannot be written ({reason}): mend that, or give another folder")
+        raise UserError(f"{folder} cannot be written ({reason}): fix that, or give another folder")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file as a whole, and not before the new content is on the disk.
+    """Replace a file atomically, once the new content is on disk.
 
-    Raises UserError where that fails; the old file then is as it was. The folder is not made: one
-    that has vanished may be a disk that is no longer there.
+    Raises UserError if that fails; the old file is then unchanged. The folder is not created: if it
+    has vanished, a disk may have been unmounted.
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
@@ -54,17 +54,17 @@ def write_bytes(path: Path, content: bytes) -> None:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}): see to the disk and its permissions, "
+            f"{path} cannot be written ({error.strerror}): check the disk and its permissions, "
             "or give another folder"
         ) from error
 
 
 def move(source: Path, target: Path) -> None:
-    """Put a file in another's place, on the disk too."""
+    """Move a file over another, and flush the folder to disk."""
     source.replace(target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
-        # Some file systems cannot flush a folder; they lose no more than the last move.
+        # Some file systems cannot flush a folder; on those, a crash can lose the last move.
         with suppress(OSError):
             os.fsync(folder)
     finally:
@@ -72,11 +72,13 @@ def move(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Raises UserError for a file that is there and cannot be removed."""
+    """Remove a file if it exists. Raises UserError if that fails."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be removed ({error.strerror}): do so by hand") from error
+        raise UserError(
+            f"{path} cannot be removed ({error.strerror}): remove it by hand"
+        ) from error
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -88,8 +90,8 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}): delete it, and `fobench run` makes it anew"
+            f"{path} cannot be read ({error}): delete it, `fobench run` writes it again"
         ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no table: delete it, and `fobench run` makes it anew")
+        raise UserError(f"{path} is not a JSON object: delete it, `fobench run` writes it again")
     return content

@@ -1,6 +1,6 @@
-"""run.json: what was trained, how and where; and a run as its two files say.
+"""run.json: what was trained, how and where; and reading a run from its two files.
 
-A finished run's files carry checksums, so that a number changed on the disk is never believed.
+The files of a finished run have checksums, so that changed numbers are detected.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from fobench.records.files import exists, read_json, write_json
 FORMAT = 1
 # A run that diverged would diverge again.
 ENDED = ("finished", "diverged")
-# What every reader of run.json may count on.
-RECORDED = ("status", "id", "baseline", "run", "total_steps", "steps_per_epoch", "environment")
-RECORDED_WITHIN = {
+# Keys that readers of run.json rely on.
+REQUIRED = ("status", "id", "baseline", "run", "total_steps", "steps_per_epoch", "environment")
+REQUIRED_WITHIN = {
     "run": ("data", "data_used", "model", "train", "method", "seed", "repeat"),
     "environment": ("host", "device", "gpu", "processor", "cores", "threads", "versions"),
 }
@@ -28,7 +28,7 @@ RECORDED_WITHIN = {
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run as its folder tells it."""
+    """A run as read from its folder."""
 
     id: str
     record: dict[str, Any]
@@ -42,26 +42,26 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def record_digest(record: dict[str, Any]) -> str:
-    """SHA-256 of a record, however its file is laid out."""
+    """SHA-256 of a record, independent of the file's layout."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Raises UserError for a run.json that is missing, damaged or of another format."""
     record = read_json(folder / "run.json")
-    # Records of the first version carry no checksum.
+    # Records of the first version have no checksum.
     sha256 = record.pop("sha256", None)
     if record.get("format") != FORMAT:
         raise UserError(
-            f"{folder / 'run.json'} has format {record.get('format')!r}, this fobench reads "
-            f"{FORMAT}: use the fobench that wrote it, or move the folder away"
+            f"{folder / 'run.json'} has format {record.get('format')!r}, this version of "
+            f"fobench reads {FORMAT}: use the version that wrote it, or move the folder away"
         )
     if sha256 is not None and sha256 != record_digest(record):
-        raise UserError(f"{folder / 'run.json'} is not as it was written: {FIX}")
-    missing = [key for key in RECORDED if key not in record]
+        raise UserError(f"{folder / 'run.json'} was changed after it was written: {FIX}")
+    missing = [key for key in REQUIRED if key not in record]
     missing += [
         f"{key}.{inner}"
-        for key, inners in RECORDED_WITHIN.items()
+        for key, inners in REQUIRED_WITHIN.items()
         for inner in inners
         if not isinstance(record.get(key), dict) or inner not in record[key]
     ]
@@ -73,28 +73,28 @@ def read_record(folder: Path) -> dict[str, Any]:
 def read_run(folder: Path) -> RunResult:
     """A run's record and, if it is finished, its rows.
 
-    Raises UserError where either is missing or not sound.
+    Raises UserError if either is missing or invalid.
     """
     record = read_record(folder)
     if record["status"] != "finished":
         return RunResult(folder.name, record, [])
     epochs = read_epochs(folder, record.get("epochs_sha256"))
-    require_whole(folder, epochs, record)
+    require_complete(folder, epochs, record)
     return RunResult(folder.name, record, epochs)
 
 
 def status_of(folder: Path) -> str | None:
-    """A run's status; None without a record. Raises UserError for a run that is not sound."""
+    """A run's status; None without a record. Raises UserError for an invalid run."""
     return read_run(folder).record["status"] if exists(folder / "run.json") else None
 
 
-def require_whole(folder: Path, epochs: Sequence[Epoch], record: dict[str, Any]) -> None:
-    """Raises UserError if a finished run lacks rows, or its seconds are no seconds."""
+def require_complete(folder: Path, epochs: Sequence[Epoch], record: dict[str, Any]) -> None:
+    """Raises UserError if a finished run lacks rows or has impossible times."""
     steps, last = record["steps_per_epoch"], record["total_steps"]
     expected = [*range(steps, last, steps), last]
     whole = [epoch.step for epoch in epochs] == expected
     if not whole or not all(0 < epoch.total_train_seconds < math.inf for epoch in epochs):
         raise UserError(
-            f"{folder / 'epochs.csv'} does not hold the {len(expected)} epochs to step {last}: "
+            f"{folder / 'epochs.csv'} does not have the {len(expected)} epochs to step {last}: "
             f"{FIX}"
         )

@@ -16,8 +16,8 @@ def report(
 ) -> str:
     """The report of several experiments, one after another.
 
-    `left_out` are notes on what was left out; `target` is the validation error to measure the time
-    to, by default one that all baselines reach.
+    `left_out` are notes on what is left out; `target` is the validation error for the time to a
+    target, by default one that all baselines reach.
     """
     templates = Environment(
         loader=PackageLoader("fobench.report", "templates"),
@@ -32,7 +32,7 @@ def report(
 
 
 def section(results: ExperimentResults, target: float | None) -> dict[str, Any]:
-    """What the report says of an experiment."""
+    """The values that the template shows for an experiment."""
     target = tables.target_error(results, target)
     return {
         "name": results.folder.name,

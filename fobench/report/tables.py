@@ -10,7 +10,7 @@ import pandas as pd
 from fobench.evidence import stores
 from fobench.evidence.pairs import table
 from fobench.evidence.results import ExperimentResults
-from fobench.evidence.summary import seconds_to, summary, usual_target
+from fobench.evidence.summary import default_target, seconds_to_error, summary
 from fobench.records.runs import RunResult
 
 MISSING = "–"
@@ -45,7 +45,7 @@ class Table:
 def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
     if value is None or math.isnan(value):
         return MISSING
-    # No minus before a zero.
+    # + 0.0 turns -0.0 into 0.0.
     return f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}"
 
 
@@ -59,10 +59,10 @@ def interval(row: pd.Series, column: str, digits: int = 1, sign: bool = False) -
 
 
 def methods_table(variants: pd.DataFrame) -> Table:
-    """All methods of a summary, a row each."""
+    """All methods of a summary, one row each."""
     rows = []
     for _, row in variants.iterrows():
-        # A baseline is no further than nothing from itself, and that without an interval.
+        # The baseline compared with itself: exactly 0, without an interval.
         against_itself = row["method"].is_whole_baseline
         compared = {
             "saved": "0" if against_itself else interval(row, "saved"),
@@ -78,7 +78,7 @@ def methods_table(variants: pd.DataFrame) -> Table:
                 *(compared["saved"], number(row["flops_saved"])),
                 *(compared["speedup"], compared["cpu_saved"], interval(row, "error")),
                 *(compared["points"], compared["relative"]),
-                # Whose time is not known may be on the front or not.
+                # Unknown without a time.
                 MISSING if math.isnan(row["saved"]) else "yes" if row["on_front"] else "no",
             )
         )
@@ -92,7 +92,7 @@ def pairs(row: pd.Series) -> str:
 
 
 def control_table(results: ExperimentResults) -> Table | None:
-    """Runs with a control of their own beside it, such as the published code's VGG."""
+    """Runs compared with their own control, such as those of the published code's VGG."""
     controlled = [run for run in results.runs if run.record.get("control")]
     if not controlled:
         return None
@@ -102,7 +102,7 @@ def control_table(results: ExperimentResults) -> Table | None:
 
 
 def stores_table(results: ExperimentResults) -> Table | None:
-    """What stores saved, beside the same inputs without a store; None where none was asked for."""
+    """What stores saved, compared with the same inputs without a store; None without stores."""
     variants = stores.summary(results)
     if variants.empty:
         return None
@@ -119,23 +119,23 @@ def stores_table(results: ExperimentResults) -> Table | None:
 
 
 def timed_seeds(row: pd.Series) -> str:
-    """n, and of how many seeds the times count, if of fewer."""
+    """n, and the number of seeds whose times count, if smaller."""
     return str(row["n"]) if row["timed"] == row["n"] else f"{row['n']} ({row['timed']} timed)"
 
 
 def target_error(results: ExperimentResults, given: float | None) -> float | None:
-    """The validation error to measure the time to; None where none was measured."""
+    """The target validation error; None if none was measured."""
     if all(run.epochs[-1].val_error is None for run in results.runs):
         return None
-    return usual_target(results.runs) if given is None else given
+    return default_target(results.runs) if given is None else given
 
 
 def target_table(results: ExperimentResults, target: float) -> Table:
     """Training seconds to a validation error."""
     rows = []
     for row, runs in results.variants():
-        reached = sum(math.isfinite(seconds_to(target, run)) for run in runs)
-        median = pd.Series([seconds_to(target, run) for run in results.timed(runs)]).median()
+        reached = sum(math.isfinite(seconds_to_error(target, run)) for run in runs)
+        median = pd.Series([seconds_to_error(target, run) for run in results.timed(runs)]).median()
         seconds = (
             MISSING if math.isnan(median) else "never" if median == math.inf else f"{median:,.0f}"
         )
@@ -144,14 +144,14 @@ def target_table(results: ExperimentResults, target: float) -> Table:
 
 
 def environment_table(results: ExperimentResults) -> Table:
-    """What was the same for all runs, and what was not."""
+    """The machine and the code, with all values where runs differ."""
     found = environments(results.runs)
     rows = [(name, ", ".join(sorted(map(str, values)))) for name, values in found.items()]
     return Table(("", ""), rows)
 
 
 def environments(runs: Sequence[RunResult]) -> dict[str, set[Any]]:
-    """All values of what describes the machine and the code."""
+    """All values of each property of the machine and the code."""
     found: dict[str, set[Any]] = {}
     for run in runs:
         environment = run.record["environment"]

@@ -1,1 +1,1 @@
-"""Which runs, in what order, where."""
+"""Sweeps: which runs are trained, in what order, on which machine."""

@@ -1,4 +1,4 @@
-"""How long the runs of a plan will take, and how much disk, from a few measured steps."""
+"""Estimated time and disk space of the runs of a plan, from a few measured steps."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,14 @@ from fobench.training.state import build_network, sgd
 STEPS = 5
 BYTES_PER_EPOCH = 250  # a row of epochs.csv, about
 BYTES_PER_UNIT = 200  # an entry of the unit table, about
-BYTES_OF_RECORD = 3000  # run.json beside its unit table, about
+BYTES_OF_RECORD = 3000  # run.json without its unit table, about
 BYTES_PER_PARAMETER = 8  # of a checkpoint: a weight and its momentum
-CHECKPOINTS = 3  # of the run that trains: the last, the one before, the one being written
+CHECKPOINTS = 3  # of the current run: the last, the previous and the one being written
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Training and evaluation of the runs that are not finished; their results and checkpoints."""
+    """Seconds of training and evaluation, and disk space, of the unfinished runs."""
 
     runs: int
     seconds: float
@@ -35,8 +35,8 @@ class Estimate:
 def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
     """Measure a few steps of the plan's network and estimate its unfinished runs from them.
 
-    A run's seconds are those of its steps with nothing frozen, times its share of their FLOPs; what
-    stores of activations save is left out.
+    A run's seconds are those of its steps with nothing frozen, scaled by its FLOPs. Savings by
+    stores of activations are ignored.
     """
     due = plan.due(force)
     if not due:
@@ -54,7 +54,7 @@ def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
 
 
 def measure(run: Run, device: torch.device) -> tuple[float, float]:
-    """Seconds of a training step with nothing frozen, and of evaluating an image, on noise."""
+    """Seconds of a training step with nothing frozen, and of evaluating an image; random images."""
     set_determinism(run.train.deterministic)
     network = build_network(run).to(device, memory_format=torch.channels_last)
     optimizer = sgd(network.parameters(), run.train)

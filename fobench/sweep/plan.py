@@ -1,4 +1,4 @@
-"""Which runs of which experiments are trained, and which of them are not finished."""
+"""The chosen runs of each experiment, and their status."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from fobench.sweep.shard import WHOLE, Shard
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment with its data set at hand: all its runs, and those chosen of them."""
+    """An experiment with its data set: all its runs, and those chosen to be trained."""
 
     experiment: Experiment
     dataset: DataSet
@@ -32,18 +32,18 @@ class Plan:
         return f"{self.experiment.name} on {used}"
 
     def choose(self, wanted: Callable[[Run], bool]) -> "Plan":
-        """The plan with only those of the chosen runs that are wanted."""
+        """The plan restricted to the chosen runs that are wanted."""
         return replace(self, chosen=tuple(run for run in self.chosen if wanted(run)))
 
     def folder_of(self, run: Run) -> Path:
         return self.folder / run.id
 
     def status_of(self, run: Run) -> str:
-        """As its record says; "to do" where there is none."""
+        """The status in its record; "to do" without a record."""
         return status_of(self.folder_of(run)) or "to do"
 
     def statuses(self) -> dict[Run, str]:
-        """The status of each chosen run. Raises UserError with all that are not sound."""
+        """The status of each chosen run. Raises UserError with all that are invalid."""
         found, problems = {}, []
         for run in self.chosen:
             try:
@@ -55,17 +55,17 @@ class Plan:
         return found
 
     def due(self, force: bool = False) -> list[Run]:
-        """The chosen runs that have not ended; with `force` all, whatever state they are in.
+        """The chosen runs that have not ended; with `force`, all of them.
 
-        Raises UserError as `statuses`, unless forced.
+        Raises UserError like `statuses`, unless forced.
         """
         if force:
             return list(self.chosen)
-        return [run for run, is_at in self.statuses().items() if is_at not in ENDED]
+        return [run for run, status in self.statuses().items() if status not in ENDED]
 
-    def missing(self, beside: Callable[[Run], Run | None]) -> dict[str, Run]:
-        """The runs that runs of the experiment have to stand beside and that it lacks, by id."""
-        ids, needed = {run.id for run in self.runs}, filter(None, map(beside, self.runs))
+    def missing(self, counterpart: Callable[[Run], Run | None]) -> dict[str, Run]:
+        """The counterparts of runs, such as baselines, that the experiment lacks, by id."""
+        ids, needed = {run.id for run in self.runs}, filter(None, map(counterpart, self.runs))
         return {run.id: run for run in needed if run.id not in ids}
 
 
@@ -78,10 +78,10 @@ def plan_all(
 ) -> list[Plan]:
     """Find the data and expand the runs of each experiment.
 
-    `only` chooses runs whose id holds this text or shell pattern; `shard` chooses among the blocks
-    of runs with one data set, network and seed, which have to stay on one machine to be paired.
+    `only` chooses runs whose id contains this text or shell pattern; `shard` chooses blocks of runs
+    with the same data set, network and seed, which must stay on one machine to be paired.
 
-    Raises UserError with all that does not fit, or if `only` chooses no run.
+    Raises UserError with all mismatches, or if `only` chooses no run.
     """
     plans, problems = [], []
     for experiment in experiments:
@@ -113,13 +113,13 @@ def plan_one(experiment: Experiment, results_root: Path, data_root: Path) -> Pla
     dataset = open_first(data.dataset, data_root, images_needed(data), data.test_size)
     runs = tuple(expand(experiment, dataset))
     if any(run.method.matches_time for run in runs):
-        # Torch counts the FLOPs by which time is matched.
-        from fobench.costs.flops import match
+        # Torch counts the FLOPs to match.
+        from fobench.costs.flops import match_flops
 
-        runs = tuple(match(run) if run.method.matches_time else run for run in runs)
+        runs = tuple(match_flops(run) if run.method.matches_time else run for run in runs)
     if any(run.method.stores.plan for run in runs):
-        # Torch counts the units, to know which are frozen when.
-        from fobench.activations.plan_file import require_sound
+        # Torch builds the units, to check which are frozen when.
+        from fobench.activations.plan_file import require_valid_plans
 
-        require_sound(runs)
+        require_valid_plans(runs)
     return Plan(experiment, dataset, runs, runs, results_root / experiment.name)

@@ -1,4 +1,4 @@
-"""Sharing a sweep among machines."""
+"""Splitting a sweep among machines."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Shard:
     count: int
 
     def holds(self, block: int) -> bool:
-        """Whether the block of that number, counted from 0, is of this share."""
+        """Whether the block of that number, counted from 0, belongs to this share."""
         return block % self.count == self.number - 1
 
 

@@ -1,1 +1,1 @@
-"""The training loop, warm-up, checkpoints, one run carried out."""
+"""The training loop, warm-up, checkpoints, and the execution of a run."""

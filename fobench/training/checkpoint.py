@@ -1,8 +1,7 @@
-"""A run's state on the disk, so that whatever ends the process, the run goes on exactly.
+"""Checkpoints, from which a run resumes exactly, however its process ended.
 
-Two are kept, the last and the one before: `checkpoint.pt` and `checkpoint.previous.pt`. A file is
-what `torch.save` writes, so that `torch.load` reads it; behind it, the SHA-256 of all that and a
-line that marks the file as whole.
+Two are kept: `checkpoint.pt` and `checkpoint.previous.pt`. A file is the output of `torch.save`,
+readable by `torch.load`, followed by its SHA-256 and an end mark.
 """
 
 import hashlib
@@ -29,13 +28,13 @@ CHUNK = 1 << 20
 
 
 class DamagedError(Exception):
-    """A file that is no whole checkpoint."""
+    """A checkpoint is truncated or changed."""
 
 
 def save(folder: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint; the last one is kept until the new one has been read back.
+    """Write a checkpoint, and replace the last one once the new one is verified.
 
-    Raises UserError where it cannot be written.
+    Raises UserError if it cannot be written.
     """
     new, last = folder / NEW, folder / LAST
     try:
@@ -43,30 +42,30 @@ def save(folder: Path, content: dict[str, Any]) -> None:
             write({"format": FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
-        if not is_whole(new):
-            raise UserError(f"{new} is not as it was written: see to the disk")
-        settle(folder)
+        if not is_intact(new):
+            raise UserError(f"{new} differs from what was written: check the disk")
+        promote(folder)
     except OSError as error:
-        raise UserError(f"{last} cannot be written ({error.strerror}): see to the disk") from error
+        raise UserError(f"{last} cannot be written ({error.strerror}): check the disk") from error
     finally:
-        # Half a checkpoint would take the room that a full disk still has for the rows.
+        # A partial checkpoint would take the last room of a full disk, which epochs.csv needs.
         with suppress(OSError):
             new.unlink(missing_ok=True)
 
 
-def settle(folder: Path) -> None:
-    """Put the new checkpoint in the last one's place, and that in the place of the one before."""
+def promote(folder: Path) -> None:
+    """Make the new checkpoint the last one, and the last one the previous one."""
     if exists(folder / LAST):
         move(folder / LAST, folder / PREVIOUS)
     move(folder / NEW, folder / LAST)
 
 
 def write(content: dict[str, Any], file: BinaryIO) -> None:
-    hashed = Hashed(file)
+    hashed = HashingWriter(file)
     try:
         torch.save(content, hashed)
     except Exception:
-        # Torch's writer tells of a failed write in words of its own.
+        # Torch's writer hides the original error of a failed write.
         if hashed.error is None:
             raise
     if hashed.error is not None:
@@ -74,8 +73,8 @@ def write(content: dict[str, Any], file: BinaryIO) -> None:
     file.write(hashed.sha256.digest() + END_MARK)
 
 
-class Hashed:
-    """A file to write to, and the hash of all that is written."""
+class HashingWriter:
+    """Writes to a file and hashes what is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -83,7 +82,7 @@ class Hashed:
         self.error: BaseException | None = None
 
     def write(self, content: bytes) -> int:
-        """Write; from the first error on only remember it, as torch's writer would lose it."""
+        """Write. Keeps the first error, which torch would lose, and ignores later writes."""
         if self.error is None:
             try:
                 self.sha256.update(content)
@@ -93,10 +92,10 @@ class Hashed:
         return len(content)
 
     def flush(self) -> None:
-        """Done when the file is closed."""
+        """Does nothing; the file is flushed by `save`."""
 
 
-def is_whole(path: Path) -> bool:
+def is_intact(path: Path) -> bool:
     sha256, left = hashlib.sha256(), path.stat().st_size - TRAILER_BYTES
     if left < 0:
         return False
@@ -111,32 +110,32 @@ def is_whole(path: Path) -> bool:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What was saved, on the CPU.
+    """Load a checkpoint to the CPU.
 
-    Raises DamagedError for a file that is not whole, UserError for one that cannot be read or is of
-    another format.
+    Raises DamagedError for a damaged file, UserError for one that cannot be read or has another
+    format.
     """
     try:
-        if not is_whole(path):
+        if not is_intact(path):
             raise DamagedError(f"{path} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): mend that") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}): fix that") from error
     except UnpicklingError as error:
-        # Whole, and yet not what fobench saves: something else was put there.
-        raise UserError(f"{path} holds more than a checkpoint may: delete it") from error
+        # Intact but not saved by fobench.
+        raise UserError(f"{path} is not a checkpoint of fobench: delete it") from error
     except (RuntimeError, MemoryError) as error:
-        raise UserError(f"{path} cannot be loaded ({error}): mend that and try again") from error
+        raise UserError(f"{path} cannot be loaded ({error}): fix that and try again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(
-            f"{path} is of another format than this fobench's ({FORMAT}): use the fobench that "
-            "wrote it, or delete it to train the run anew"
+            f"{path} is not of this version's format ({FORMAT}): use the version of fobench that "
+            "wrote it, or delete it to start the run again"
         )
     return content
 
 
 def read_last(folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint that is whole; None where there is none. Damaged ones are removed."""
+    """The last intact checkpoint; None if there is none. Damaged ones are removed."""
     damaged = False
     for path in (folder / NEW, folder / LAST, folder / PREVIOUS):
         if not exists(path):
@@ -144,24 +143,24 @@ def read_last(folder: Path) -> dict[str, Any] | None:
         try:
             content = read(path)
         except DamagedError as error:
-            # A new one that is not whole is what a dying process was writing.
+            # A damaged new one is expected: a process died while writing it.
             if path.name != NEW:
                 log.warning("%s", error)
                 damaged = True
             remove(path)
         else:
             if damaged:
-                log.warning("going on from %s instead", path)
+                log.warning("resuming from %s instead", path)
             if path.name == NEW:
                 try:
-                    settle(folder)
+                    promote(folder)
                 except OSError as error:
                     raise UserError(
-                        f"{path} cannot be moved ({error.strerror}): see to the disk"
+                        f"{path} cannot be moved ({error.strerror}): check the disk"
                     ) from error
             return content
     if damaged:
-        log.warning("%s: no checkpoint is whole, so the run starts again", folder.name)
+        log.warning("%s: no checkpoint is intact, so the run starts again", folder.name)
     return None
 
 
@@ -180,20 +179,20 @@ class Writer:
         self._saved_at = time.monotonic()
 
     def save_if_due(self, epochs: int, content: dict[str, Any], now: bool = False) -> None:
-        """Save the state after so many epochs, if it is due, or `now`.
+        """Save the state after `epochs` epochs, if due, or if `now`.
 
-        Where the disk does not take it, the training goes on: the checkpoint before still stands.
+        If saving fails, training continues, and the earlier checkpoint is kept.
         """
         if not now and self.seconds_since < self._every_seconds:
             return
         try:
             save(self._folder, content)
         except UserError as error:
-            log.warning("%s; the run goes on without a checkpoint of epoch %d", error, epochs)
+            log.warning("%s; training continues without a checkpoint of epoch %d", error, epochs)
             return
         self.epochs_saved, self._saved_at = epochs, time.monotonic()
 
     @property
     def seconds_since(self) -> float:
-        """Since the last checkpoint, or since the start."""
+        """Seconds since the last checkpoint, or since the start."""
         return time.monotonic() - self._saved_at

@@ -1,4 +1,4 @@
-"""One run carried out: trained from where it is, and its files kept complete after each epoch."""
+"""Execution of one run: train it from its start or checkpoint, and write its files each epoch."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ from fobench.records.runs import ENDED, status_of, write_record
 from fobench.training import checkpoint
 from fobench.training.loop import DivergedError, train
 from fobench.training.progress import Progress
-from fobench.training.record import begin, drop_spent_checkpoint, end
+from fobench.training.record import begin, end, remove_unneeded_checkpoint
 from fobench.training.state import Training
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 class ExecutionOptions:
     """Where and how long runs are trained, and which checkpoints are kept.
 
-    Checkpoints are saved at epoch ends at least `checkpoint_every` seconds apart, and go when a run
-    has ended unless `keep_checkpoints`. With `restart` nothing of an earlier training is used.
+    Checkpoints are saved at epoch ends, at least `checkpoint_every` seconds apart, and removed when
+    a run ends unless `keep_checkpoints`. With `restart`, earlier checkpoints are not used.
     """
 
     device: torch.device
@@ -46,13 +46,13 @@ class ExecutionOptions:
 def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> None:
     """Train `run` to its end, from its last checkpoint or else from its start.
 
-    It ends "finished", "diverged" or "failed". It is left as it is, to go on later, where another
-    process trains it or its checkpoint does not fit (an error is logged), and where Stopped is
-    raised, or UserError because its files cannot be written.
+    It ends as "finished", "diverged" or "failed". It is left to be resumed later if another process
+    trains it or its checkpoint does not fit (an error is logged), if Stopped is raised, or if its
+    files cannot be written (UserError).
     """
     make_folder(folder)
-    with run_lock(folder) as ours:
-        if not ours:
+    with run_lock(folder) as locked:
+        if not locked:
             log.error("%s is left out: another process trains it", run.id)
             return
         # Another process may have ended it since the sweep was planned.
@@ -65,20 +65,20 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
             return
         plan = None
         try:
-            # Before anything is cleared away, as the file of a plan may not be sound.
+            # Before earlier files are removed, as the plan's file may be invalid.
             plan = store_plan_of(run, folder, data, saved)
         except UserError:
             raise
         except Exception as error:
             record = begin(run, folder, options.device, options.keep_checkpoints, saved)
             end(folder, record, "failed", log_failure(run, error))
-        if plan is None:  # only here, as the error holds what was measured
+        if plan is None:  # not in the except block: the error keeps the measured tensors alive
             release_memory(options.device)
             return
         record = begin(run, folder, options.device, options.keep_checkpoints, saved)
         record |= plan_file.describe(plan, run)
         try:
-            sha256 = train_and_keep(run, folder, data, options, record, saved, plan)
+            sha256 = train_and_save(run, folder, data, options, record, saved, plan)
         except DivergedError as error:
             log.warning("%s diverged: %s", run.id, error)
             end(folder, record, "diverged", str(error))
@@ -90,20 +90,20 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
             record["epochs_sha256"] = sha256
             end(folder, record, "finished")
         release_memory(options.device)
-        drop_spent_checkpoint(folder, record)
+        remove_unneeded_checkpoint(folder, record)
 
 
 def last_checkpoint(run: Run, folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The run's last checkpoint; None where there is none.
+    """The run's last checkpoint; None if there is none.
 
-    Raises UserError for one from which this process could not go on exactly.
+    Raises UserError for one from which this process cannot resume exactly.
     """
     saved = checkpoint.read_last(folder)
     if saved is None:
         return None
     remedy = f"or train the run again with --force --only {run.id}"
     if saved["run"] != run.id:
-        raise UserError(f"the checkpoint in {folder} is that of {saved['run']}: move it, {remedy}")
+        raise UserError(f"the checkpoint in {folder} is of {saved['run']}: move it, {remedy}")
     before = saved["bits_depend_on"]
     here = environment.bits_depend_on(environment.describe(device))
     other = [
@@ -113,20 +113,20 @@ def last_checkpoint(run: Run, folder: Path, device: torch.device) -> dict[str, A
     ]
     if other:
         raise UserError(
-            f"the checkpoint in {folder} was made with {', '.join(other)}, so it would not go on "
-            f"exactly: go on as it began, {remedy}"
+            f"the checkpoint in {folder} was made with {', '.join(other)}, so the run cannot "
+            f"resume exactly: resume where it started, {remedy}"
         )
     return saved
 
 
 def store_plan_of(run: Run, folder: Path, data: Data, saved: dict[str, Any] | None) -> StorePlan:
-    """What the run stores: as it began, or else by the plan of its method on this machine."""
+    """The store plan in the checkpoint, or else the plan of the method on this machine."""
     if saved is None:
         return plan_file.plan_of(run, folder.parent, data.train)
     return StorePlan.from_dict(saved["training"]["activations"]["plan"])
 
 
-def train_and_keep(
+def train_and_save(
     run: Run,
     folder: Path,
     data: Data,
@@ -135,17 +135,17 @@ def train_and_keep(
     saved: dict[str, Any] | None,
     plan: StorePlan,
 ) -> str:
-    """Train to the end, keeping rows and checkpoint after each epoch; the SHA-256 of the rows."""
+    """Train to the end, writing rows and a checkpoint each epoch. Returns the rows' SHA-256."""
     deadline, progress = options.deadline, Progress()
-    deadline.start_lap()
+    deadline.start_epoch()
     training = Training(run, data, options.device, plan)
     rows: list[Epoch] = []
     if saved is not None:
-        # Let go of the copy, which would take memory through the whole training.
+        # pop: the copy would take memory during the whole training.
         training.load_state_dict(saved.pop("training"))
         rows = [Epoch(**row) for row in saved["rows"]]
         if not training.is_done:
-            deadline.expect(max(row.train_seconds + row.eval_seconds for row in rows))
+            deadline.expect_epoch(max(row.train_seconds + row.eval_seconds for row in rows))
     origin = {
         "run": run.id,
         "bits_depend_on": environment.bits_depend_on(record["environment"]),
@@ -164,8 +164,8 @@ def train_and_keep(
                 if precompute:
                     record["store"] = training.activations.summary()
                 sha256 = write_epochs(folder, rows)
-                deadline.end_lap()
-                stops = deadline.is_near and not training.is_done
+                deadline.end_epoch()
+                stops = deadline.is_close and not training.is_done
                 if not training.is_done or options.keep_checkpoints:
                     content = origin | {
                         "rows": [asdict(each) for each in rows],
@@ -180,7 +180,7 @@ def train_and_keep(
         log.info(
             "%s stops in epoch %d of %d: %s, and %.0f s of work since then are lost",
             *(run.id, min(len(rows) + 1, run.epochs), run.epochs),
-            f"epoch {kept} is kept" if kept else "none is kept yet",
+            f"epoch {kept} is saved" if kept else "no epoch is saved yet",
             checkpoints.seconds_since,
         )
         raise
@@ -188,7 +188,7 @@ def train_and_keep(
 
 
 def log_failure(run: Run, error: Exception) -> str:
-    """Log why a run failed, with the traceback unless memory gave out; return the reason."""
+    """Log why a run failed, with a traceback unless out of memory. Returns the reason."""
     reason = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         reason = f"out of memory: lower train.batch_size, or free memory ({reason})"

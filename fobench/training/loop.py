@@ -1,9 +1,8 @@
-"""The training loop: one run in, a row an epoch out.
+"""The training loop: takes a run, yields one row per epoch.
 
-Everything that a method causes stands inside the timed block: drawing the order and the
-augmentation, the batches, building and reading stores of activations, the forward and backward
-pass, the optimizer, the freezing. Evaluation is timed apart. But where a store is built, no step
-waits for the device.
+Everything that a method causes is inside the timed block: drawing the order and the augmentation,
+batches, building and reading stores of activations, forward and backward pass, optimizer, freezing.
+Evaluation is timed separately. No step waits for the device, unless a store is built.
 """
 
 import math
@@ -30,15 +29,15 @@ class DivergedError(Exception):
 
 
 class Progress(Protocol):
-    """Who wants to see the training as it goes."""
+    """Receives a call after each training step."""
 
     def step(self, images: int, frozen: int) -> None: ...
 
 
 def train(training: Training, progress: Progress) -> Iterator[Epoch]:
-    """Train a run to its end from where it is, yielding the row of each epoch when it ends.
+    """Train a run from its current state to its end, yielding a row after each epoch.
 
-    Raises DivergedError at the end of the epoch in which a loss ceased to be finite.
+    Raises DivergedError at the end of the epoch in which a loss stopped being finite.
     """
     run, data, device = training.run, training.data, training.device
     network, batch_size = training.network, run.train.batch_size
@@ -86,7 +85,7 @@ def require_finite(loss: float | None, what: str) -> None:
 
 @dataclass
 class Totals:
-    """Sums over images, kept on the device until the end."""
+    """Sums over images, kept on the device."""
 
     loss: torch.Tensor
     wrong: torch.Tensor
@@ -97,7 +96,7 @@ class Totals:
         return cls(*torch.zeros(2, dtype=torch.float64, device=device))
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Count a batch with its mean loss []."""
+        """Add a batch with its mean loss []."""
         self.loss += loss.detach() * len(labels)
         self.wrong += (logits.detach().argmax(dim=1) != labels).sum()
         self.images += len(labels)
@@ -135,7 +134,7 @@ def train_epoch(training: Training, epoch: int, steps: int, progress: Progress) 
 def evaluate(
     network: nn.Sequential, split: Split, batch_size: int
 ) -> tuple[float | None, float | None]:
-    """Mean loss, and error in percent, on unaugmented images; None where there are no images."""
+    """Mean loss, and error in percent, on unaugmented images; None without images."""
     if not len(split):
         return None, None
     network.eval()

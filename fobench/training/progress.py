@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar on a terminal, else a line an epoch."""
+"""Progress of a run: a bar on a terminal, else one line per epoch."""
 
 import logging
 import sys
@@ -12,12 +12,12 @@ from fobench.records.epochs import Epoch
 
 log = logging.getLogger(__name__)
 
-# No thread of tqdm's own beside the training that is timed.
+# No tqdm monitor thread during timed training.
 tqdm.monitor_interval = 0
 
 
 class Progress:
-    """Shows epoch, last epoch's loss, frozen units, images/s and time left of the run at hand."""
+    """Shows epoch, last epoch's loss, frozen units, images/s and time left of the current run."""
 
     def __init__(self) -> None:
         self._on_terminal = sys.stderr.isatty()
@@ -45,7 +45,7 @@ class Progress:
             self._bar.close()
 
     def step(self, images: int, frozen: int) -> None:
-        """A training step is done. Costs microseconds: it stands inside the timed span."""
+        """Report a training step. Takes microseconds: it is inside the timed block."""
         if self._on_terminal:
             if frozen != self._frozen:
                 self._frozen = frozen
@@ -53,7 +53,7 @@ class Progress:
             self._bar.update(images)
 
     def epoch(self, row: Epoch) -> None:
-        """An epoch is done."""
+        """Report an epoch."""
         run = self._run
         if self._on_terminal:
             self._loss = f", loss {row.train_loss:.3f}"

@@ -1,4 +1,4 @@
-"""The record of a run, run.json, from its beginning to its end."""
+"""The record of a run, run.json, at its start, when resumed and at its end."""
 
 import logging
 from datetime import UTC, datetime
@@ -24,16 +24,16 @@ def begin(
     keep_checkpoints: bool,
     saved: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Write and return the record of a run that trains; what cannot be used of it is removed."""
+    """Write and return the record of a run that starts; remove files that cannot be used."""
     record = {
         "status": "running",
         "reason": None,
         "resumed": False,
         "resumed_at": [],
         "id": run.id,
-        "baseline": run.its_baseline.id,
-        "control": run.its_control.id if run.its_control else None,
-        "uncached": run.its_uncached.id if run.its_uncached else None,
+        "baseline": run.baseline_run.id,
+        "control": run.control_run.id if run.control_run else None,
+        "uncached": run.uncached_run.id if run.uncached_run else None,
         "run": run.as_dict(),
         "total_steps": run.total_steps,
         "steps_per_epoch": run.steps_per_epoch,
@@ -44,7 +44,7 @@ def begin(
         "keeps_checkpoint": keep_checkpoints,
     }
     if saved is None:
-        clear(folder)
+        remove_earlier_files(folder)
     else:
         record |= resumption(folder, record, len(saved["rows"]))
     remove_temporary_files(folder)
@@ -53,15 +53,15 @@ def begin(
 
 
 def resumption(folder: Path, record: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """What the record says of a run that goes on: where it began, when and where it was resumed."""
+    """The entries of a resumed run: where it started, when and where it was resumed."""
     before = read_record(folder) if exists(folder / "run.json") else record
     environment = record["environment"]
     here = {"epochs": epochs, "when": now()}
     here |= {key: environment[key] for key in ("host", "commit", "dirty")}
-    log.info("going on after epoch %d", epochs)
+    log.info("resuming after epoch %d", epochs)
     if before["environment"]["commit"] != environment["commit"]:
         log.warning(
-            "it began at commit %s and goes on at %s: exactly, if training did not change",
+            "it started at commit %s and resumes at %s: exact only if training did not change",
             *(before["environment"]["commit"], environment["commit"]),
         )
     return {
@@ -72,18 +72,18 @@ def resumption(folder: Path, record: dict[str, Any], epochs: int) -> dict[str, A
     }
 
 
-def clear(folder: Path) -> None:
-    """Remove what an earlier training left; the record first, so that no half counts as a run."""
+def remove_earlier_files(folder: Path) -> None:
+    """Remove the files of an earlier training; the record first, so that the rest is not a run."""
     remove(folder / "run.json")
     remove(folder / "epochs.csv")
     checkpoint.drop(folder)
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what a process was writing when it died."""
+    """Remove files that a process was writing when it died."""
     for name in ("run.json", "epochs.csv", checkpoint.NEW):
-        for stray in folder.glob(f".{name}.*"):
-            remove(stray)
+        for path in folder.glob(f".{name}.*"):
+            remove(path)
 
 
 def end(folder: Path, record: dict[str, Any], status: str, reason: str | None = None) -> None:
@@ -95,10 +95,10 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def drop_spent_checkpoint(folder: Path, record: dict[str, Any]) -> None:
-    """Remove the checkpoint of a run that has ended, where it was not asked for.
+def remove_unneeded_checkpoint(folder: Path, record: dict[str, Any]) -> None:
+    """Remove the checkpoint of a run that has ended, unless it is to be kept.
 
-    Not before the record on the disk says so; what a process did not come to remove, the next does.
+    Call it after the record is on disk. If a process dies before, the next one removes it.
     """
     if record["status"] in ENDED and not record.get("keeps_checkpoint"):
         checkpoint.drop(folder)

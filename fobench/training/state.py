@@ -1,4 +1,4 @@
-"""A run under way: its network, optimizer, scheduler and activations, and how far it has come."""
+"""The state of a run in training: network, optimizer, scheduler, activations and progress."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,7 +19,7 @@ from fobench.training.warmup import warm_up
 
 
 class Training:
-    """A run under way: all that changes as it trains. Random numbers derive from its seed alone."""
+    """All state that changes during training. Random numbers depend only on the run's seed."""
 
     def __init__(
         self, run: Run, data: Data, device: torch.device, plan: StorePlan = STORE_NOTHING
@@ -45,7 +45,7 @@ class Training:
         return self.step == self.run.total_steps
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run needs to go on exactly, between two epochs."""
+        """All that is needed to resume exactly, between two epochs."""
         return {
             "step": self.step,
             "total_train_seconds": self.total_train_seconds,
@@ -56,7 +56,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken, in a new Training of the same run."""
+        """Resume where `state` was saved, in a new Training of the same run."""
         self.step, self.total_train_seconds = state["step"], state["total_train_seconds"]
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

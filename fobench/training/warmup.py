@@ -1,4 +1,4 @@
-"""Steps before the clock starts, so that no run pays for what the first steps of a process cost."""
+"""Warm-up steps before timing starts, so that no run is charged for one-off costs."""
 
 import copy
 
@@ -13,12 +13,12 @@ STEPS = 3
 
 
 def warm_up(network: nn.Sequential, optimizer: Optimizer, split: Split, batch_size: int) -> None:
-    """Train a copy of the network on dummy data, in every batch size of the run, and drop it.
+    """Train a copy of the network on random images, in every batch size of the run.
 
-    The network, its buffers, its optimizer and the random state stay exactly as they were: what is
-    warmed are the process and the device (threads, allocator, choice of convolution algorithms).
+    The network, its buffers, its optimizer and the random state are unchanged. Warmed up are the
+    process and the device: threads, allocator, choice of convolution algorithms.
     """
-    # Copied in one go, so that the copied optimizer holds the copied network's parameters.
+    # Copied together, so that the copied optimizer refers to the copied network's parameters.
     network, optimizer = copy.deepcopy((network, optimizer))
     device = split.labels.device
     sizes = {min(batch_size, len(split)), len(split) % batch_size} - {0}

@@ -53,7 +53,7 @@ def loaded(run: Run) -> split.Data:
 
 
 def plan_of_all(run: Run, every: int = 1, room: int = AMPLE) -> StorePlan:
-    """A store behind all that is frozen, built anew in every epoch, or in some."""
+    """A store behind all that is frozen, rebuilt in every epoch, or in some."""
     found = frozen_epochs_of(run)
     builds = []
     for seen in by_view(found, run.method.stores.views or 1):

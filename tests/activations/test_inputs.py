@@ -223,10 +223,10 @@ def test_reading_a_store_to_build_another_counts_as_building(run, monkeypatch):
 def test_the_seconds_of_stores_lie_within_those_of_their_epochs(run):
     storing = method(augmented(run, "none"), precompute=True)
     training, rows = train_all(storing, plan_of_all(storing))
-    told = training.activations.summary()
-    assert len(told["build_seconds"]) == len(told["read_seconds"]) == len(rows) == 8
+    summary = training.activations.summary()
+    assert len(summary["build_seconds"]) == len(summary["read_seconds"]) == len(rows) == 8
     for row, building, reading in zip(
-        rows, told["build_seconds"], told["read_seconds"], strict=True
+        rows, summary["build_seconds"], summary["read_seconds"], strict=True
     ):
         assert 0 <= building + reading < row.train_seconds
         assert (reading > 0) == (row.cached_units > 0)

@@ -153,7 +153,7 @@ def test_the_place_that_saves_most_is_taken_and_the_nearer_one_if_they_tie():
     cut_off=st.integers(0, 8),
 )
 def test_the_epochs_that_a_store_may_serve(units, t0, epochs, steps, cut_off):
-    """Told from the freeze steps alone, by looking at each epoch's first step."""
+    """Computed from the freeze steps alone, by each epoch's first step."""
     total = max(1, epochs * steps - min(cut_off, steps - 1))
     freezing = freeze_steps(freeze_times(units, t0, "cubic"), total)
     found = {use.epoch: use for use in frozen_epochs(freezing, total, steps, 10 * steps - 5, 10)}
@@ -173,20 +173,20 @@ def test_a_plan_by_hand_counts_epochs_from_one():
 
 
 @pytest.mark.parametrize(
-    ("plan", "told"),
+    ("plan", "message"),
     [
         (((2, 1),), "epoch 2 does not start with a frozen unit"),
         (((9, 1),), "epoch 9 does not start with a frozen unit"),
-        (((3, 2),), "[3, 2], but at the start of epoch 3 a cut may be 1 to 1"),
-        (((4, 2), (5, 1)), "[5, 1], but at the start of epoch 5 a cut may be 3 to 3"),
-        (((4, 3), (5, 3)), "at epoch 5 all 3 frozen units are stored already"),
+        (((3, 2),), "[3, 2], but at the start of epoch 3 the cut must be 1 to 1"),
+        (((4, 2), (5, 1)), "[5, 1], but at the start of epoch 5 the cut must be 3 to 3"),
+        (((4, 3), (5, 3)), "at epoch 5 all 3 frozen units are already stored"),
     ],
 )
-def test_what_is_wrong_with_a_plan_by_hand_is_told(plan, told):
+def test_what_is_wrong_with_a_plan_by_hand_is_reported(plan, message):
     found = [FrozenEpoch(2, IMAGES, 1), FrozenEpoch(3, IMAGES, 3), FrozenEpoch(4, IMAGES, 3)]
     with pytest.raises(UserError) as caught:
         explicit_builds(plan, found, views=1)
-    assert caught.value.problems == [f"plan: {told}"]
+    assert caught.value.problems == [f"plan: {message}"]
 
 
 def test_a_plan_is_read_as_it_was_written():

@@ -1,4 +1,4 @@
-"""Plans through the command line: made once, kept, told, and what is wrong with them named."""
+"""Plans through the command line: made once, saved, recorded, and rejected if invalid."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ from fobench.models import build
 from fobench.records.epochs import read_epochs
 from fobench.records.runs import read_record, status_of
 
-STORING = """
+STORE_OPTIONS = """
 [[method]]
 name = "baseline"
 [[method]]
@@ -44,7 +44,7 @@ precompute = true
 def storing(tiny: Path) -> Path:
     """A tiny experiment of 8 epochs whose last run stores what it freezes."""
     head, _, _ = tiny.read_text().partition("[[method]]")
-    tiny.write_text(head.replace("epochs = 3", "epochs = 8") + STORING)
+    tiny.write_text(head.replace("epochs = 3", "epochs = 8") + STORE_OPTIONS)
     return tiny
 
 
@@ -82,7 +82,7 @@ def test_a_plan_is_made_once_and_serves_all_seeds(fobench, storing, tmp_path, mo
     assert records[0]["store_plan"] == records[1]["store_plan"]
 
 
-def test_the_record_tells_plan_and_predictions_and_what_it_took(fobench, storing, tmp_path):
+def test_the_record_shows_plan_and_predictions_and_what_it_took(fobench, storing, tmp_path):
     add(storing, "plan = [[4, 1], [5, 2], [8, 5]]")
     ran = fobench("run", storing, "--device", "cpu")
     assert ran.exit_code == 0, ran.output
@@ -90,18 +90,18 @@ def test_the_record_tells_plan_and_predictions_and_what_it_took(fobench, storing
     plan = record["store_plan"]
     # 45 images; 8 channels of 32 by 32 at cut 1, 12 at cut 2; two bytes each.
     sizes = {1: 45 * 8 * 1024 * 2, 2: 45 * 12 * 1024 * 2}
-    told = {(build["epoch"], build["cut"]): build["bytes"] for build in plan["builds"]}
-    assert list(told) == [(4, 1), (5, 2), (8, 5)]
-    assert [told[4, 1], told[5, 2]] == [sizes[1], sizes[2]]
+    bytes_of = {(build["epoch"], build["cut"]): build["bytes"] for build in plan["builds"]}
+    assert list(bytes_of) == [(4, 1), (5, 2), (8, 5)]
+    assert [bytes_of[4, 1], bytes_of[5, 2]] == [sizes[1], sizes[2]]
     assert plan["place"] == "host memory"
     # View 1: epochs 4, 6, 8; view 0: epoch 5 and 7.
-    assert plan["peak_bytes"] == sizes[1] + sizes[2] + told[8, 5]
+    assert plan["peak_bytes"] == sizes[1] + sizes[2] + bytes_of[8, 5]
     assert plan["predicted"].keys() == {"seconds_saved", "build_seconds", "read_seconds"}
     assert record["uncached"] in {path.name for path in (tmp_path / "results/tiny").iterdir()}
     rows = read_epochs(tmp_path / "results" / "tiny" / record["id"])
     assert [row.cached_units for row in rows] == [0, 0, 0, 1, 2, 1, 2, 5]
     assert [row.cache_bytes for row in rows] == [
-        *(0, 0, 0, sizes[1], *[sizes[1] + sizes[2]] * 3, sizes[2] + told[8, 5])
+        *(0, 0, 0, sizes[1], *[sizes[1] + sizes[2]] * 3, sizes[2] + bytes_of[8, 5])
     ]
     store = record["store"]
     assert [seconds > 0 for seconds in store["build_seconds"]] == [
@@ -116,22 +116,22 @@ def test_a_budget_that_nothing_fits_stores_nothing_and_says_so(fobench, storing,
     add(storing, 'budget = "1B"')
     ran = fobench("run", storing, "--device", "cpu", "--only", "precompute")
     assert ran.exit_code == 0, ran.output
-    assert "nothing is stored: within 1 B no store would save time" in caplog.text
+    assert "nothing is stored: no store within 1 B would save time" in caplog.text
     record = stored_record(tmp_path)
     assert record["store_plan"]["builds"] == []
     assert record["store_plan"]["predicted"]["seconds_saved"] == 0
     assert record["store_plan"]["budget_bytes"] == 1
 
 
-def test_a_plan_by_hand_beyond_the_budget_is_noted_and_the_run_goes_on(fobench, storing, tmp_path):
+def test_a_plan_by_hand_over_budget_is_noted_and_the_run_continues(fobench, storing, tmp_path):
     add(storing, 'budget = "1B"', "plan = [[4, 1]]")
     ran = fobench("run", storing, "--device", "cpu", "--only", "precompute")
     assert ran.exit_code == 0, ran.output
     (note,) = stored_record(tmp_path)["store"]["notes"]
-    assert note.startswith("no room for a store at cut 1 (a store of 737,280 bytes beside 0")
+    assert note.startswith("no room for a store at cut 1 (a store of 737,280 bytes, with 0")
 
 
-def test_a_damaged_plan_is_named_with_the_mend(fobench, storing, tmp_path):
+def test_a_damaged_plan_is_reported_with_a_remedy(fobench, storing, tmp_path):
     assert fobench("run", storing, "--device", "cpu", "--only", "precompute").exit_code == 0
     (plan,) = (tmp_path / "results" / "tiny").glob("plan-*.json")
     sound, before = json.loads(plan.read_text()), stored_record(tmp_path)
@@ -159,16 +159,16 @@ def test_stores_without_their_control_are_warned_of(fobench, storing, caplog):
     assert "lacks the control of its stores" in caplog.text
 
 
-def test_what_is_wrong_with_a_plan_by_hand_is_told_before_anything_trains(fobench, storing):
+def test_what_is_wrong_with_a_plan_by_hand_is_reported_before_anything_trains(fobench, storing):
     add(storing, "plan = [[1, 1], [4, 6]]")
     ran = fobench("run", storing, "--dry-run")
     assert ran.exit_code == 2
     assert "plan: epoch 1 does not start with a frozen unit" in ran.output
-    assert "plan: [4, 6], but at the start of epoch 4 a cut may be 1 to " in ran.output
+    assert "plan: [4, 6], but at the start of epoch 4 the cut must be 1 to " in ran.output
 
 
 def test_costs_are_those_of_the_network(storing):
-    """Bytes are exact; seconds are positive and told for every unit; a place keeps to its room."""
+    """Bytes are exact; seconds are positive for every unit; a place keeps to its room."""
     run = expand(load(storing), open_synthetic("synthetic", 55, 20))[-1]
     read = split.load(
         open_synthetic("synthetic", 55, 20), run.data_used, "random", torch.device("cpu")
@@ -189,7 +189,7 @@ def test_costs_are_those_of_the_network(storing):
 
 
 def test_measuring_ends_in_time_however_slow_a_place_is(storing, monkeypatch):
-    """What was written and read until then tells its speed."""
+    """The speed is computed from what was written and read until then."""
     run = expand(load(storing), open_synthetic("synthetic", 55, 20))[-1]
     read = split.load(
         open_synthetic("synthetic", 55, 20), run.data_used, "random", torch.device("cpu")
@@ -227,7 +227,7 @@ def test_items_for_no_time_are_one():
 def test_an_estimate_says_that_it_leaves_stores_out(fobench, storing):
     ran = fobench("run", storing, "--estimate")
     assert ran.exit_code == 0, ran.output
-    assert "The hours leave out what stores of activations may save." in ran.output
+    assert "The hours do not account for what stores of activations save." in ran.output
 
 
 def test_where_costs_cannot_be_measured_that_run_fails_alone(
@@ -261,7 +261,7 @@ def test_a_place_that_takes_not_one_batch_is_none(storing, monkeypatch):
         assert (place is not None) == there
 
 
-def test_report_and_figure_tell_what_storing_saved(fobench, storing, tmp_path):
+def test_report_and_figure_show_what_storing_saved(fobench, storing, tmp_path):
     add(storing, "plan = [[4, 1], [5, 2]]")
     assert fobench("run", storing, "--device", "cpu").exit_code == 0
     report = fobench("report", "results/tiny").output

@@ -24,7 +24,7 @@ def test_it_writes_a_config_that_is_the_packaged_one_by_another_name(fobench, tm
 
 
 @pytest.mark.parametrize("name", ["quick/vgg", "cpu/precompute", "paper/wideresnet"])
-def test_every_other_option_stands_there_as_a_comment(fobench, tmp_path, name):
+def test_every_other_option_is_there_as_a_comment(fobench, tmp_path, name):
     """With its default, so that an editor need only take the # away."""
     assert fobench("init", name, "-o", "mine.toml").exit_code == 0
     lines = (tmp_path / "mine.toml").read_text().splitlines()
@@ -50,7 +50,7 @@ def test_it_overwrites_nothing(fobench, tmp_path):
     (tmp_path / "densenet.toml").write_text("mine")
     ran = fobench("init")
     assert ran.exit_code == 2
-    assert "densenet.toml is there already" in ran.output
+    assert "densenet.toml exists already" in ran.output
     assert (tmp_path / "densenet.toml").read_text() == "mine"
 
 
@@ -59,7 +59,7 @@ def test_it_lists_what_there_is(fobench):
     assert {"quick/densenet", "cpu/densenet", "paper/densenet"} <= set(listed)
 
 
-def test_an_unknown_name_is_named_with_those_there_are(fobench):
+def test_an_unknown_name_is_reported_with_those_there_are(fobench):
     for words in (("init", "quick/resnet"), ("run", "quick/resnet", "--dry-run")):
         ran = fobench(*words)
         assert ran.exit_code == 2

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fobench import models
-from fobench.costs.flops import describe, run_flops, saved_flops, step_flops
+from fobench.costs.flops import describe, flops_saved_percent, run_flops, step_flops
 from fobench.costs.units import UnitCost, unit_costs
 from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
@@ -19,11 +19,11 @@ def test_unit_costs_are_those_counted_by_hand():
     network = models.build("densenet", 10, depth=10, growth_rate=4)
     costs = {each.name: each for each in unit_costs(network, (32, 32, 3))}
     assert list(costs) == [name for name, _ in network.named_children()]
-    # 3x3 convolution from 3 to 8 channels: a multiply and an add a weight and pixel.
+    # 3x3 convolution from 3 to 8 channels: a multiply and an add per weight and pixel.
     assert costs["conv"].flops == 2 * (3 * 3 * 3 * 8) * 32 * 32
     assert costs["conv"].activation_bytes == 4 * 8 * 32 * 32
     assert costs["conv"].parameters == 3 * 3 * 3 * 8
-    # 1x1 from 8 to 16, 3x3 from 16 to 4, the input handed on beside the 4 new channels.
+    # 1x1 from 8 to 16, 3x3 from 16 to 4, the input concatenated with the 4 new channels.
     assert costs["block1_layer1"].flops == 2 * (8 * 16 + 3 * 3 * 16 * 4) * 32 * 32
     assert costs["block1_layer1"].activation_bytes == 4 * 12 * 32 * 32
     assert costs["transition1"].flops == 2 * (12 * 6) * 32 * 32
@@ -74,17 +74,17 @@ def test_run_flops_sum_over_the_steps(steps, total):
 def test_saving_of_known_runs(tiny):
     run = expand(load(tiny), open_synthetic("synthetic", 55, 20))[0]
     flops = [unit(1, 2, 1)] * 7
-    assert saved_flops(run, flops) == 0
+    assert flops_saved_percent(run, flops) == 0
     never = replace(run, method=FreezeOutOptions(t0=1.0))
-    assert saved_flops(never, flops) == 0
+    assert flops_saved_percent(never, flops) == 0
     half = replace(run, method=BaselineOptions(epoch_share=0.6))
-    assert saved_flops(half, flops) == pytest.approx(40)
+    assert flops_saved_percent(half, flops) == pytest.approx(40)
     early = replace(run, method=FreezeOutOptions(t0=0.3))
     late = replace(run, method=FreezeOutOptions(t0=0.9))
-    assert saved_flops(early, flops) > saved_flops(late, flops) > 0
+    assert flops_saved_percent(early, flops) > flops_saved_percent(late, flops) > 0
 
 
-def test_the_unit_table_tells_when_each_unit_freezes(tiny):
+def test_the_unit_table_shows_when_each_unit_freezes(tiny):
     run = expand(load(tiny), open_synthetic("synthetic", 55, 20))[2]
     units = describe(run)["units"]
     # Linear from 0.3 over seven units in 15 steps: 4.5, 6.25, 8, 9.75, 11.5, 13.25 rounded up.

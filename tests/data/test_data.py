@@ -85,7 +85,7 @@ def test_grey_images_and_labels_in_a_column_are_read_too(tmp_path):
     assert dataset.train_labels.dtype == np.int64
 
 
-def test_the_fingerprint_tells_content_not_files(tmp_path):
+def test_the_fingerprint_shows_content_not_files(tmp_path):
     np.savez_compressed(tmp_path / "packed.npz", **arrays())
     one = open_npz(written(tmp_path / "plain.npz"))
     packed = open_npz(tmp_path / "packed.npz")
@@ -99,17 +99,17 @@ def test_the_fingerprint_tells_content_not_files(tmp_path):
     ("changes", "message"),
     [
         ({"test_labels": None}, "lacks the arrays test_labels"),
-        ({"train_images": arrays()["train_images"].astype(np.float32)}, "uint8 is wanted"),
-        ({"train_images": np.zeros((12, 8, 8, 4), np.uint8)}, r"1 or 3\] is wanted"),
+        ({"train_images": arrays()["train_images"].astype(np.float32)}, "uint8 is required"),
+        ({"train_images": np.zeros((12, 8, 8, 4), np.uint8)}, r"1 or 3\] is required"),
         ({"train_images": np.zeros((12, 9, 9, 3), np.uint8)}, "images differ in shape"),
         ({"train_images": np.zeros((0, 8, 8, 3), np.uint8)}, "holds no image"),
         ({"train_images": np.uint8(3)}, r"the shape \(\)"),
-        ({"train_labels": np.arange(12)}, "run from 0 to 11: 0 to 3 are wanted"),
-        ({"test_labels": -np.ones(6, np.int64)}, "run from -1 to -1"),
-        ({"train_labels": np.full(12, 10**12), "classes": None}, "0 to 65535 are wanted"),
+        ({"train_labels": np.arange(12)}, "range from 0 to 11, not 0 to 3"),
+        ({"test_labels": -np.ones(6, np.int64)}, "range from -1 to -1"),
+        ({"train_labels": np.full(12, 10**12), "classes": None}, "not 0 to 65535"),
         ({"train_labels": np.zeros(11, np.int64)}, r"\(11,\) do not fit images \(12, 8, 8, 3\)"),
-        ({"train_labels": np.zeros(12)}, "whole numbers"),
-        ({"train_labels": np.array(["cat"] * 12), "classes": None}, "whole numbers"),
+        ({"train_labels": np.zeros(12)}, r"integers \[N\] are required"),
+        ({"train_labels": np.array(["cat"] * 12), "classes": None}, r"integers \[N\] are required"),
         ({"classes": np.array(10)}, r"classes has the shape \(\)"),
         ({"classes": np.array([{}], dtype=object)}, "not a readable prepared data set"),
     ],
@@ -167,7 +167,7 @@ def test_the_first_set_that_can_be_had_is_taken(tmp_path):
     assert open_first([str(tmp_path / "cifar10.npz")], tmp_path).name == "cifar10"
     with pytest.raises(UserError, match="fobench data"):
         open_first(("cifar100",), tmp_path)
-    with pytest.raises(UserError, match="cannot be looked at"):
+    with pytest.raises(UserError, match="cannot be accessed"):
         open_first(("x" * 5000,), tmp_path)
 
 

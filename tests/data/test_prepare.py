@@ -30,7 +30,7 @@ def test_a_set_is_prepared_once(tmp_path, monkeypatch):
     assert prepare.prepare("cifar10", tmp_path / "root") == path
 
 
-def test_a_folder_that_cannot_be_written_is_named(monkeypatch):
+def test_a_folder_that_cannot_be_written_is_reported(monkeypatch):
     with pytest.raises(UserError, match=r"cannot be written .*: give another --data-root"):
         prepare.prepare("cifar10", Path("/proc/none"))
 

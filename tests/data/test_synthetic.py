@@ -1,4 +1,4 @@
-"""The generated sets are hard enough, and dear to freeze too early."""
+"""The generated sets are hard enough, and freezing too early costs accuracy."""
 
 import numpy as np
 import pytest

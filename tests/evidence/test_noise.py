@@ -27,13 +27,13 @@ def test_the_noise_of_repeats_is_their_pooled_deviation():
     assert found.percent == pytest.approx(100 * math.expm1(math.sqrt(0.001 / 2)))
     # t(0.975, 2) = 4.30265.
     least = 100 * math.expm1(4.30265 * math.sqrt(2 * 0.001 / 2))
-    assert found.within(2) == pytest.approx(least, abs=1e-3)
+    assert found.half_width(2) == pytest.approx(least, abs=1e-3)
 
 
-def test_there_is_no_noise_to_tell_without_repeats_and_none_in_equal_times():
+def test_there_is_no_noise_to_show_without_repeats_and_none_in_equal_times():
     assert noise.noise_of_repeats(noisy({(0, 0): 1, (1, 0): 2})) is None
     equal = noise.noise_of_repeats(noisy({(0, 0): 7, (0, 1): 7}))
-    assert (equal.percent, equal.within(2)) == (0, 0)
+    assert (equal.percent, equal.half_width(2)) == (0, 0)
 
 
 def test_the_noise_of_seeds_takes_one_run_a_seed():
@@ -66,7 +66,7 @@ def test_drift_between_seeds_is_no_noise_of_pairs():
     assert noise.noise_of_seeds(paired).percent > 50
 
 
-def test_an_outlying_time_is_named_with_how_far_it_strays():
+def test_an_outlying_time_is_reported_with_how_far_it_strays():
     seconds = {(seed, 0): 100 + seed for seed in range(6)} | {(6, 0): 150}
     assert noise.outliers(noisy(seconds)) == [
         ("baseline-6-0", pytest.approx(100 * (150 / 103 - 1)))
@@ -77,7 +77,7 @@ def test_an_outlying_time_is_named_with_how_far_it_strays():
     "seconds",
     [
         {(0, 0): 100.0, (1, 0): 100.1, (2, 0): 104},  # within 5 %
-        {(0, 0): 70, (1, 0): 100, (2, 0): 130},  # all stray
+        {(0, 0): 70, (1, 0): 100, (2, 0): 130},  # all deviate
     ],
 )
 def test_a_time_that_does_not_stand_out_is_not_named(seconds):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fobench.evidence.intervals import Interval, mean_interval, speedup, time_saved
 from fobench.evidence.pairs import table
-from fobench.evidence.summary import pareto, seconds_to, summary, usual_target
+from fobench.evidence.summary import default_target, pareto, seconds_to_error, summary
 from fobench.records.epochs import Epoch
 from fobench.records.runs import RunResult
 from tests.records.test_runs import ROW
@@ -205,10 +205,10 @@ def test_time_to_a_target_is_that_of_the_first_epoch_below_it_or_never():
         for error, seconds in ((60, 1), (40, 2), (45, 3), (39, 4))
     ]
     run = replace(run, epochs=rows)
-    assert seconds_to(40, run) == 2
-    assert seconds_to(39.5, run) == 4
-    assert seconds_to(30, run) == math.inf
+    assert seconds_to_error(40, run) == 2
+    assert seconds_to_error(39.5, run) == 4
+    assert seconds_to_error(30, run) == math.inf
     whole = replace(run, id="baseline-0-0")
     worse = replace(result("baseline", 1, 0, 30), epochs=[replace(ROW, val_error=42)])
-    assert usual_target([whole, worse]) == 42
-    assert usual_target([result("freezeout", 0, 80, 31)]) is None
+    assert default_target([whole, worse]) == 42
+    assert default_target([result("freezeout", 0, 80, 31)]) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fobench.evidence import stores
-from fobench.evidence.results import ExperimentResults, of_runs
+from fobench.evidence.results import ExperimentResults, results_of
 from fobench.records.runs import RunResult
 from fobench.report.notes import warnings
 from fobench.report.tables import stores_table
@@ -55,11 +55,11 @@ def results() -> ExperimentResults:
             precompute=True,
         ),
     ]
-    return of_runs(Path("stored"), runs)
+    return results_of(Path("stored"), runs)
 
 
 def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(results):
-    """The first epoch, 30 and 36 seconds of equal work, tells of the machine alone."""
+    """The first epoch, 30 and 36 seconds of equal work, differs by the machine only."""
     (row,) = stores.summary(results).to_dict("records")
     assert (row["n"], row["timed"]) == (1, 1)
     assert row["saved"] == pytest.approx(44)
@@ -71,23 +71,23 @@ def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(results):
     assert row["by_store_low"] is None, "one seed has no interval"
 
 
-def test_the_report_tells_stores_and_what_became_of_them(results):
+def test_the_report_shows_stores_and_what_became_of_them(results):
     assert "| 1 | 44.0 | 30.0 | 20.0 | 25.0 | 12.5 | +0.50 |" in stores_table(results).markdown()
     assert "no room: stored" in warnings(results)
 
 
 def test_of_a_run_that_was_resumed_the_error_alone_counts(results):
     results.runs[2].record["resumed"] = True
-    resumed = of_runs(Path("stored"), results.runs)
+    resumed = results_of(Path("stored"), results.runs)
     (row,) = stores.summary(resumed).to_dict("records")
     assert (row["n"], row["timed"], row["points"]) == (1, 0, pytest.approx(0.5))
     assert "| 1 (0 timed) | – | – | – | – | – | +0.50 |" in stores_table(resumed).markdown()
 
 
 @pytest.mark.parametrize("lost", ["baseline", "without"])
-def test_without_what_it_stands_beside_nothing_is_told(results, lost):
+def test_without_its_counterparts_nothing_is_reported(results, lost):
     runs = [run for run in results.runs if run.id != lost]
-    alone = of_runs(Path("stored"), runs)
+    alone = results_of(Path("stored"), runs)
     (row,) = stores.summary(alone).to_dict("records")
     assert row["n"] == 0
     assert "| 0 | – | – | – | – | – | – |" in stores_table(alone).markdown()
@@ -101,7 +101,7 @@ def test_a_store_that_nothing_was_built_for_saved_nothing(results):
 
 def test_experiments_without_stores_have_no_such_table(results):
     runs = results.runs[:2]
-    without = of_runs(Path("plain"), runs)
+    without = results_of(Path("plain"), runs)
     assert stores.summary(without).empty
     assert stores.seconds_by_epoch(runs[0]) == [0.0, 0.0, 0.0]
     assert stores_table(without) is None

@@ -59,14 +59,14 @@ def test_methods_alternate_within_a_seed(tiny):
     assert len({run.id for run in runs}) == len(runs) == 16
 
 
-def test_all_mistakes_are_named_at_once(tiny):
+def test_all_mistakes_are_reported_at_once(tiny):
     edit(tiny, "epochs = 3", "epohcs = 3\nlr = nan\nmomentum = true")
     edit(tiny, "depth = 10", "depth = 11")
     edit(tiny, 'scaling = "linear"', 'scaling = "quartic"')
     edit(tiny, "t0 = [0.3, 1.0]", "t0 = [0.3, 2]")
     edit(tiny, 'name = "tiny"', 'name = "../tiny"')
     text = "\n".join(problems_of(tiny))
-    for told in (
+    for message in (
         "[train] epohcs is not known: did you mean epochs?",
         "[train] epochs is missing",
         "[train] lr = nan: give a number above 0",
@@ -76,12 +76,12 @@ def test_all_mistakes_are_named_at_once(tiny):
         "[[method]] 2: t0 = 2: give a number above 0 and at most 1",
         "[experiment] name = '../tiny'",
     ):
-        assert told in text
+        assert message in text
     assert all(problem.startswith(str(tiny)) for problem in problems_of(tiny))
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("[train]", "[trian]", "table trian is not known: did you mean train?"),
         ("[train]", "[train", "not valid TOML"),
@@ -110,15 +110,15 @@ def test_all_mistakes_are_named_at_once(tiny):
         ("t0 = [0.3, 1.0]", f"t0 = {[0.5] * 200}\nepoch_share = {[0.5] * 200}", "span 40000"),
     ],
 )
-def test_a_mistake_is_named(tiny, old, new, told):
-    assert told in "\n".join(problems_of(edit(tiny, old, new)))
+def test_a_mistake_is_reported(tiny, old, new, message):
+    assert message in "\n".join(problems_of(edit(tiny, old, new)))
 
 
 @pytest.mark.parametrize(
-    ("augment", "lines", "told"),
+    ("augment", "lines", "message"),
     [
-        ("random", "precompute = true", 'set views = 4 or so, or data.augment = "none"'),
-        ("none", "views = 2", "views: they are of augmented images; leave them out"),
+        ("random", "precompute = true", 'set views, such as views = 4, or data.augment = "none"'),
+        ("none", "views = 2", "views: they need augmented images; remove views"),
         ("none", 'store = "float32"', "store: nothing is stored without precompute = true"),
         ("none", 'budget = "4GB"', "budget: nothing is stored without precompute = true"),
         ("none", "plan = [[2, 1]]", "plan: nothing is stored without precompute = true"),
@@ -142,10 +142,10 @@ def test_a_mistake_is_named(tiny, old, new, told):
         ("random", "views = 0", "views = 0: give a whole number of at least 1"),
     ],
 )
-def test_a_mistake_about_stores_is_named(tiny, augment, lines, told):
+def test_a_mistake_about_stores_is_reported(tiny, augment, lines, message):
     edit(tiny, "train_size = 45", f'train_size = 45\naugment = "{augment}"')
     edit(tiny, "t0 = [0.3, 1.0]", f"t0 = 0.3\n{lines}")
-    assert told in "\n".join(problems_of(tiny))
+    assert message in "\n".join(problems_of(tiny))
 
 
 def test_a_plan_is_no_axis_of_a_grid(tiny):
@@ -161,27 +161,27 @@ def test_options_of_stores_change_no_run_without_them(tiny):
     assert old.id == "densenet-10-4_synthetic_freezeout-linear-scaled-t0.30_seed0-" + old.id[-8:]
     edit(tiny, "t0 = [0.3, 1.0]", "t0 = 0.3\nviews = 2\nprecompute = [false, true]")
     control, stored = expand(load(tiny), open_synthetic("synthetic", 55, 20))[2:]
-    assert (control.its_uncached, stored.its_uncached) == (None, control)
-    assert stored.its_baseline == old.its_baseline == control.its_baseline
+    assert (control.uncached_run, stored.uncached_run) == (None, control)
+    assert stored.baseline_run == old.baseline_run == control.baseline_run
 
 
 def test_a_bad_option_does_not_hide_the_others(tiny):
     edit(tiny, "depth = 10\ngrowth_rate = 4", "depth = 11\ngrowth_rate = 0")
     edit(tiny, "epochs = 3", "epochs = 0\nmomentum = 0")
     text = "\n".join(problems_of(tiny))
-    for told in ("depth = 11", "growth_rate = 0", "epochs = 0", "momentum = 0.0"):
-        assert told in text
+    for message in ("depth = 11", "growth_rate = 0", "epochs = 0", "momentum = 0.0"):
+        assert message in text
 
 
-def test_missing_tables_are_named(tmp_path):
+def test_missing_tables_are_reported(tmp_path):
     path = tmp_path / "empty.toml"
     path.write_text("")
     text = "\n".join(problems_of(path))
-    for told in ("[experiment] is missing", "[data] is missing", "[[method]]"):
-        assert told in text
+    for message in ("[experiment] is missing", "[data] is missing", "[[method]]"):
+        assert message in text
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_file_that_is_not_there_is_reported(tmp_path):
     assert "cannot be read" in problems_of(tmp_path / "no.toml")[0]
 
 
@@ -193,7 +193,7 @@ def test_options_can_be_overridden(tiny):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("epochs=3", "give table.key=value"),
         ("train.epochs", "give table.key=value"),
@@ -202,8 +202,8 @@ def test_options_can_be_overridden(tiny):
         ("method.t0=0.5", "choose among them with --only"),
     ],
 )
-def test_a_wrong_override_is_named(tiny, text, told):
-    assert told in "\n".join(problems_of(tiny, [text]))
+def test_a_wrong_override_is_reported(tiny, text, message):
+    assert message in "\n".join(problems_of(tiny, [text]))
 
 
 def test_two_experiments_of_one_name_are_refused(tiny):

@@ -210,14 +210,14 @@ def fits(experiment: Experiment) -> bool:
 
 @given(configs())
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_config_is_valid_or_each_bad_key_is_named(tmp_path_factory, config):
+def test_a_config_is_valid_or_each_bad_key_is_reported(tmp_path_factory, config):
     check(tmp_path_factory.getbasetemp(), *config)
 
 
 @pytest.mark.slow
 @given(configs())
 @settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
-def test_ten_thousand_configs_are_valid_or_each_bad_key_is_named(tmp_path_factory, config):
+def test_ten_thousand_configs_are_valid_or_each_bad_key_is_reported(tmp_path_factory, config):
     check(tmp_path_factory.getbasetemp(), *config)
 
 

@@ -59,10 +59,10 @@ def test_a_name_that_is_no_file_name_gives_one(run):
 
 
 def test_its_baseline_differs_in_method_alone(run):
-    assert run.its_baseline == replace(run, method=BaselineOptions())
-    assert run.its_baseline.its_baseline == run.its_baseline
+    assert run.baseline_run == replace(run, method=BaselineOptions())
+    assert run.baseline_run.baseline_run == run.baseline_run
     shorter = replace(run, method=run.method.replace(epoch_share=0.5))
-    assert shorter.its_baseline == run.its_baseline
+    assert shorter.baseline_run == run.baseline_run
 
 
 def test_steps_of_a_shorter_run_end_in_a_partial_epoch(run):
@@ -77,15 +77,15 @@ def test_a_last_batch_of_one_image_is_refused(tiny):
         expand(experiment, open_synthetic("synthetic", 55, 20))
 
 
-def test_all_that_does_not_fit_the_data_is_named_at_once(tiny):
+def test_all_that_does_not_fit_the_data_is_reported_at_once(tiny):
     with pytest.raises(UserError) as caught:
         expand(
             load(tiny, ["data.train_size=101", "data.test_size=99"]),
             open_synthetic("synthetic", 55, 20),
         )
     text = "\n".join(caught.value.problems)
-    for told in ("asks for 101", "test_size = 99", "last batch of one"):
-        assert told in text
+    for message in ("asks for 101", "test_size = 99", "last batch of one"):
+        assert message in text
 
 
 def test_images_too_small_for_the_network_are_refused(tiny):
@@ -93,7 +93,7 @@ def test_images_too_small_for_the_network_are_refused(tiny):
     small = replace(
         dataset, train_images=dataset.train_images[:, :3], test_images=dataset.test_images[:, :3]
     )
-    with pytest.raises(UserError, match="at least 4 pixels a side, synthetic has 3x32"):
+    with pytest.raises(UserError, match="at least 4 pixels per side, synthetic has 3x32"):
         expand(load(tiny), small)
 
 

@@ -29,20 +29,20 @@ class Victim:
         return self.root / "results" / "tiny" / self.alone.name
 
     def run(self, *more: str) -> Result:
-        """Train it from where it is."""
+        """Train it from its current state."""
         return self.fobench("run", self.config, "--only", ONLY, "--device", "cpu", *more)
 
     def cut_off(self, epochs: int) -> None:
-        """Train it to the end of so many epochs, as if the time were up."""
-        laps: list[int] = []
+        """Train it for `epochs` epochs, as if the time were up then."""
+        done: list[int] = []
         with self.monkeypatch.context() as patch:
-            patch.setattr(Deadline, "end_lap", lambda _: laps.append(1))
-            patch.setattr(Deadline, "is_near", property(lambda _: len(laps) >= epochs))
+            patch.setattr(Deadline, "end_epoch", lambda _: done.append(1))
+            patch.setattr(Deadline, "is_close", property(lambda _: len(done) >= epochs))
             ran = self.run()
         assert ran.exit_code == 75, ran.output
 
     def require_its_end(self, resumed_after: int | None = None) -> None:
-        """It is finished, as it would have been if left alone."""
+        """It is finished with the results of an uninterrupted run."""
         read = read_run(self.folder)
         assert differences(read_run(self.alone), read) == []
         at = [each["epochs"] for each in read.record["resumed_at"]]

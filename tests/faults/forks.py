@@ -34,7 +34,7 @@ def run_as_command(words: list[str], log: str) -> None:
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    # Whoever started the tests may have had SIGINT ignored.
+    # The parent process may have had SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     status = 1
     try:
@@ -71,7 +71,7 @@ def import_all() -> None:
 
 
 def make_room() -> None:
-    """Let stores find room, however full this machine is."""
+    """Give stores room, however full this machine is."""
     places.room_in_memory = lambda device: 10**9
     places.room_on_disk = lambda: 10**9
 
@@ -82,8 +82,8 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         Path(asked["log"]).parent.mkdir(parents=True, exist_ok=True)
-        told = fork(asked["words"], asked["kill_after"], asked["signal"], asked["log"])
-        print(json.dumps(told), flush=True)
+        answer = fork(asked["words"], asked["kill_after"], asked["signal"], asked["log"])
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

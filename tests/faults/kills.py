@@ -30,7 +30,7 @@ t0 = 0.3
 views = 2
 precompute = true
 plan = [[3, 1], [4, 2], [5, 3]]"""
-# Every method stands here: what is added to fobench joins the kills by a line.
+# Every method. A new one joins the kills by a line here.
 METHODS = {
     "baseline": 'name = "baseline"',
     "shorter baseline": 'name = "baseline"\nepoch_share = 0.7',
@@ -44,8 +44,8 @@ METHODS = {
     "as published": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.4\ncompat = "reference"',
 }
 NETWORKS = EXAMPLES
-MOST_OVER = 5
-# What a record may tell otherwise of a run that was cut off.
+MAX_FACTOR = 5
+# Entries of a record that may differ if the run was interrupted.
 RECORD_MAY_DIFFER = {"resumed", "resumed_at", "started", "ended", "epochs_sha256", "environment"}
 # What of a store and its plan is measured.
 MEASURED = {"budget_bytes", "room", "predicted", "seconds_saved", "build_seconds", "read_seconds"}
@@ -160,7 +160,7 @@ def soak(
 ) -> Tally:
     """Kill sweeps at random moments, again and again until each is done, and compare the ends.
 
-    `sweeps` are networks and methods by name. It goes on beyond `kills`, though not to their
+    `sweeps` are networks and methods by name. It continues beyond `kills`, though not to their
     fivefold, until a run was resumed; where `resumed` names phases, in all of them, and one that
     had built a store.
     """
@@ -170,7 +170,7 @@ def soak(
     def goes_on() -> bool:
         missed = not tally.resumes or set(resumed) - set(tally.resumed)
         missed = missed or (resumed and not tally.resumed_with_store)
-        return tally.kills < (MOST_OVER * kills if missed else kills)
+        return tally.kills < (MAX_FACTOR * kills if missed else kills)
 
     while goes_on():
         for name, (network, _) in sweeps.items():
@@ -181,7 +181,7 @@ def soak(
             words = ["run", config, "--results", trial, "--device", "cpu", *keep, *thin]
             while True:
                 ended = launcher.run(*words, kill_after=draw.uniform(0, 1.1 * seconds))
-                # Killed by another, for want of memory perhaps, counts as a difference.
+                # Killed by something else, such as a lack of memory: counts as a difference.
                 if ended["exit"] != -signal.SIGKILL or not ended["sent"]:
                     break
                 tally.kills += 1
@@ -215,7 +215,7 @@ def train_alone(
 
 
 def moment(experiment: Path) -> str:
-    """Where in a run the process died, by what it left."""
+    """Where in a run the process died, judged by its files."""
     for folder in experiment.glob("*"):
         if not (folder / "run.json").exists():
             continue
@@ -229,7 +229,7 @@ def moment(experiment: Path) -> str:
 
 
 def phase(record: dict[str, Any], epochs: int) -> str:
-    """What a run is about to do after so many epochs."""
+    """The phase of a run after a number of epochs."""
     if epochs == 0:
         return "in the first epoch"
     if (epochs + 1) * record["steps_per_epoch"] >= record["total_steps"]:
@@ -242,12 +242,12 @@ def phase(record: dict[str, Any], epochs: int) -> str:
 
 
 def has_built(record: dict[str, Any], epochs: int) -> bool:
-    """Whether a run has built a store in its first so many epochs."""
+    """Whether a run has built a store in its first `epochs` epochs."""
     return any(build["epoch"] <= epochs for build in record.get("store_plan", {}).get("builds", ()))
 
 
 def compare(alone: Path, trial: Path) -> Tally:
-    """Count the runs of a sweep and name all in which they differ from those left alone."""
+    """Count the runs of a sweep and collect all differences from uninterrupted ones."""
     tally = Tally()
     for folder in sorted(path for path in alone.iterdir() if path.is_dir()):
         try:
@@ -271,7 +271,7 @@ def compare(alone: Path, trial: Path) -> Tally:
 
 
 def differences(whole: RunResult, resumed: RunResult) -> list[str]:
-    """The columns and entries in which two results of a run differ that should not."""
+    """Unexpected differences in columns and entries of two results of a run."""
     found = []
     for entry in set(whole.record) - RECORD_MAY_DIFFER - {"keeps_checkpoint"}:
         if not same_state(whole.record[entry], resumed.record.get(entry)):

@@ -1,4 +1,4 @@
-"""Wherever among its file operations a process dies, the run goes on to the same end.
+"""Whichever file operation a process dies at, the run resumes to the same end.
 
 Kills at random moments seldom hit the milliseconds of writing; here each of them is hit.
 """

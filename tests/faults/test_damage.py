@@ -1,7 +1,7 @@
 """Files that are cut short, changed, of another format or of another run.
 
-Either the run goes on from its last good state, or it stops with a message that names the file and
-the mend; what was finished stays.
+Either the run continues from its last good state, or it stops with a message that names the file
+and the remedy; finished runs are kept.
 """
 
 import json
@@ -31,7 +31,7 @@ HOWS = ("cut short", "flipped", "emptied")
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(victim, how, caplog):
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(victim, how, caplog):
     victim.cut_off(epochs=2)
     damage(victim.folder / LAST, how)
     assert victim.run().exit_code == 0
@@ -40,7 +40,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(victim, how, caplog):
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_where_no_checkpoint_is_whole_the_run_starts_again(victim, how, caplog):
+def test_where_no_checkpoint_is_intact_the_run_starts_again(victim, how, caplog):
     victim.cut_off(epochs=2)
     damage(victim.folder / LAST, how)
     damage(victim.folder / PREVIOUS, how)
@@ -50,7 +50,7 @@ def test_where_no_checkpoint_is_whole_the_run_starts_again(victim, how, caplog):
 
 
 @pytest.mark.parametrize("how", [*HOWS, "gone"])
-def test_rows_damaged_while_a_run_is_cut_off_are_written_anew(victim, how):
+def test_rows_damaged_while_a_run_is_cut_off_are_written_again(victim, how):
     victim.cut_off(epochs=2)
     rows = victim.folder / "epochs.csv"
     rows.unlink() if how == "gone" else damage(rows, how)
@@ -61,7 +61,7 @@ def test_rows_damaged_while_a_run_is_cut_off_are_written_anew(victim, how):
 @pytest.mark.parametrize("name", ["epochs.csv", "run.json"])
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("keep", [(), ("--keep-checkpoints",)])
-def test_a_damaged_finished_run_is_named_and_made_anew_by_the_mend(victim, name, how, keep):
+def test_a_damaged_finished_run_is_reported_and_repaired_by_the_remedy(victim, name, how, keep):
     """From its checkpoint, where that was kept."""
     assert victim.run(*keep).exit_code == 0
     damage(victim.folder / name, how)
@@ -78,7 +78,7 @@ def test_a_damaged_finished_run_is_named_and_made_anew_by_the_mend(victim, name,
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_a_damaged_record_of_a_run_cut_off_is_named_and_the_mend_loses_nothing(victim, how):
+def test_a_damaged_record_of_a_run_cut_off_is_reported_and_the_remedy_loses_nothing(victim, how):
     victim.cut_off(epochs=2)
     damage(victim.folder / "run.json", how)
     ran = victim.run()
@@ -91,7 +91,7 @@ def test_a_damaged_record_of_a_run_cut_off_is_named_and_the_mend_loses_nothing(v
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_a_damaged_list_of_runs_is_written_anew(victim, how):
+def test_a_damaged_list_of_runs_is_written_again(victim, how):
     victim.cut_off(epochs=2)
     damage(victim.root / "results" / "tiny" / "experiment.json", how)
     assert victim.fobench("plot", "results/tiny").exit_code == 2
@@ -116,8 +116,8 @@ def test_a_prepared_data_set_cut_short_after_preparation(fobench, tiny, tmp_path
         ran = fobench(*words)
         assert ran.exit_code == 2
         assert "mine.npz is not a readable prepared data set" in ran.output
-        assert "delete it, then make it anew" in ran.output
-    # Cut short and written again as a sound file, it is another data set: no result is mixed up.
+        assert "delete it and create it again" in ran.output
+    # Shortened but valid, it is another data set: no results are mixed up.
     np.savez(path, train_images=images[:55], train_labels=labels[:55],
              test_images=images[55:65], test_labels=labels[55:65])  # fmt: skip
     asked = fobench(*words, "--set", "data.test_size=10", "--dry-run")
@@ -133,7 +133,7 @@ def test_a_damaged_run_can_be_forced(victim):
 
 
 @pytest.mark.parametrize("number", [0, FORMAT + 1])
-def test_a_run_folder_of_another_format_is_named(victim, number):
+def test_a_run_folder_of_another_format_is_reported(victim, number):
     assert victim.run().exit_code == 0
     path = victim.folder / "run.json"
     other = json.loads(path.read_text()) | {"format": number}
@@ -141,7 +141,7 @@ def test_a_run_folder_of_another_format_is_named(victim, number):
     ran = victim.run()
     assert ran.exit_code == 2
     assert f"{victim.folder.name}/run.json has format {number}" in ran.output
-    assert "use the fobench that wrote it, or move the folder away" in ran.output
+    assert "use the version that wrote it, or move the folder away" in ran.output
     assert json.loads(path.read_text()) == other
 
 
@@ -152,29 +152,29 @@ def change_checkpoint(folder: Path, **changes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "problem"),
     [
-        ({"format": checkpoint.FORMAT + 1}, "of another format"),
-        ({"run": "another-run"}, "is that of another-run"),
+        ({"format": checkpoint.FORMAT + 1}, "not of this version's format"),
+        ({"run": "another-run"}, "is of another-run"),
         ({"bits_depend_on": {"torch": "1.0", "threads": 99}}, "torch 1.0 (here"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_left_and_the_others_train(
-    fobench, tiny, tmp_path, victim, caplog, changes, told
+    fobench, tiny, tmp_path, victim, caplog, changes, problem
 ):
-    """One of another format, of another run, or from where the bits would be others."""
+    """Of another format or run, or from an environment with other bits."""
     victim.cut_off(epochs=2)
     change_checkpoint(victim.folder, **changes)
     before = (victim.folder / LAST).read_bytes()
     assert fobench("run", tiny, "--device", "cpu").exit_code == 1
     assert f"{victim.folder.name} is left as it is" in caplog.text
-    assert told in caplog.text
+    assert problem in caplog.text
     assert "not finished" in caplog.text
     assert (victim.folder / LAST).read_bytes() == before
     found, notes = read_experiment(tmp_path / "results" / "tiny")
     assert len(found) == 3
-    assert notes == [f"{victim.folder.name} is left out: running or cut off"]
-    # Without its record it is left as it is too, and does not stop the others.
+    assert notes == [f"{victim.folder.name} is left out: running or interrupted"]
+    # It is left as it is without its record too, and does not stop the others.
     (victim.folder / "run.json").unlink()
     assert fobench("run", tiny, "--device", "cpu").exit_code == 1
     assert victim.run("--force").exit_code == 0
@@ -199,7 +199,7 @@ def test_a_checkpoint_that_a_dying_process_left_to_a_finished_run_is_removed(vic
 
 
 def test_a_stop_after_the_last_epoch_and_before_the_record_repeats_nothing_wrong(victim):
-    """With the checkpoint of the end kept, the run that goes on has nothing left to train."""
+    """With the last checkpoint kept, the resumed run has nothing left to train."""
     assert victim.run("--keep-checkpoints").exit_code == 0
     record = read_record(victim.folder)
     write_record(victim.folder, record | {"status": "running", "epochs_sha256": None})

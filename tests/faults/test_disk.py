@@ -1,7 +1,7 @@
 """The disk full, forbidden or gone.
 
-Either the run goes on from its last good state, or it stops with a message that names the file and
-the mend; what was finished stays.
+Either the run continues from its last good state, or it stops with a message that names the file
+and the remedy; finished runs are kept.
 """
 
 import errno
@@ -43,7 +43,7 @@ def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(victim, refused, n
     assert victim.run().exit_code == 0
     victim.require_its_end()
     assert os.strerror(number) in caplog.text
-    assert "goes on without a checkpoint of epoch 2" in caplog.text
+    assert "continues without a checkpoint of epoch 2" in caplog.text
 
 
 @pytest.mark.parametrize("number", ERRORS)
@@ -53,7 +53,7 @@ def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(victim, refused, n
 def test_a_disk_that_takes_no_rows_or_record_stops_the_sweep(
     victim, refused, monkeypatch, number, name, after, resumed_after
 ):
-    """The rows of the second epoch, the record at the end: the run goes on from where it can."""
+    """The rows of the second epoch, the record at the end: the run resumes from what is intact."""
     with monkeypatch.context():
         refused(name, number, after)
         ran = victim.run()
@@ -80,8 +80,8 @@ def test_a_checkpoint_that_the_kernel_cuts_off(victim, caplog, limit):
     victim.require_its_end()
 
 
-def test_a_results_folder_that_vanishes_is_not_made_anew(victim, monkeypatch):
-    """It may be a disk that is no longer there: what is written in its place would be lost."""
+def test_a_results_folder_that_vanishes_is_not_created_again(victim, monkeypatch):
+    """A disk may have been unmounted: what is written in its place would be lost."""
     root = victim.root / "results"
     with monkeypatch.context() as patch:
         after_steps(patch, 1, lambda: shutil.rmtree(root))
@@ -93,7 +93,7 @@ def test_a_results_folder_that_vanishes_is_not_made_anew(victim, monkeypatch):
     victim.require_its_end()
 
 
-def test_permission_lost_is_named_before_anything_trains(victim, monkeypatch):
+def test_permission_lost_is_reported_before_anything_trains(victim, monkeypatch):
     victim.cut_off(epochs=1)
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda path, _: victim.folder.name not in str(path))

@@ -1,4 +1,4 @@
-"""Signals and the time limit: the sweep leaves soon, with a status of its own, and can go on."""
+"""Signals and the time limit: the sweep stops soon, with its own exit status, and can resume."""
 
 import json
 import os
@@ -11,22 +11,22 @@ import pytest
 
 from fobench.cli.parameters import Duration
 from fobench.machine import stopping
-from fobench.machine.stopping import TIME_IS_UP, Deadline, Stopped
+from fobench.machine.stopping import EXIT_TIME_LIMIT, Deadline, Stopped
 from fobench.records.runs import read_run, status_of
 from fobench.training import checkpoint
 from tests.faults.kills import differences
 
-# Whoever started the tests may have had signals ignored.
-HEEDING = (
+# The parent process may have had signals ignored.
+RESET = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
     "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
 )
-COMMAND = f"{HEEDING}from fobench.cli import main; main()"
+COMMAND = f"{RESET}from fobench.cli import main; main()"
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
+def test_the_first_signal_leaves_within_seconds_and_says_how_to_resume(
     tiny, tmp_path, number, status, request
 ):
     words = ["run", tiny, "--only", "t0.30", "--set", "train.epochs=9999", "--device", "cpu"]
@@ -37,31 +37,31 @@ def test_the_first_signal_leaves_within_seconds_and_tells_how_to_go_on(
         text=True,
     )
     request.addfinalizer(process.kill)  # if the test fails
-    told = ""
-    while "epoch 2/9999" not in told:
+    output = ""
+    while "epoch 2/9999" not in output:
         line = process.stderr.readline()
-        assert line, told
-        told += line
+        assert line, output
+        output += line
     sent = time.monotonic()
     process.send_signal(number)
-    told += process.stderr.read()
+    output += process.stderr.read()
     assert process.wait() == status
     assert time.monotonic() - sent < 5
-    assert "Traceback" not in told
-    last_lines = told.splitlines()[-2:]
+    assert "Traceback" not in output
+    last_lines = output.splitlines()[-2:]
     assert "of work since then are lost" in last_lines[0]
-    assert last_lines[1] == f"Stopped by {number.name}: the same command goes on from here"
+    assert last_lines[1] == f"Stopped by {number.name}: the same command resumes from here"
     (folder,) = (tmp_path / "results" / "tiny").glob("*t0.30*")
     kept = len(checkpoint.read_last(folder)["rows"])
-    assert f"epoch {kept} is kept" in last_lines[0]
+    assert f"epoch {kept} is saved" in last_lines[0]
     assert kept >= 2
     assert status_of(folder) == "running"
 
 
 def leave(code: str) -> subprocess.Popen:
-    """A process in `stopping_on_signals` that runs this code once it was told to stop."""
+    """A process in `stopping_on_signals` that runs this code once it is stopped."""
     program = (
-        f"{HEEDING}import time; from fobench.machine.stopping import Stopped, stopping_on_signals\n"
+        f"{RESET}import time; from fobench.machine.stopping import Stopped, stopping_on_signals\n"
         "try:\n with stopping_on_signals():\n"
         "  print('ready', flush=True); time.sleep(60)\n"
         f"except Stopped as stopped:\n print('stopping', flush=True); {code}\n"
@@ -87,7 +87,7 @@ def test_the_second_signal_leaves_at_once(first, second):
 
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Whoever started the tests may have had it ignored too.
+    # The parent process may have had it ignored too.
     interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with stopping.stopping_on_signals():
@@ -112,33 +112,33 @@ def clock(monkeypatch):
 
 def test_a_deadline_leaves_time_for_the_longest_epoch(clock):
     deadline = Deadline(100)
-    assert not deadline.is_near
+    assert not deadline.is_close
     clock["now"] += 50  # data are read
-    deadline.start_lap()
+    deadline.start_epoch()
     clock["now"] += 20
-    deadline.end_lap()
+    deadline.end_epoch()
     clock["now"] += 5
-    deadline.end_lap()
-    assert not deadline.is_near, "75 s are gone, the longest epoch took 20 s"
+    deadline.end_epoch()
+    assert not deadline.is_close, "75 s are gone, the longest epoch took 20 s"
     deadline.require_time()
     clock["now"] += 6
-    assert deadline.is_near
+    assert deadline.is_close
     with pytest.raises(Stopped, match="time limit") as stopped:
         deadline.require_time()
-    assert stopped.value.exit_status == TIME_IS_UP == 75
+    assert stopped.value.exit_status == EXIT_TIME_LIMIT == 75
 
 
 def test_a_deadline_knows_an_epoch_before_one_is_done(clock):
-    """From the rows of a run that goes on."""
+    """From the rows of a resumed run."""
     deadline = Deadline(100)
-    deadline.expect(60)
-    assert not deadline.is_near
+    deadline.expect_epoch(60)
+    assert not deadline.is_close
     clock["now"] += 41
-    assert deadline.is_near
-    deadline.expect(60)  # nothing was done yet, and something has to be
-    deadline.end_lap()
+    assert deadline.is_close
+    deadline.expect_epoch(60)  # nothing was done yet, and something has to be
+    deadline.end_epoch()
     with pytest.raises(Stopped):
-        deadline.expect(1)
+        deadline.expect_epoch(1)
 
 
 def test_with_force_the_same_command_would_begin_again(fobench, tiny, monkeypatch):
@@ -150,27 +150,27 @@ def test_with_force_the_same_command_would_begin_again(fobench, tiny, monkeypatc
         raise Stopped("SIGINT", 130)
 
     monkeypatch.setattr("fobench.training.loop.train_epoch", stop)
-    told = fobench("run", tiny, "--force")
-    assert told.exit_code == 130
-    assert "the same command without --force goes on with the run at hand" in told.output
+    ran = fobench("run", tiny, "--force")
+    assert ran.exit_code == 130
+    assert "the same command without --force resumes the current run" in ran.output
 
 
 def test_without_a_limit_there_is_always_time(clock):
     deadline = Deadline(None)
-    deadline.end_lap()
+    deadline.end_epoch()
     clock["now"] += 1e9
-    assert not deadline.is_near
+    assert not deadline.is_close
 
 
 def test_a_sweep_in_pieces_by_time_ends_like_one_left_alone(
     fobench, tiny, tmp_path, tiny_results, monkeypatch
 ):
-    """As a scheduler would start it again and again, for one epoch each; thinned or not."""
-    monkeypatch.setattr(Deadline, "is_near", property(lambda self: self._longest > 0))
+    """As if a scheduler restarted it for one epoch each; with all checkpoints or few."""
+    monkeypatch.setattr(Deadline, "is_close", property(lambda self: self._longest > 0))
     words = ["run", tiny, "--device", "cpu", "--set", "experiment.checkpoint_every=1000"]
     pieces = 1
     while (ran := fobench(*words)).exit_code == 75:
-        assert "Stopped by the time limit: the same command goes on" in ran.output
+        assert "Stopped by the time limit: the same command resumes" in ran.output
         pieces += 1
     assert ran.exit_code == 0, ran.output
     # 3 epochs, 2 for the shorter baseline; the last piece sees that all is done.
@@ -192,7 +192,7 @@ def test_a_time_limit_is_kept(fobench, tiny, tmp_path):
     (path,) = tmp_path.glob("results/tiny/*/run.json")
     assert json.loads(path.read_text())["status"] == "running"
     kept = checkpoint.read_last(path.parent)
-    # The first epoch is trained however long it takes; of the others, those that fit.
+    # The first epoch is always trained; of the others, those that fit.
     assert len(kept["rows"]) == len((path.parent / "epochs.csv").read_text().splitlines()) - 1 > 0
 
 

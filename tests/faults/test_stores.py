@@ -1,4 +1,4 @@
-"""Runs whose stores have no room, lose it, or are made again: the same numbers all the same."""
+"""Runs whose stores have no room, lose it, or are rebuilt: always the same numbers."""
 
 import gc
 import weakref
@@ -37,11 +37,11 @@ def run(request, tiny) -> Run:
 @pytest.mark.parametrize("fits", ["none", "some"])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_a_store_beyond_the_budget_is_computed_to_the_same_numbers(run, fits, dtype, caplog):
-    """What is rounded is the plan's to say, whether there is room to keep it or not."""
+    """The plan decides what is rounded, whether there is room to store it or not."""
     storing = method(augmented(run, "none"), precompute=True, store=dtype)
     _, rows = train_all(storing, plan_of_all(storing))
     held = [row.cache_bytes for row in rows if row.cache_bytes]
-    # Enough for the first store, not for another beside it.
+    # Enough for the first store, not for a second one.
     room = 1 if fits == "none" else held[0]
     training, small_rows = train_all(storing, plan_of_all(storing, room=room))
     assert learned(small_rows) == learned(rows)
@@ -50,7 +50,7 @@ def test_a_store_beyond_the_budget_is_computed_to_the_same_numbers(run, fits, dt
     )
     notes = training.activations.notes
     assert len(notes) == len(training.activations.plan.builds) - (fits == "some")
-    assert all("beyond the budget" in note and note in caplog.text for note in notes)
+    assert all("exceeds the budget" in note and note in caplog.text for note in notes)
 
 
 def test_a_later_store_that_fits_the_budget_is_built_though_earlier_ones_did_not(run):
@@ -69,8 +69,8 @@ def test_a_later_store_that_fits_the_budget_is_built_though_earlier_ones_did_not
 
 
 @pytest.mark.parametrize("fits", ["none", "some"])
-def test_a_run_without_room_goes_on_without(run, fits):
-    """What is not stored is rounded all the same, and stays not stored."""
+def test_a_run_without_room_trains_without(run, fits):
+    """Values that are not stored are rounded too."""
     run = augmented(run, "none")
     storing = method(run, precompute=True)
     _, rows = train_all(storing, plan_of_all(storing))
@@ -83,13 +83,13 @@ def test_a_run_without_room_goes_on_without(run, fits):
     second = Training(storing, loaded(run), CPU)
     second.load_state_dict(first.state_dict())
     after = list(train(second, Unseen()))
-    told = [(row.cached_units, row.cache_bytes) for row in before + after]
-    assert told == [(row.cached_units, row.cache_bytes) for row in whole_rows]
+    columns = [(row.cached_units, row.cache_bytes) for row in before + after]
+    assert columns == [(row.cached_units, row.cache_bytes) for row in whole_rows]
     assert learned(before + after) == learned(rows)
     assert second.activations.notes == whole.activations.notes
 
 
-def test_memory_that_gives_out_in_the_midst_of_building_ends_no_run(run, monkeypatch):
+def test_memory_exhausted_in_the_midst_of_building_ends_no_run(run, monkeypatch):
     storing = method(augmented(run, "none"), precompute=True, store="float32")
     _, rows = train_all(storing, plan_of_all(storing))
     write, written = Store.write, []
@@ -107,7 +107,7 @@ def test_memory_that_gives_out_in_the_midst_of_building_ends_no_run(run, monkeyp
     assert training.activations.bytes == 0
 
 
-def test_memory_that_gives_out_while_building_goes_to_disk_or_goes_without(run, monkeypatch):
+def test_memory_exhausted_while_building_uses_the_disk_or_no_store(run, monkeypatch):
     storing = method(augmented(run, "none"), precompute=True, store="float32")
     _, rows = train_all(storing, plan_of_all(storing))
 
@@ -121,15 +121,13 @@ def test_memory_that_gives_out_while_building_goes_to_disk_or_goes_without(run, 
     monkeypatch.setitem(PLACES, "scratch file", broken)
     without, computed = train_all(storing, plan_of_all(storing))
     assert learned(on_disk) == learned(computed) == learned(rows)
-    assert training.activations.notes == [
-        "a store lies in the scratch file, not in the host memory"
-    ]
+    assert training.activations.notes == ["a store is in the scratch file, not in the host memory"]
     assert ["nothing left" in note for note in without.activations.notes] == [True]
     assert [row.cached_units for row in computed] == [0] * 8
 
 
-def test_a_store_that_was_let_go_is_gone_where_the_next_lies_further_away(run, monkeypatch):
-    """At once, as its memory is what the next may need."""
+def test_a_store_that_was_replaced_is_freed_where_the_next_lies_further_away(run, monkeypatch):
+    """At once, as the next store may need its memory."""
     storing = method(augmented(run, "none"), precompute=True)
 
     def full(shape, dtype, device):
@@ -168,13 +166,13 @@ def test_activations_that_float16_cannot_hold_are_not_stored(run, monkeypatch):
     values = training.activations.inputs(torch.arange(10), plan.builds[0][1])
     assert values.isfinite().all()
     assert values.abs().max() > 65504
-    assert "beyond what float16 holds" in training.activations.notes[0]
+    assert "exceed the range of float16" in training.activations.notes[0]
     assert training.activations.bytes == training.activations.cut == 0
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("views", [None, 2])
-def test_a_run_that_goes_on_makes_the_same_stores_again(run, dtype, views):
+def test_a_resumed_run_makes_the_same_stores_again(run, dtype, views):
     run = augmented(run, "random" if views else "none")
     storing = method(run, views=views, precompute=True, store=dtype)
     plan = plan_of_all(storing)
@@ -187,13 +185,13 @@ def test_a_run_that_goes_on_makes_the_same_stores_again(run, dtype, views):
         second.load_state_dict(first.state_dict())
         after = list(train(second, Unseen()))
         assert learned(before + after) == learned(rows)
-        told = [(row.cached_units, row.cache_bytes) for row in before + after]
-        assert told == [(row.cached_units, row.cache_bytes) for row in rows]
+        columns = [(row.cached_units, row.cache_bytes) for row in before + after]
+        assert columns == [(row.cached_units, row.cache_bytes) for row in rows]
         assert same_weights(second, whole)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_a_run_that_goes_on_where_room_has_gone_computes_the_same_numbers(run, dtype, monkeypatch):
+def test_a_resumed_run_where_room_has_gone_computes_the_same_numbers(run, dtype, monkeypatch):
     run = augmented(run, "none")
     storing = method(run, precompute=True, store=dtype)
     plan = plan_of_all(storing)

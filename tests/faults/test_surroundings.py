@@ -1,7 +1,7 @@
 """Memory, the clock, and other processes.
 
-Either the run goes on from its last good state, or it stops with a message that names the file and
-the mend; what was finished stays.
+Either the run continues from its last good state, or it stops with a message that names the file
+and the remedy; finished runs are kept.
 """
 
 import errno
@@ -28,7 +28,7 @@ def out_of_memory(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["host", "device", "python"])
-def test_memory_exhausted_in_training_is_recorded_and_the_sweep_goes_on(
+def test_memory_exhausted_in_training_is_recorded_and_the_sweep_continues(
     fobench, tiny, tmp_path, tiny_results, monkeypatch, caplog, kind
 ):
     with monkeypatch.context() as patch:
@@ -78,14 +78,14 @@ def test_a_run_that_another_process_trains_is_left_to_it(victim, caplog):
 
 def test_a_folder_that_cannot_be_locked_holds_a_file_that_can(victim, monkeypatch, caplog):
     """As network file systems are."""
-    lock_now = lock.is_locked_now
+    lock_now = lock.try_lock
 
     def unsupported(descriptor):
         if S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(errno.ENOLCK, "No locks available")
         return lock_now(descriptor)
 
-    monkeypatch.setattr(lock, "is_locked_now", unsupported)
+    monkeypatch.setattr(lock, "try_lock", unsupported)
     victim.cut_off(epochs=1)
     with lock.run_lock(victim.folder) as ours:
         assert ours
@@ -97,14 +97,14 @@ def test_a_folder_that_cannot_be_locked_holds_a_file_that_can(victim, monkeypatc
 
 
 def test_where_nothing_can_be_locked_nothing_is_trained(victim, monkeypatch):
-    locked = lock.is_locked_now
+    locked = lock.try_lock
 
     def only_the_machine(descriptor):
         if os.fstat(descriptor).st_ino != lock.lock_path().stat().st_ino:
             raise OSError(errno.ENOLCK, "No locks available")
         return locked(descriptor)
 
-    monkeypatch.setattr(lock, "is_locked_now", only_the_machine)
+    monkeypatch.setattr(lock, "try_lock", only_the_machine)
     ran = victim.run()
     assert ran.exit_code == 2
     assert f"{victim.folder.name} cannot be locked (No locks available)" in ran.output

@@ -58,19 +58,19 @@ def test_the_speedup_figure_has_a_point_a_method(panels):
 def test_a_figure_names_data_sizes_epochs_seeds_and_device(panels, kind):
     figure = figure_of(kind)(panels)
     texts = " ".join(text.get_text() for text in figure.findobj(Text))
-    for told in ("DenseNet-BC 10-4", "synthetic", "45 training images", "3 epochs",
+    for text in ("DenseNet-BC 10-4", "synthetic", "45 training images", "3 epochs",
                  "20 test images", "seed 0", "threads"):  # fmt: skip
-        assert told in texts
+        assert text in texts
 
 
-def test_a_set_taken_for_want_of_another_is_named(panels):
+def test_a_fallback_data_set_is_reported(panels):
     runs = deepcopy(panels[0].runs)
     runs[0].record["run"]["data"]["dataset"] = ["cifar10", "synthetic"]
-    assert "synthetic (for want of cifar10)" in replace(panels[0], runs=runs).title
+    assert "synthetic (cifar10 not found)" in replace(panels[0], runs=runs).title
 
 
 def test_curves_show_every_epoch_of_every_method(panels):
-    # Beside each line stands a point for its end.
+    # Each line has a point at its end.
     by_epoch, by_time = (
         [line for line in ax.lines if "n = 1" in line.get_label()]
         for ax in curves.draw(panels).axes
@@ -107,7 +107,7 @@ def test_repeats_do_not_narrow_the_bands_of_the_curves(panels):
 
 
 @pytest.mark.parametrize("kind", ["speedup-error", "pareto", "time"])
-def test_several_experiments_stand_in_a_row_with_shared_axes(panels, kind):
+def test_several_experiments_are_in_a_row_with_shared_axes(panels, kind):
     axes = figure_of(kind)(panels * 4).axes
     assert len(axes) == 4
     assert len({ax.get_position().y0 for ax in axes}) == 1
@@ -198,6 +198,6 @@ def test_the_commands_offer_every_kind():
     assert list(kind.type.choices) == [*FIGURES, "all"]
 
 
-def test_a_figure_that_cannot_be_written_is_named(panels):
+def test_a_figure_that_cannot_be_written_is_reported(panels):
     with pytest.raises(UserError, match="cannot be written"):
         draw(panels, "curves", Path("/proc/none/figure.png"))

@@ -1,10 +1,10 @@
-"""Texts beside points stay legible where points lie close."""
+"""Texts next to points stay legible where points are close."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fobench.figures.labels import Label, write_beside
+from fobench.figures.labels import Label, draw_labels
 
 MARKER = 5  # half a side of a marker, in points of 1/72 inch
 
@@ -14,7 +14,7 @@ def written(points: list[tuple[float, float]], texts: list[str]) -> Figure:
     ax = figure.subplots()
     ax.set(xlim=(0, 10), ylim=(0, 10), xlabel="something that takes room")
     labels = [Label(x, y, text, "black") for (x, y), text in zip(points, texts, strict=True)]
-    write_beside(ax, labels)
+    draw_labels(ax, labels)
     figure.draw_without_rendering()
     return figure
 
@@ -34,7 +34,7 @@ def test_no_text_lies_on_another_or_on_the_middle_of_a_marker():
         assert not any(one.contains(*marker) for marker in markers)
 
 
-def test_a_text_stands_near_its_point():
+def test_a_text_is_near_its_point():
     points = [(2.0, 5.0), (8.0, 5.0)]
     figure = written(points, ["0.5", "0.8"])
     markers = figure.axes[0].transData.transform(points)

@@ -209,7 +209,7 @@ def test_t0_of_one_never_freezes():
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("stop", [0, 1, 5, STEPS])
-def test_a_run_saved_and_loaded_goes_on_bit_for_bit(make, stop):
+def test_a_run_saved_and_loaded_resumes_bit_for_bit(make, stop):
     def start(network: nn.Sequential):
         optimizer = make(groups_of(network))
         return optimizer, FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
@@ -251,7 +251,7 @@ def test_a_state_of_another_schedule_is_refused():
         other.load_state_dict(one.state_dict())
 
 
-def test_mistakes_are_named():
+def test_mistakes_are_reported():
     network = small_network()
     one_group = SGD(network.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="parameter groups"):

@@ -74,7 +74,7 @@ def test_all_jobs_of_a_machine_have_one_lock(monkeypatch, tmp_path):
     assert lock_path() == before
 
 
-def test_a_disk_that_locks_nothing_is_named(monkeypatch):
+def test_a_disk_that_locks_nothing_is_reported(monkeypatch):
     def unsupported(*_):
         raise OSError(37, "No locks available")
 
@@ -83,7 +83,7 @@ def test_a_disk_that_locks_nothing_is_named(monkeypatch):
         pass
 
 
-def test_a_lock_that_cannot_be_opened_is_named(monkeypatch):
+def test_a_lock_that_cannot_be_opened_is_reported(monkeypatch):
     monkeypatch.setenv("FOBENCH_LOCK", "/proc/none/lock")
     with pytest.raises(UserError, match="set FOBENCH_LOCK"), machine_lock():
         pass

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fobench.costs.flops import describe, flops_of, freeze_steps_of, match
+from fobench.costs.flops import describe, flops_of, freeze_steps_of, match_flops
 from fobench.costs.units import unit_costs_of
 from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
@@ -64,9 +64,9 @@ def test_matched_steps_cost_what_the_baseline_costs_and_not_a_step_more(
     asked = freezeout(
         of_family(run, family), t0=t0, scaling=scaling, epoch_share=share, match_time=True
     )
-    matched = match(asked)
+    matched = match_flops(asked)
     costs = unit_costs_of(matched)
-    shorter = replace(run.its_baseline, method=BaselineOptions(epoch_share=share))
+    shorter = replace(run.baseline_run, method=BaselineOptions(epoch_share=share))
     paid = flops_of(of_family(shorter, family), costs)
     assert matched.total_steps >= shorter.total_steps
     assert flops_of(matched, costs) <= paid
@@ -77,8 +77,8 @@ def test_matched_steps_cost_what_the_baseline_costs_and_not_a_step_more(
 def test_a_matched_run_is_known_by_its_steps(run):
     """Which follow from FLOPs and so hang on no clock; other steps are another run."""
     asked = freezeout(run, t0=0.3, match_time=True)
-    matched = match(asked)
-    assert match(asked).id == matched.id
+    matched = match_flops(asked)
+    assert match_flops(asked).id == matched.id
     assert "-matched_" in matched.id
     assert replace(matched, matched_steps=99).id != matched.id
     with pytest.raises(ValueError, match="has no steps before"):
@@ -102,7 +102,7 @@ def test_a_matched_run_trains_longer_and_saves_no_flops(fobench, tiny, tmp_path)
 def test_the_published_schedule_runs_over_ten_ninths_of_the_steps_and_never_ends(
     run, family, scale_lr
 ):
-    """Rebuilt from the paper's formula with 1000 steps an epoch where there are 900."""
+    """Rebuilt from the paper's formula with 1000 steps per epoch where there are 900."""
     run = freezeout(
         of_family(run, family), scaling="linear", t0=0.3, scale_lr=scale_lr, compat="reference"
     )
@@ -136,7 +136,7 @@ def test_the_published_vgg_stays_at_its_first_rates_and_never_freezes(run):
 def test_its_control_is_a_baseline_at_a_constant_rate(run):
     control = replace(of_family(run, "vgg"), method=BaselineOptions(annealing="constant"))
     assert (rates(control) == 0.1).all()
-    assert control.its_baseline.method.annealing == "cosine"
+    assert control.baseline_run.method.annealing == "cosine"
     assert "_baseline-constant_" in control.id
 
 
@@ -157,7 +157,7 @@ def test_the_published_vgg_is_compared_with_its_control(fobench, tiny, tmp_path,
     assert f"| {round(change, 1) + 0.0:+.1f} |" in row
     tiny.write_text(tiny.read_text().replace('["cosine", "constant"]', '"cosine"'))
     assert fobench(*words).exit_code == 0
-    assert "lacks a control of one of its methods: baseline at a constant rate" in caplog.text
+    assert "lacks the control of one of its methods: baseline at a constant rate" in caplog.text
 
 
 def test_constant_rates_go_on_after_a_checkpoint(run):

@@ -42,7 +42,7 @@ def test_a_network_has_the_known_units_and_parameters(name, options, classes, un
         assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 
-def test_densenet_units_are_named_by_what_they_are():
+def test_densenet_units_are_reported_by_what_they_are():
     network = models.build("densenet", 10, depth=16, growth_rate=4)
     assert [name for name, _ in network.named_children()] == [
         "conv", "block1_layer1", "block1_layer2", "transition1", "block2_layer1",
@@ -148,7 +148,7 @@ def test_every_parameter_gets_a_gradient(name):
         assert bool((parameter.grad != 0).any()), parameter_name
 
 
-def test_units_of_the_others_are_named_by_what_they_are():
+def test_units_of_the_others_are_reported_by_what_they_are():
     assert [name for name, _ in build_small("wideresnet").named_children()] == [
         "conv", "group1_block1", "group2_block1", "group3_block1", "head",
     ]  # fmt: skip
@@ -223,7 +223,7 @@ def test_the_smallest_image_that_a_family_declares_is_trained_on(name):
         ("densenet", {"depth": 22, "growth_rate": 12, "widht": 1}, "widht is not known"),
     ],
 )
-def test_wrong_options_are_named(name, options, message):
+def test_wrong_options_are_reported(name, options, message):
     with pytest.raises(ValueError, match=message):
         models.build(name, 10, **options)
 

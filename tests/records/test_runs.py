@@ -1,4 +1,4 @@
-"""The files of a run: written whole, read back as written, refused when damaged."""
+"""The files of a run: written atomically, read back as written, refused when damaged."""
 
 import json
 import math
@@ -10,8 +10,8 @@ from fobench.errors import UserError
 from fobench.records.epochs import COLUMNS, VOLATILE, Epoch, read_epochs, write_epochs
 from fobench.records.experiments import read_experiment, write_experiment
 from fobench.records.runs import (
-    RECORDED,
-    RECORDED_WITHIN,
+    REQUIRED,
+    REQUIRED_WITHIN,
     read_record,
     read_run,
     status_of,
@@ -31,9 +31,9 @@ EMPTY_CELL = ",".join(COLUMNS) + "\n1,94" + "," * (len(COLUMNS) - 2) + "\n"
 
 def record(**changes) -> dict:
     """A run.json with all that readers count on: one epoch of 94 steps."""
-    within = {key: dict.fromkeys(inners) for key, inners in RECORDED_WITHIN.items()}
+    within = {key: dict.fromkeys(inners) for key, inners in REQUIRED_WITHIN.items()}
     steps = {"total_steps": 94, "steps_per_epoch": 94}
-    return dict.fromkeys(RECORDED) | within | steps | {"status": "finished"} | changes
+    return dict.fromkeys(REQUIRED) | within | steps | {"status": "finished"} | changes
 
 
 def write_run(folder, rows, **changes) -> None:
@@ -83,17 +83,17 @@ def test_damaged_rows_are_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"format": 1, "status": "fin', "cannot be read"),
-        ("[]", "holds no table"),
+        ("[]", "is not a JSON object"),
         ('{"format": 99, "status": "finished"}', "has format 99"),
         ('{"format": 1, "status": "finished"}', "lacks id, baseline, run"),
     ],
 )
-def test_a_damaged_record_is_refused(tmp_path, text, told):
+def test_a_damaged_record_is_refused(tmp_path, text, message):
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         status_of(tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_records_hold_no_number_that_json_cannot(tmp_path):
         write_record(tmp_path, record(loss=float("nan")))
 
 
-def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
+def test_an_experiment_takes_its_finished_runs_and_reports_the_others(tmp_path):
     for run_id in "abcdf":
         status = "diverged" if run_id == "b" else "finished"
         write_run(tmp_path / run_id, [ROW], status=status)
@@ -113,11 +113,11 @@ def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
     assert [run.id for run in found] == ["a"]
     text = "\n".join(notes)
     assert "b is left out: diverged" in text
-    assert "c is left out: it is not of this experiment" in text
+    assert "c is left out: it does not belong to this experiment" in text
     assert "d is left out: " in text
     assert "e is left out: not run yet" in text
     assert "f is left out: " in text
-    assert "does not hold the 2 epochs to step 188" in text
+    assert "does not have the 2 epochs to step 188" in text
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_experiment_takes_its_finished_runs_and_names_the_others(tmp_path):
         ([94, 188, 200], [1, math.inf, 3], False),
     ],
 )
-def test_rows_that_are_missing_or_impossible_are_told(tmp_path, steps, seconds, sound):
+def test_rows_that_are_missing_or_impossible_are_reported(tmp_path, steps, seconds, sound):
     rows = [
         replace(ROW, step=step, total_train_seconds=float(second))
         for step, second in zip(steps, seconds, strict=True)
@@ -143,14 +143,14 @@ def test_rows_that_are_missing_or_impossible_are_told(tmp_path, steps, seconds, 
     assert ("delete its run.json" in "".join(notes)) == (not sound)
 
 
-def test_a_record_without_what_readers_need_is_told(tmp_path):
+def test_a_record_without_what_readers_need_is_reported(tmp_path):
     write_record(tmp_path, record(environment={}))
     with pytest.raises(UserError, match=r"lacks environment\.host, environment\.device"):
         read_record(tmp_path)
 
 
-def test_a_folder_without_an_experiment_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"holds no experiment\.json"):
+def test_a_folder_without_an_experiment_is_reported(tmp_path):
+    with pytest.raises(UserError, match=r"has no experiment\.json"):
         read_experiment(tmp_path)
 
 
@@ -159,13 +159,13 @@ def test_a_folder_without_an_experiment_is_named(tmp_path):
     ["[]", '{"format": 1, "runs": null}', '{"runs": []}', "{", "[" * 200_000,
      '{"format": 1, "runs": ["../elsewhere"]}', '{"format": 1, "runs": [7]}'],
 )  # fmt: skip
-def test_a_damaged_list_of_runs_is_named(tmp_path, text):
+def test_a_damaged_list_of_runs_is_reported(tmp_path, text):
     (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(UserError, match=r"experiment\.json"):
         read_experiment(tmp_path)
 
 
-def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
+def test_a_trained_run_shows_all_that_a_reader_needs(tiny_results):
     found, notes = read_experiment(tiny_results)
     assert notes == []
     assert len(found) == 4
@@ -196,7 +196,7 @@ def test_a_trained_run_tells_all_that_a_reader_needs(tiny_results):
 
 @pytest.mark.parametrize("name", ["epochs.csv", "run.json"])
 def test_no_changed_character_of_a_finished_run_is_believed(tiny_results, tmp_path, name):
-    """Whatever single bit of a file flips, the run is refused, or reads as it was."""
+    """If any single bit of a file flips, the run is refused, or reads as before."""
     folder = next(tiny_results.glob("*t0.30*"))
     sound = read_run(folder)
     content = (folder / name).read_bytes()

@@ -37,7 +37,7 @@ def change(folder: Path, seconds: float = 1.0, **changes) -> None:
     write_record(folder, record | {"epochs_sha256": sha256} | changes)
 
 
-def told(*folders: Path, **options) -> str:
+def report_of(*folders: Path, **options) -> str:
     return report(*read_results(list(folders), **options))
 
 
@@ -47,7 +47,7 @@ def row_of(text: str, method: str) -> list[str]:
 
 
 def test_a_row_a_method_with_what_its_files_say(tiny_results):
-    text = told(tiny_results)
+    text = report_of(tiny_results)
     (panel,), _ = read_results([tiny_results])
     runs = {run.id: run for run in panel.runs}
     frozen = next(run for run in panel.runs if "t0.30" in run.id)
@@ -73,14 +73,14 @@ def test_what_is_weak_is_warned_of(copied):
     change(first, resumed=True)
     environment = read_record(second)["environment"]
     change(second, environment=environment | {"host": "other", "dirty": True})
-    text = told(copied)
-    assert f"resumed, so its time is in pieces, and left out: {first.name}" in text
+    text = report_of(copied)
+    assert f"resumed, so its time is in pieces and left out: {first.name}" in text
     assert "the runs come from several machines" in text
-    assert "changes that were not committed" in text
-    # Its baseline is resumed or elsewhere: whether it is on the front cannot be told.
+    assert "uncommitted changes" in text
+    # Its baseline is resumed or elsewhere: whether it is on the front is unknown.
     assert "–" in row_of(text, "FreezeOut linear, scaled rates, t0 = 0.3")[4:12]
-    taken = told(copied, include_resumed=True)
-    assert f"resumed, so its time is in pieces, and taken: {first.name}" in taken
+    taken = report_of(copied, include_resumed=True)
+    assert f"resumed, so its time is in pieces and included: {first.name}" in taken
     assert third.name not in text
 
 
@@ -95,17 +95,17 @@ def test_a_run_that_waited_for_others_is_warned_of(fobench, tiny, tmp_path):
         sha256 = write_epochs(path.parent, rows)
         record = read_record(path.parent)
         write_record(path.parent, record | {"epochs_sha256": sha256})
-    text = told(tmp_path / "results" / "tiny")
-    assert "0.50 processor seconds a second, where runs of its method have 2.00" in text
-    assert text.count("processor seconds a second") == 1
+    text = report_of(tmp_path / "results" / "tiny")
+    assert "0.50 processor seconds per second, while runs of its method usually have 2.00" in text
+    assert text.count("processor seconds per second") == 1
 
 
-def test_repeats_tell_the_noise_of_the_clock(fobench, tiny, tmp_path):
+def test_repeats_show_the_noise_of_the_clock(fobench, tiny, tmp_path):
     words = ("run", tiny, "--set", "experiment.repeats=2", "--set", "train.epochs=1")
     assert fobench(*words, "--only", "_baseline_").exit_code == 0
     (panel,), _ = read_results([tmp_path / "results" / "tiny"])
     found = noise.noise_of_repeats(panel.table)
-    text = told(tmp_path / "results" / "tiny")
+    text = report_of(tmp_path / "results" / "tiny")
     assert found.degrees == 1
     assert f"Repeats (A/A): standard deviation {found.percent:.1f} % (1 degrees" in text
     assert "Their test errors are equal to the last digit." in text
@@ -115,8 +115,8 @@ def test_runs_that_were_lost_are_warned_of(copied):
     victim = next(copied.glob("*t0.30*"))
     record = read_record(victim)
     write_record(victim, record | {"status": "diverged", "reason": "loss"})
-    text = told(copied)
-    assert "1 runs diverged or failed: the means are those of the others" in text
+    text = report_of(copied)
+    assert "1 runs diverged or failed: means are over the others" in text
     assert "| FreezeOut linear, scaled rates, t0 = 0.3 |" not in text
 
 
@@ -172,7 +172,7 @@ def test_the_command_writes_a_file_without_torch_or_matplotlib(tiny_results, tmp
     output = tmp_path / "deep" / "report.md"
     imported = imported_by("report", str(tiny_results), "-o", str(output))
     assert not imported & {"torch", "matplotlib"}
-    assert output.read_text(encoding="utf-8") == told(tiny_results)
+    assert output.read_text(encoding="utf-8") == report_of(tiny_results)
 
 
 def damage_list(folder: Path) -> None:
@@ -191,7 +191,7 @@ def half_written(folder: Path) -> None:
     ("damage", "runs_left"), [(damage_list, 0), (damage_run, 3), (half_written, 3)]
 )
 @pytest.mark.parametrize("command", ["plot", "report"])
-def test_what_is_sound_is_used_and_the_rest_is_named(
+def test_what_is_sound_is_used_and_the_rest_is_reported(
     fobench, copied, tiny_results, tmp_path, damage, runs_left, command
 ):
     damage(copied)
@@ -217,11 +217,11 @@ def test_figures_go_to_the_first_folder_that_has_results(fobench, copied, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["plot", "report"])
-def test_an_empty_folder_is_told(fobench, tmp_path, command):
+def test_an_empty_folder_is_reported(fobench, tmp_path, command):
     (tmp_path / "empty").mkdir()
     ran = fobench(command, "empty")
     assert ran.exit_code == 2
-    assert "holds no experiment.json" in ran.output
+    assert "has no experiment.json" in ran.output
 
 
 @pytest.fixture

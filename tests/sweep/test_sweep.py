@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fobench.costs.flops import work
+from fobench.costs.flops import total_flops
 from fobench.experiment.config import load
 from fobench.records.experiments import read_experiment
 from fobench.sweep.pace import Pace, format_duration
@@ -45,7 +45,7 @@ def test_runs_that_are_paired_stay_in_one_shard(experiments, tmp_path):
     for number in (1, 2, 3):
         for plan in plan_all(experiments, tmp_path, tmp_path, shard=Shard(number, 3)):
             ids = {run.id for run in plan.chosen}
-            assert {run.its_baseline.id for run in plan.chosen} <= ids
+            assert {run.baseline_run.id for run in plan.chosen} <= ids
             repeats = {(run.seed, run.repeat) for run in plan.chosen}
             seeds = {seed for seed, _ in repeats}
             both = range(plan.experiment.repeats)
@@ -86,26 +86,28 @@ def test_methods_alternate_within_a_seed(experiments, tmp_path):
     ]
 
 
-def test_time_left_is_reckoned_by_flops(experiments, tmp_path):
+def test_time_left_is_estimated_by_flops(experiments, tmp_path):
     plan, _ = plan_all(experiments, tmp_path, tmp_path)
     whole, shorter, frozen, never = plan.chosen[:4]
     pace = Pace()
     assert pace.seconds_for([whole]) is None
-    pace.done(whole, 100.0)
+    pace.add(whole, 100.0)
     assert pace.seconds_for([never]) == pytest.approx(100)
     assert pace.seconds_for([]) == 0
     left = pace.seconds_for([shorter, frozen])
-    assert left == pytest.approx(100 * (work(shorter) + work(frozen)) / work(whole))
-    assert work(frozen) < work(whole)
+    assert left == pytest.approx(
+        100 * (total_flops(shorter) + total_flops(frozen)) / total_flops(whole)
+    )
+    assert total_flops(frozen) < total_flops(whole)
     # A network of which nothing is known goes at the pace of the others.
     other = replace(whole, model=whole.model.replace(depth=16))
-    expected = 100 * work(other) / work(whole)
+    expected = 100 * total_flops(other) / total_flops(whole)
     assert pace.seconds_for([other]) == pytest.approx(expected)
-    pace.done(other, 3 * expected)
+    pace.add(other, 3 * expected)
     assert pace.seconds_for([other, whole]) == pytest.approx(3 * expected + 100)
 
 
-def test_the_time_left_is_told_once_a_run_is_done(fobench, tiny, caplog):
+def test_the_time_left_is_logged_once_a_run_is_done(fobench, tiny, caplog):
     caplog.set_level("INFO")
     assert fobench("run", tiny, "--set", "train.epochs=1", "--device", "cpu").exit_code == 0
     lines = [line for line in caplog.messages if re.match(r"tiny \d", line)]
@@ -122,5 +124,5 @@ def test_the_time_left_is_told_once_a_run_is_done(fobench, tiny, caplog):
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4.4, "4 s"), (100, "2 min"), (3540, "59 min"), (12000, "3 h 20 min")]
 )
-def test_spans_are_told_for_people(seconds, text):
+def test_spans_are_formatted(seconds, text):
     assert format_duration(seconds) == text

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or refused, the one before kept, and no code run from them."""
+"""Checkpoints: intact or refused, the previous one kept, and no code run from them."""
 
 import hashlib
 import io
@@ -67,23 +67,23 @@ def test_no_cut_or_flipped_checkpoint_is_believed(tmp_path, data):
         checkpoint.read(path)
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog):
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path, caplog):
     checkpoint.save(tmp_path, content(1))
     checkpoint.save(tmp_path, content(2))
     (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:-1])
     assert is_number(checkpoint.read_last(tmp_path), 1)
     assert f"{LAST} is damaged" in caplog.text
-    assert f"going on from {tmp_path / PREVIOUS}" in caplog.text
+    assert f"resuming from {tmp_path / PREVIOUS}" in caplog.text
     (tmp_path / PREVIOUS).write_bytes(b"")
     assert checkpoint.read_last(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
-    assert "no checkpoint is whole" in caplog.text
+    assert "no checkpoint is intact" in caplog.text
 
 
-def test_a_checkpoint_that_the_disk_garbles_does_not_replace_the_last(tmp_path, monkeypatch):
+def test_a_checkpoint_that_the_disk_corrupts_does_not_replace_the_last(tmp_path, monkeypatch):
     checkpoint.save(tmp_path, content(1))
     monkeypatch.setattr(checkpoint, "write", lambda content, file: file.write(PACKED[:-9]))
-    with pytest.raises(UserError, match="not as it was written"):
+    with pytest.raises(UserError, match="differs from what was written"):
         checkpoint.save(tmp_path, content(2))
     assert not (tmp_path / NEW).exists(), "a full disk needs the room"
     assert is_number(checkpoint.read_last(tmp_path), 1)
@@ -100,7 +100,7 @@ def test_a_new_checkpoint_is_taken_where_a_process_died_before_it_was_in_place(t
     assert is_number(checkpoint.read(tmp_path / PREVIOUS), 2)
 
 
-def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(tmp_path):
+def test_a_damaged_checkpoint_never_takes_the_place_of_an_intact_one(tmp_path):
     for number in (1, 2):
         checkpoint.save(tmp_path, content(number))
     (tmp_path / LAST).write_bytes(b"")
@@ -126,21 +126,21 @@ class Broken(io.BytesIO):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), Stopped("SIGINT", 130)])
-def test_what_breaks_a_write_is_what_is_told(error):
+def test_what_breaks_a_write_is_what_is_raised(error):
     """Not what torch's writer makes of it, wherever it happens."""
     writes = 0
     while True:
         try:
             checkpoint.write(content(1), Broken(writes, error))
-        except BaseException as told:
-            assert told is error, writes
+        except BaseException as raised:
+            assert raised is error, writes
         else:
             break
         writes += 1
     assert writes > 10
 
 
-def test_a_checkpoint_that_cannot_be_loaded_now_is_not_condemned(tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_loaded_now_is_not_removed(tmp_path, monkeypatch):
     checkpoint.save(tmp_path, content(1))
 
     def full(*_, **__):
@@ -152,9 +152,9 @@ def test_a_checkpoint_that_cannot_be_loaded_now_is_not_condemned(tmp_path, monke
     assert (tmp_path / LAST).exists()
 
 
-def test_another_format_is_named_with_the_mend(tmp_path):
+def test_another_format_is_reported_with_a_remedy(tmp_path):
     (tmp_path / LAST).write_bytes(packed({"format": 99}))
-    with pytest.raises(UserError, match="use the fobench that wrote it, or delete it"):
+    with pytest.raises(UserError, match="use the version of fobench that wrote it, or delete"):
         checkpoint.read_last(tmp_path)
 
 
@@ -171,7 +171,7 @@ def test_no_code_is_run_from_a_checkpoint(tmp_path, monkeypatch, saved_by):
     payload = written.getvalue()
     whole = payload + hashlib.sha256(payload).digest() + checkpoint.END_MARK
     (tmp_path / LAST).write_bytes(whole)
-    with pytest.raises(UserError, match="holds more than a checkpoint may"):
+    with pytest.raises(UserError, match="is not a checkpoint of fobench"):
         checkpoint.read_last(tmp_path)
     assert not (tmp_path / "owned").exists()
     torch.load(io.BytesIO(payload), weights_only=False) if saved_by == "torch" else pickle.loads(

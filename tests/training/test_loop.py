@@ -32,7 +32,7 @@ DATASET = open_synthetic("synthetic", 55, 20)
 
 
 class Watch:
-    """Progress that remembers."""
+    """Progress that records the steps."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, int]] = []
@@ -212,7 +212,7 @@ def test_a_loss_that_breaks_after_the_last_step_is_noticed(run, monkeypatch):
         train_all(run)
 
 
-def test_a_baseline_saved_and_loaded_goes_on(run):
+def test_a_baseline_saved_and_loaded_resumes(run):
     """Also into an optimizer that has loaded its own state, and so has new parameter groups."""
     parameters = [torch.nn.Parameter(torch.ones(2))]
     optimizer = sgd(parameters, run.train)
@@ -328,14 +328,14 @@ def require_exact_resume(run: Run, device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("family", EXAMPLES)
-def test_a_training_goes_on_exactly_from_its_state(run, family):
+def test_a_training_resumes_exactly_from_its_state(run, family):
     require_exact_resume(with_method(of_family(run, family), scaling="linear", t0=0.3), CPU)
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("family", EXAMPLES)
-def test_a_training_goes_on_exactly_from_its_state_on_cuda(run, family):
+def test_a_training_resumes_exactly_from_its_state_on_cuda(run, family):
     run = with_method(of_family(run, family), scaling="linear", t0=0.3)
     run = replace(run, train=run.train.replace(deterministic=True))
     require_exact_resume(run, torch.device("cuda"))

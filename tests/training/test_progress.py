@@ -1,4 +1,4 @@
-"""What a person sees while a run trains."""
+"""The progress shown while a run trains."""
 
 import io
 

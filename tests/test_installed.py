@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fobench.experiment.packaged import names_of_configs
+from fobench.experiment.packaged_configs import names_of_configs
 
 ROOT = Path(__file__).parents[1]
 NOT_COPIED = shutil.ignore_patterns(".*", "results", "build", "*.egg-info", "__pycache__")

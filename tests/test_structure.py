@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "fobench"
 
 # From the ground upwards: a package imports only from those before it.
 ORDER = (
-    *("errors", "options", "freezing", "records", "machine"),
+    *("errors", "validation", "freezing", "records", "machine"),
     *("methods", "models", "experiment"),
     *("data", "costs", "activations", "training", "sweep"),
     *("evidence", "figures", "report"),
@@ -22,7 +22,7 @@ ORDER = (
 # share files, and the packages below them.
 TRAINING_WING = ("data", "costs", "activations", "training", "sweep")
 EVIDENCE_WING = ("evidence", "figures", "report")
-TORCH_FREE = ("errors", "options", "records", "methods", "models", "experiment", *EVIDENCE_WING)
+TORCH_FREE = ("errors", "validation", "records", "methods", "models", "experiment", *EVIDENCE_WING)
 
 
 def module_name(path: Path) -> str:

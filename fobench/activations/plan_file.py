@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from fobench.activations import measure, places, plan
+from fobench.activations import places, plan, speed
 from fobench.activations.plan import STORE_NOTHING, ForwardCosts, FrozenEpoch, Place, StorePlan
 from fobench.activations.store import DTYPES
 from fobench.costs.flops import freeze_steps_of
-from fobench.costs.forward import forward_seconds
+from fobench.costs.forward_time import forward_seconds
 from fobench.data.split import Split
 from fobench.errors import UserError
 from fobench.experiment.run import Run
@@ -62,7 +62,7 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
     set_determinism(run.train.deterministic)
     dtype, batch_size = DTYPES[stores.store], min(run.train.batch_size, len(split))
     measured = measure_costs(run.model, run.data_used.classes, batch_size, dtype, split)
-    bytes_at = measure.bytes_at_cuts(run, dtype)
+    bytes_at = speed.bytes_at_cuts(run, dtype)
     costs = ForwardCosts(measured.pixels, measured.forward, bytes_at)
     best = make_plan(run, costs, measured.places)
     write_json(
@@ -137,7 +137,7 @@ def measure_costs(
         network = network.to(device, memory_format=torch.channels_last).eval()
         pixels, forward = forward_seconds(network, split, batch_size)
         found = [
-            measure.measure_place(name, network, split, batch_size, dtype)
+            speed.measure_place(name, network, split, batch_size, dtype)
             for name in places.places_for(device)
         ]
     available = tuple(place for place in found if place is not None)
@@ -181,7 +181,7 @@ def describe(kept: StorePlan, run: Run) -> dict[str, Any]:
     stores = run.method.stores
     if not stores.precompute:
         return {}
-    sizes = measure.bytes_at_cuts(run, DTYPES[stores.store])
+    sizes = speed.bytes_at_cuts(run, DTYPES[stores.store])
     images = run.data_used.train_images
     described = {
         "place": kept.place,

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fobench.cli.messages import errors_as_messages
-from fobench.cli.parameters import data_root_option
+from fobench.cli.shared_options import data_root_option
 from fobench.errors import UserError
 
 
@@ -14,8 +14,8 @@ from fobench.errors import UserError
 @data_root_option
 def data(names: tuple[str, ...], data_root: Path | None) -> None:
     """Prepare the data sets NAME (cifar10, cifar100); without a name, list what is prepared."""
+    from fobench.data.download import prepare, require_known
     from fobench.data.find import data_root as root_of
-    from fobench.data.prepare import prepare, require_known
 
     root = root_of(data_root)
     with errors_as_messages():
@@ -27,9 +27,9 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 
 
 def print_prepared(root: Path) -> None:
+    from fobench.data.download import DOWNLOADS
     from fobench.data.find import GENERATED
     from fobench.data.npz import open_npz
-    from fobench.data.prepare import DOWNLOADS
 
     found = sorted(root.glob("*.npz"))
     click.echo(f"{len(found)} prepared in {root}")

@@ -24,8 +24,8 @@ def init(name: str, list_configs: bool, output: Path | None) -> None:
 
     NAME is a config that comes with fobench, such as quick/densenet.
     """
-    from fobench.experiment.packaged import names_of_configs, packaged_config
-    from fobench.experiment.template import starter_config
+    from fobench.experiment.packaged_configs import names_of_configs, packaged_config
+    from fobench.experiment.starter_config import starter_config
     from fobench.records.files import exists, make_folder, write_bytes
 
     with errors_as_messages():

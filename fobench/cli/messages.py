@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -23,7 +24,7 @@ def errors_as_messages() -> Iterator[None]:
 @contextmanager
 def stops_as_messages(force: bool) -> Iterator[None]:
     """Exit on the first Ctrl-C or SIGTERM, or when the time is up, and say how to resume."""
-    from fobench.machine.stopping import Stopped, stopping_on_signals
+    from fobench.machine.interruption import Stopped, stopping_on_signals
 
     try:
         with stopping_on_signals():
@@ -42,3 +43,18 @@ def stops_as_messages(force: bool) -> Iterator[None]:
 def print_notes(notes: Iterable[str]) -> None:
     for note in notes:
         click.echo(f"Note: {note}", err=True)
+
+
+def write_or_print(text: str, output: Path | None) -> None:
+    """Write a text to a file and print its path; without a file, print the text.
+
+    Raises UserError if the file cannot be written.
+    """
+    from fobench.records.files import make_folder, write_bytes
+
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    make_folder(output.parent)
+    write_bytes(output, text.encode())
+    click.echo(output)

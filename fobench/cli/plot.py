@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fobench.cli.messages import errors_as_messages, print_notes
-from fobench.cli.parameters import folders_argument, include_resumed_option
+from fobench.cli.shared_options import folders_argument, include_resumed_option
 from fobench.errors import UserError
 from fobench.figures import FIGURES
 
@@ -26,7 +26,7 @@ from fobench.figures import FIGURES
 def plot(folders: tuple[Path, ...], kind: str, output: Path | None, include_resumed: bool) -> None:
     """Draw the results of the experiments in DIR, such as results/quick-densenet."""
     from fobench.evidence.results import read_results
-    from fobench.figures.draw import draw, render
+    from fobench.figures.export import draw, render
     from fobench.records.files import make_folder, write_bytes
 
     with errors_as_messages():

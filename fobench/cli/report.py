@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from fobench.cli.messages import errors_as_messages
-from fobench.cli.parameters import folders_argument, include_resumed_option
+from fobench.cli.messages import errors_as_messages, write_or_print
+from fobench.cli.shared_options import folders_argument, include_resumed_option
 
 
 @click.command()
@@ -31,14 +31,8 @@ def report(
 ) -> None:
     """Report the results of the experiments in DIR: tables, the noise of the clock, warnings."""
     from fobench.evidence.results import read_results
-    from fobench.records.files import make_folder, write_bytes
     from fobench.report.report import report as report_on
 
     with errors_as_messages():
         text = report_on(*read_results(folders, include_resumed), target_error)
-        if output is None:
-            click.echo(text, nl=False)
-        else:
-            make_folder(output.parent)
-            write_bytes(output, text.encode())
-            click.echo(output)
+        write_or_print(text, output)

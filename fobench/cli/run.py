@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fobench.cli.messages import errors_as_messages, stops_as_messages
-from fobench.cli.parameters import FOLDER, Duration, ShardParameter, data_root_option
+from fobench.cli.shared_options import FOLDER, Duration, ShardParameter, data_root_option
 from fobench.errors import UserError
 from fobench.sweep.shard import WHOLE, Shard
 
@@ -83,8 +83,8 @@ def run(
     """
     from fobench.data.find import data_root as root_of
     from fobench.experiment.config import load_all
-    from fobench.experiment.packaged import find_config
-    from fobench.machine.stopping import Deadline
+    from fobench.experiment.packaged_configs import find_config
+    from fobench.machine.interruption import Deadline
     from fobench.sweep.plan import plan_all
 
     deadline = Deadline(time_limit)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fobench.cli.messages import errors_as_messages
+from fobench.cli.messages import errors_as_messages, write_or_print
 
 
 @click.command()
@@ -22,15 +22,9 @@ def schema(output: Path | None, markdown: bool) -> None:
     \b
     Reference it in the first line of a config:  #:schema ./fobench.schema.json
     """
-    from fobench.experiment.reference import reference
-    from fobench.experiment.schema import config_schema
-    from fobench.records.files import make_folder, write_bytes
+    from fobench.experiment.json_schema import config_schema
+    from fobench.experiment.reference_page import reference
 
     with errors_as_messages():
         text = reference() if markdown else json.dumps(config_schema(), indent=2) + "\n"
-        if output is None:
-            click.echo(text, nl=False)
-        else:
-            make_folder(output.parent)
-            write_bytes(output, text.encode())
-            click.echo(output)
+        write_or_print(text, output)

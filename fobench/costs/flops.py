@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
-from fobench.costs.units import UnitCost, unit_costs_of
+from fobench.costs.unit_costs import UnitCost, unit_costs_of
 from fobench.experiment.run import Run
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from fobench.experiment.recorded import method_of, variant
+from fobench.experiment.from_record import method_of, variant
 from fobench.records.epochs import Epoch
 from fobench.records.runs import RunResult
 

@@ -10,7 +10,7 @@ from fobench.errors import UserError
 from fobench.evidence.pairs import table
 from fobench.evidence.summary import summary
 from fobench.experiment.expand import dataset_title
-from fobench.experiment.recorded import method_of
+from fobench.experiment.from_record import method_of
 from fobench.records.experiments import read_experiment
 from fobench.records.runs import RunResult
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from fobench.errors import UserError
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
-from fobench.experiment.tables import MAX_POINTS, read_grids, read_named_table, read_table
+from fobench.experiment.toml_tables import MAX_POINTS, read_grids, read_named_table, read_table
 from fobench.methods import METHODS, MethodOptions
 from fobench.models import FAMILIES, ModelOptions
-from fobench.options import unknown_key
+from fobench.validation import unknown_key
 
 TABLES = ("experiment", "data", "model", "train", "method")
 

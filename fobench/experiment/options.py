@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from fobench.options import Options, format_value
+from fobench.validation import Options, format_value
 
 MAX_IMAGES = 10_000_000
 MAX_SECONDS = 1e9

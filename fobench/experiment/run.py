@@ -9,7 +9,7 @@ from typing import Any
 from fobench.experiment.options import DataOptions, TrainOptions
 from fobench.freezing import schedule
 from fobench.methods import BaselineOptions, MethodOptions
-from fobench.methods.method import RunInfo
+from fobench.methods.base import RunInfo
 from fobench.models import ModelOptions
 
 

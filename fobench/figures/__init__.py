@@ -7,7 +7,7 @@ To add one: write a module with a function `draw(panels) -> Figure` and add it t
 FIGURES = {
     "speedup-error": "speedup_error",
     "curves": "curves",
-    "schedule": "rates",
+    "schedule": "schedule",
     "time": "time_spent",
     "pareto": "pareto",
 }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from fobench.evidence.results import ExperimentResults
-from fobench.evidence.stores import seconds_by_epoch
+from fobench.evidence.store_savings import seconds_by_epoch
 from fobench.figures.style import PANEL_WIDTH, legend_below
 from fobench.records.runs import RunResult
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fobench.errors import UserError
-from fobench.machine.stopping import Deadline
+from fobench.machine.interruption import Deadline
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from fobench.machine import control_group
+from fobench.machine import cgroup
 
 
 def available_memory(device: torch.device) -> tuple[int, int]:
@@ -23,7 +23,7 @@ def available_memory(device: torch.device) -> tuple[int, int]:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device)
         return free + max(0, unused), total
     host = psutil.virtual_memory()
-    limit, held = control_group.memory() or (host.total, 0)
+    limit, held = cgroup.memory() or (host.total, 0)
     if limit >= host.total:
         return host.available, host.total
     return min(host.available, max(0, limit - held)), limit

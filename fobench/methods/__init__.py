@@ -3,9 +3,9 @@
 To add one: write its file and add it to METHODS. See docs/adding-a-method.md.
 """
 
+from fobench.methods.base import MethodOptions
 from fobench.methods.baseline import BaselineOptions
 from fobench.methods.freezeout import FreezeOutOptions
-from fobench.methods.method import MethodOptions
 
 METHODS: dict[str, type[MethodOptions]] = {
     "baseline": BaselineOptions,

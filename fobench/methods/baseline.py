@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fobench.methods.annealing import ConstantRates, CosineAnnealing
-from fobench.methods.method import EPOCH_SHARE, MethodOptions, RunInfo, Scheduler, share_slug
+from fobench.methods.base import EPOCH_SHARE, MethodOptions, RunInfo, Scheduler, share_slug
+from fobench.methods.schedulers import ConstantRates, CosineAnnealing
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from fobench.methods.method import MakeOptimizer
+    from fobench.methods.base import MakeOptimizer
 
 WHOLE, SHORTER, CONSTANT = ("black", "*"), ("0.45", "X"), ("0.45", "p")
 

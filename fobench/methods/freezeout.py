@@ -8,9 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from fobench.freezing import schedule
 from fobench.freezing.schedule import SCALINGS
-from fobench.methods.annealing import ConstantRates
-from fobench.methods.baseline import BaselineOptions
-from fobench.methods.method import (
+from fobench.methods.base import (
     DEFAULT_LOOK,
     EPOCH_SHARE,
     MethodOptions,
@@ -18,13 +16,15 @@ from fobench.methods.method import (
     Scheduler,
     share_slug,
 )
-from fobench.methods.stores import StoreOptions
+from fobench.methods.baseline import BaselineOptions
+from fobench.methods.schedulers import ConstantRates
+from fobench.methods.store_options import StoreOptions
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from fobench.methods.method import MakeOptimizer
+    from fobench.methods.base import MakeOptimizer
 
 # Ensures that a rate divided by a freeze time fits into float32.
 MIN_FREEZE_TIME = 1e-9

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fobench.models.base import ModelOptions
 from fobench.models.densenet import DenseNetOptions
-from fobench.models.family import ModelOptions
 from fobench.models.vgg import VGGOptions
 from fobench.models.wideresnet import WideResNetOptions
-from fobench.options import read
+from fobench.validation import read
 
 if TYPE_CHECKING:
     from torch import nn

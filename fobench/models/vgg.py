@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from fobench.models.family import ModelOptions
+from fobench.models.base import ModelOptions
 
 if TYPE_CHECKING:
     from torch import nn

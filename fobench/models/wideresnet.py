@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
-from fobench.models.family import ModelOptions, check_depth
+from fobench.models.base import ModelOptions, check_depth
 
 if TYPE_CHECKING:
     from torch import nn

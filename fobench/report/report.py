@@ -6,7 +6,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fobench.evidence.results import ExperimentResults
-from fobench.report import notes, tables
+from fobench.report import tables
+from fobench.report.noise import noise_notes
+from fobench.report.warnings import warnings
 
 
 def report(
@@ -43,6 +45,6 @@ def section(results: ExperimentResults, target: float | None) -> dict[str, Any]:
         "target_error": tables.number(target, 2),
         "target": None if target is None else tables.target_table(results, target),
         "environment": tables.environment_table(results),
-        "noise": notes.noise_notes(results),
-        "warnings": notes.warnings(results),
+        "noise": noise_notes(results),
+        "warnings": warnings(results),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from fobench.evidence import stores
+from fobench.evidence import store_savings
 from fobench.evidence.pairs import table
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.summary import default_target, seconds_to_error, summary
@@ -103,7 +103,7 @@ def control_table(results: ExperimentResults) -> Table | None:
 
 def stores_table(results: ExperimentResults) -> Table | None:
     """What stores saved, compared with the same inputs without a store; None without stores."""
-    variants = stores.summary(results)
+    variants = store_savings.summary(results)
     if variants.empty:
         return None
     columns = ("saved", "saved_without", "by_store", "predicted", "traffic")

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from fobench.costs.flops import flops_of, step_flops
-from fobench.costs.units import unit_costs_of
+from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Split
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from fobench.errors import UserError
 from fobench.experiment.run import Run
-from fobench.machine.stopping import Deadline
+from fobench.machine.interruption import Deadline
 from fobench.records.experiments import listed_runs, unlisted_runs, write_experiment
 from fobench.records.files import exists, make_folder
 from fobench.records.runs import read_record, read_run
 from fobench.sweep.plan import Plan
 
 if TYPE_CHECKING:
-    from fobench.sweep.pace import Pace
+    from fobench.sweep.time_left import Pace
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ def train_all(
     # Torch is needed only for training.
     from fobench.data.split import load
     from fobench.machine import device, environment
-    from fobench.sweep.pace import Pace, format_duration
+    from fobench.sweep.time_left import Pace, format_duration
     from fobench.training.execute import ExecutionOptions, execute
-    from fobench.training.record import remove_unneeded_checkpoint
+    from fobench.training.run_record import remove_unneeded_checkpoint
 
     for plan in plans:
         require_same_runs(plan, sharded)

@@ -13,16 +13,16 @@ from fobench.data.split import Data
 from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine import environment
+from fobench.machine.interruption import Deadline, Stopped
 from fobench.machine.lock import run_lock
 from fobench.machine.memory import is_out_of_memory, release_memory
-from fobench.machine.stopping import Deadline, Stopped
 from fobench.records.epochs import Epoch, write_epochs
 from fobench.records.files import make_folder
 from fobench.records.runs import ENDED, status_of, write_record
 from fobench.training import checkpoint
 from fobench.training.loop import DivergedError, train
 from fobench.training.progress import Progress
-from fobench.training.record import begin, end, remove_unneeded_checkpoint
+from fobench.training.run_record import begin, end, remove_unneeded_checkpoint
 from fobench.training.state import Training
 
 log = logging.getLogger(__name__)

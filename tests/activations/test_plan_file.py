@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from fobench.activations import measure, places, plan_file
-from fobench.activations.measure import bytes_at_cuts, for_seconds, measure_place
+from fobench.activations import places, plan_file, speed
 from fobench.activations.places import places_for
+from fobench.activations.speed import bytes_at_cuts, for_seconds, measure_place
 from fobench.activations.store import Store
-from fobench.costs.forward import forward_seconds
+from fobench.costs.forward_time import forward_seconds
 from fobench.data import split
 from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
 from fobench.experiment.expand import expand
-from fobench.methods.stores import size_in_bytes
+from fobench.methods.store_options import size_in_bytes
 from fobench.models import build
 from fobench.records.epochs import read_epochs
 from fobench.records.runs import read_record, status_of
@@ -209,7 +209,7 @@ def test_measuring_ends_in_time_however_slow_a_place_is(storing, monkeypatch):
 
     for kind in counted:
         monkeypatch.setattr(Store, kind, slowly(kind))
-    monkeypatch.setattr(measure, "PASS_SECONDS", 0.06)
+    monkeypatch.setattr(speed, "PASS_SECONDS", 0.06)
     place = measure_place("host memory", network, read.train, 10, torch.float16)
     # There are four batches; two of them take longer than the time there is.
     assert 1 <= counted["write"] <= 2

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fobench.experiment.config import load
-from fobench.experiment.packaged import packaged_config
+from fobench.experiment.packaged_configs import packaged_config
 from fobench.methods import METHODS
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fobench import models
 from fobench.costs.flops import describe, flops_saved_percent, run_flops, step_flops
-from fobench.costs.units import UnitCost, unit_costs
+from fobench.costs.unit_costs import UnitCost, unit_costs
 from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
 from fobench.experiment.expand import expand

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from fobench.cli import main
-from fobench.experiment.reference import reference
+from fobench.experiment.reference_page import reference
 from tests.docs.pages import PAGES, ROOT, code_of, text_of
 
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]

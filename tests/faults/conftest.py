@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from fobench.machine.stopping import Deadline
+from fobench.machine.interruption import Deadline
 from fobench.records.runs import read_run
 from fobench.training import loop
 from tests.faults.kills import differences

@@ -25,7 +25,7 @@ import fobench.sweep.loop
 import fobench.training.execute  # noqa: F401
 from fobench import cli
 from fobench.activations import places
-from fobench.costs.units import costs_of_network
+from fobench.costs.unit_costs import costs_of_network
 from fobench.models import FAMILIES
 
 

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from fobench.cli.parameters import Duration
-from fobench.machine import stopping
-from fobench.machine.stopping import EXIT_TIME_LIMIT, Deadline, Stopped
+from fobench.cli.shared_options import Duration
+from fobench.machine import interruption
+from fobench.machine.interruption import EXIT_TIME_LIMIT, Deadline, Stopped
 from fobench.records.runs import read_run, status_of
 from fobench.training import checkpoint
 from tests.faults.kills import differences
@@ -61,7 +61,8 @@ def test_the_first_signal_leaves_within_seconds_and_says_how_to_resume(
 def leave(code: str) -> subprocess.Popen:
     """A process in `stopping_on_signals` that runs this code once it is stopped."""
     program = (
-        f"{RESET}import time; from fobench.machine.stopping import Stopped, stopping_on_signals\n"
+        f"{RESET}import time\n"
+        "from fobench.machine.interruption import Stopped, stopping_on_signals\n"
         "try:\n with stopping_on_signals():\n"
         "  print('ready', flush=True); time.sleep(60)\n"
         f"except Stopped as stopped:\n print('stopping', flush=True); {code}\n"
@@ -71,8 +72,8 @@ def leave(code: str) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize("first", stopping.SIGNALS)
-@pytest.mark.parametrize("second", stopping.SIGNALS)
+@pytest.mark.parametrize("first", interruption.SIGNALS)
+@pytest.mark.parametrize("second", interruption.SIGNALS)
 def test_the_second_signal_leaves_at_once(first, second):
     process = leave("sum(iter(lambda: 1, 0))")  # it does not end
     try:
@@ -90,7 +91,7 @@ def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
     # The parent process may have had it ignored too.
     interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with stopping.stopping_on_signals():
+        with interruption.stopping_on_signals():
             os.kill(os.getpid(), signal.SIGTERM)
             with pytest.raises(Stopped, match="SIGINT") as stopped:
                 signal.raise_signal(signal.SIGINT)
@@ -106,7 +107,7 @@ def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
 def clock(monkeypatch):
     """The clock that a deadline reads, set by hand."""
     hands = {"now": 1000.0}
-    monkeypatch.setattr(stopping.time, "monotonic", lambda: hands["now"])
+    monkeypatch.setattr(interruption.time, "monotonic", lambda: hands["now"])
     return hands
 
 

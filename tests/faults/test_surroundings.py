@@ -55,7 +55,7 @@ def test_a_clock_set_back_changes_no_time_that_was_measured(victim, monkeypatch)
     victim.cut_off(epochs=1)
     stamps = iter(f"19{year}-01-01T00:00:00+00:00" for year in range(99, 0, -1))
     with monkeypatch.context() as patch:
-        patch.setattr("fobench.training.record.now", lambda: next(stamps))
+        patch.setattr("fobench.training.run_record.now", lambda: next(stamps))
         patch.setattr("time.time", iter(range(10**6, 0, -1)).__next__)
         assert victim.run().exit_code == 0
     victim.require_its_end(resumed_after=1)

@@ -14,8 +14,8 @@ from fobench.errors import UserError
 from fobench.evidence.results import read_results
 from fobench.figures import FIGURES, SUFFIXES, curves, pareto, speedup_error, time_spent
 from fobench.figures.curves import mean_curve
-from fobench.figures.draw import draw
-from fobench.figures.rates import unit_rates
+from fobench.figures.export import draw
+from fobench.figures.schedule import unit_rates
 from fobench.freezing.freezeout import FreezeOut
 
 

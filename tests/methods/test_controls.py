@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fobench.costs.flops import describe, flops_of, freeze_steps_of, match_flops
-from fobench.costs.units import unit_costs_of
+from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
 from fobench.experiment.expand import expand

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from fobench.errors import UserError
-from fobench.evidence import noise
+from fobench.evidence import clock_noise
 from fobench.evidence.results import read_results
 from fobench.figures import speedup_error
-from fobench.figures.draw import draw
+from fobench.figures.export import draw
 from fobench.records.epochs import write_epochs
 from fobench.records.experiments import write_experiment
 from fobench.records.runs import read_record, read_run, write_record
@@ -104,7 +104,7 @@ def test_repeats_show_the_noise_of_the_clock(fobench, tiny, tmp_path):
     words = ("run", tiny, "--set", "experiment.repeats=2", "--set", "train.epochs=1")
     assert fobench(*words, "--only", "_baseline_").exit_code == 0
     (panel,), _ = read_results([tmp_path / "results" / "tiny"])
-    found = noise.noise_of_repeats(panel.table)
+    found = clock_noise.noise_of_repeats(panel.table)
     text = report_of(tmp_path / "results" / "tiny")
     assert found.degrees == 1
     assert f"Repeats (A/A): standard deviation {found.percent:.1f} % (1 degrees" in text

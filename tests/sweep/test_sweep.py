@@ -9,9 +9,9 @@ import pytest
 from fobench.costs.flops import total_flops
 from fobench.experiment.config import load
 from fobench.records.experiments import read_experiment
-from fobench.sweep.pace import Pace, format_duration
 from fobench.sweep.plan import plan_all
 from fobench.sweep.shard import Shard
+from fobench.sweep.time_left import Pace, format_duration
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fobench.errors import UserError
-from fobench.machine.stopping import Stopped
+from fobench.machine.interruption import Stopped
 from fobench.training import checkpoint
 from fobench.training.checkpoint import LAST, NEW, PREVIOUS, DamagedError
 

@@ -18,7 +18,7 @@ from fobench.experiment.expand import expand
 from fobench.experiment.run import Run
 from fobench.machine.seeds import generator, seed_globally
 from fobench.methods import BaselineOptions, FreezeOutOptions
-from fobench.methods.annealing import CosineAnnealing
+from fobench.methods.schedulers import CosineAnnealing
 from fobench.models import FAMILIES
 from fobench.records.epochs import VOLATILE, Epoch
 from fobench.training import loop

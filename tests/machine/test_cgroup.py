@@ -2,7 +2,7 @@
 
 import pytest
 
-from fobench.machine.control_group import memory
+from fobench.machine.cgroup import memory
 
 
 def group(root, folder, limit, held, idle, version=2):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pydantic import Field
 
 from fobench.freezing.schedule import learning_rate
-from fobench.methods.stores import NO_STORES, StoreOptions
-from fobench.options import Options
+from fobench.methods.store_options import NO_STORES, StoreOptions
+from fobench.validation import Options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,7 +6,7 @@ from typing import Any
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
 from fobench.methods import METHODS
 from fobench.models import FAMILIES
-from fobench.options import Options, is_list, json_schema, option_schema
+from fobench.validation import Options, is_list, json_schema, option_schema
 
 
 def config_schema() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import nn
 from fobench.activations.places import PLACES, NoRoomError, out_of_memory_as_no_room
 from fobench.activations.plan import Place
 from fobench.activations.store import Store
-from fobench.costs.units import unit_costs_of
+from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Split
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed

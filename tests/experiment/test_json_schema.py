@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from fobench.errors import UserError
-from fobench.experiment.packaged import configs_folder
-from fobench.experiment.schema import config_schema
+from fobench.experiment.json_schema import config_schema
+from fobench.experiment.packaged_configs import configs_folder
 from tests.experiment.test_config_properties import configs, load_text
 
 SCHEMA = config_schema()

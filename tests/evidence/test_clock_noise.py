@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fobench.evidence import noise
+from fobench.evidence import clock_noise
 from fobench.evidence.pairs import table
 from tests.evidence.test_stats import result
 
@@ -22,7 +22,7 @@ def noisy(seconds: dict[tuple[int, int], float]) -> pd.DataFrame:
 def test_the_noise_of_repeats_is_their_pooled_deviation():
     """Logs 0 and 0.02, 1 and 1.04: squares about the means 0.0002 and 0.0008, 2 degrees."""
     seconds = {(0, 0): 1.0, (0, 1): math.exp(0.02), (1, 0): math.e, (1, 1): math.exp(1.04)}
-    found = noise.noise_of_repeats(noisy(seconds))
+    found = clock_noise.noise_of_repeats(noisy(seconds))
     assert found.degrees == 2
     assert found.percent == pytest.approx(100 * math.expm1(math.sqrt(0.001 / 2)))
     # t(0.975, 2) = 4.30265.
@@ -31,15 +31,15 @@ def test_the_noise_of_repeats_is_their_pooled_deviation():
 
 
 def test_there_is_no_noise_to_show_without_repeats_and_none_in_equal_times():
-    assert noise.noise_of_repeats(noisy({(0, 0): 1, (1, 0): 2})) is None
-    equal = noise.noise_of_repeats(noisy({(0, 0): 7, (0, 1): 7}))
+    assert clock_noise.noise_of_repeats(noisy({(0, 0): 1, (1, 0): 2})) is None
+    equal = clock_noise.noise_of_repeats(noisy({(0, 0): 7, (0, 1): 7}))
     assert (equal.percent, equal.half_width(2)) == (0, 0)
 
 
 def test_the_noise_of_seeds_takes_one_run_a_seed():
     """Logs 0 and 0.1: squares about their mean 0.005, one degree."""
     seconds = {(0, 0): 1.0, (1, 0): math.exp(0.1), (0, 1): 50.0, (1, 1): 50.0}
-    found = noise.noise_of_seeds(noisy(seconds))
+    found = clock_noise.noise_of_seeds(noisy(seconds))
     assert (found.degrees, found.percent) == (1, pytest.approx(100 * math.expm1(0.005**0.5)))
 
 
@@ -50,7 +50,7 @@ def test_the_first_epochs_of_a_seed_are_of_equal_work_in_all_methods():
     seconds = [(1.0, 0), (math.exp(0.1), 0), (9.0, 1)]
     for run, (first, frozen) in zip(runs, seconds, strict=True):
         run.epochs[0] = replace(run.epochs[0], train_seconds=first, frozen_units=frozen)
-    found = noise.noise_of_first_epochs(table(runs))
+    found = clock_noise.noise_of_first_epochs(table(runs))
     assert (found.degrees, found.percent) == (1, pytest.approx(100 * math.expm1(0.005**0.5)))
 
 
@@ -62,13 +62,13 @@ def test_drift_between_seeds_is_no_noise_of_pairs():
             result("freezeout", seed, 80 * drift, 31),
         ]
     paired = table(runs)
-    assert noise.noise_of_pairs(paired).percent == pytest.approx(0, abs=1e-9)
-    assert noise.noise_of_seeds(paired).percent > 50
+    assert clock_noise.noise_of_pairs(paired).percent == pytest.approx(0, abs=1e-9)
+    assert clock_noise.noise_of_seeds(paired).percent > 50
 
 
 def test_an_outlying_time_is_reported_with_how_far_it_strays():
     seconds = {(seed, 0): 100 + seed for seed in range(6)} | {(6, 0): 150}
-    assert noise.outliers(noisy(seconds)) == [
+    assert clock_noise.outliers(noisy(seconds)) == [
         ("baseline-6-0", pytest.approx(100 * (150 / 103 - 1)))
     ]
 
@@ -81,11 +81,11 @@ def test_an_outlying_time_is_reported_with_how_far_it_strays():
     ],
 )
 def test_a_time_that_does_not_stand_out_is_not_named(seconds):
-    assert noise.outliers(noisy(seconds)) == []
+    assert clock_noise.outliers(noisy(seconds)) == []
 
 
 def test_of_two_times_either_may_stray():
-    assert noise.outliers(noisy({(0, 0): 100, (1, 0): 150})) is None
+    assert clock_noise.outliers(noisy({(0, 0): 100, (1, 0): 150})) is None
 
 
 def test_pure_noise_is_seldom_called_outlying():
@@ -99,5 +99,5 @@ def test_pure_noise_is_seldom_called_outlying():
                 each = result("freezeout", seed, 100 * math.exp(random.normal(0, 0.04)), 30)
                 each.record["run"]["method"]["t0"] = t0 / 12
                 runs.append(replace(each, id=f"{t0}-{seed}"))
-        named += len(noise.outliers(table(runs)))
+        named += len(clock_noise.outliers(table(runs)))
     assert named / (40 * 36) < 0.02

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from fobench.options import Options
+from fobench.validation import Options
 
 if TYPE_CHECKING:
     from torch import nn

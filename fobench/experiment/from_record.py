@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from fobench.errors import UserError
 from fobench.experiment.options import TrainOptions
 from fobench.methods import METHODS, MethodOptions
-from fobench.methods.method import RunInfo
+from fobench.methods.base import RunInfo
 from fobench.models import FAMILIES
-from fobench.options import Options
+from fobench.validation import Options
 
 
 def method_of(record: Mapping[str, Any]) -> MethodOptions:

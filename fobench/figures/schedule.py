@@ -1,7 +1,6 @@
 """The learning rate of each unit over time, and how many units are frozen."""
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -10,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from fobench.evidence.results import ExperimentResults
-from fobench.experiment.recorded import info_of, method_of
+from fobench.experiment.from_record import info_of, method_of
 
 COLUMNS = 4
 WIDTH, HEIGHT, TITLE_HEIGHT = 3.4, 3.4, 0.9
@@ -41,7 +40,7 @@ def draw_panel(figure: SubFigure, panel: ExperimentResults, count: int) -> None:
         rates, frozen = axes[2 * line, column], axes[2 * line + 1, column]
         draw_rates(rates, runs[0].record)
         draw_frozen(frozen, runs[0].record)
-        rates.set_title(fill(row["method"].label(), CHARACTERS), fontsize=8)
+        rates.set_title(wrapped(row["method"].label()), fontsize=8)
         if column == 0:
             rates.set_ylabel("learning rate")
             frozen.set_ylabel("units frozen (%)")
@@ -52,6 +51,17 @@ def draw_panel(figure: SubFigure, panel: ExperimentResults, count: int) -> None:
         matplotlib.colors.Normalize(0, units - 1), matplotlib.colormaps["viridis"]
     )
     figure.colorbar(colours, ax=axes, label="unit, from the first to the head", shrink=0.6)
+
+
+def wrapped(label: str) -> str:
+    """A method's label on several lines if it is long, broken after commas."""
+    lines: list[str] = []
+    for part in label.split(", "):
+        if lines and len(lines[-1]) + len(part) < CHARACTERS:
+            lines[-1] += f", {part}"
+        else:
+            lines.append(part)
+    return ",\n".join(lines)
 
 
 def draw_rates(ax: Axes, record: dict[str, Any]) -> None:

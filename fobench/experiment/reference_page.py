@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
-from fobench.experiment.template import toml
+from fobench.experiment.starter_config import toml
 from fobench.methods import METHODS
 from fobench.models import FAMILIES
-from fobench.options import Options, allowed, option_schema
+from fobench.validation import Options, allowed, option_schema
 
 INTRODUCTION = """\
 # Configs

@@ -8,7 +8,7 @@ from typing import Any
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
 from fobench.methods import METHODS
 from fobench.models import FAMILIES
-from fobench.options import Options
+from fobench.validation import Options
 
 HEADER = re.compile(r"\[+(\w+)\]+")
 NAME = re.compile(r'^name\s*=\s*".*"', re.MULTILINE)

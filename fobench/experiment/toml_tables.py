@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from fobench.options import AnyOptions, format_value, is_list, read, unknown_key
+from fobench.validation import AnyOptions, format_value, is_list, read, unknown_key
 
 MAX_POINTS = 10_000
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fobench.evidence import stores
+from fobench.evidence import store_savings
 from fobench.evidence.results import ExperimentResults, results_of
 from fobench.records.runs import RunResult
-from fobench.report.notes import warnings
 from fobench.report.tables import stores_table
+from fobench.report.warnings import warnings
 from tests.evidence.test_stats import result
 
 
@@ -60,7 +60,7 @@ def results() -> ExperimentResults:
 
 def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(results):
     """The first epoch, 30 and 36 seconds of equal work, differs by the machine only."""
-    (row,) = stores.summary(results).to_dict("records")
+    (row,) = store_savings.summary(results).to_dict("records")
     assert (row["n"], row["timed"]) == (1, 1)
     assert row["saved"] == pytest.approx(44)
     assert row["saved_without"] == pytest.approx(30)
@@ -79,7 +79,7 @@ def test_the_report_shows_stores_and_what_became_of_them(results):
 def test_of_a_run_that_was_resumed_the_error_alone_counts(results):
     results.runs[2].record["resumed"] = True
     resumed = results_of(Path("stored"), results.runs)
-    (row,) = stores.summary(resumed).to_dict("records")
+    (row,) = store_savings.summary(resumed).to_dict("records")
     assert (row["n"], row["timed"], row["points"]) == (1, 0, pytest.approx(0.5))
     assert "| 1 (0 timed) | – | – | – | – | – | +0.50 |" in stores_table(resumed).markdown()
 
@@ -88,20 +88,20 @@ def test_of_a_run_that_was_resumed_the_error_alone_counts(results):
 def test_without_its_counterparts_nothing_is_reported(results, lost):
     runs = [run for run in results.runs if run.id != lost]
     alone = results_of(Path("stored"), runs)
-    (row,) = stores.summary(alone).to_dict("records")
+    (row,) = store_savings.summary(alone).to_dict("records")
     assert row["n"] == 0
     assert "| 0 | – | – | – | – | – | – |" in stores_table(alone).markdown()
 
 
 def test_a_store_that_nothing_was_built_for_saved_nothing(results):
     results.runs[2].record["store_plan"]["builds"] = []
-    (row,) = stores.summary(results).to_dict("records")
+    (row,) = store_savings.summary(results).to_dict("records")
     assert row["by_store"] == 0
 
 
 def test_experiments_without_stores_have_no_such_table(results):
     runs = results.runs[:2]
     without = results_of(Path("plain"), runs)
-    assert stores.summary(without).empty
-    assert stores.seconds_by_epoch(runs[0]) == [0.0, 0.0, 0.0]
+    assert store_savings.summary(without).empty
+    assert store_savings.seconds_by_epoch(runs[0]) == [0.0, 0.0, 0.0]
     assert stores_table(without) is None

@@ -47,6 +47,7 @@ class Options(BaseModel):
     )
 
     @classmethod
+    @cache
     def declared(cls) -> dict[str, FieldInfo]:
         """The options by name; the class's own come before the inherited ones."""
         own = [name for name in cls.__annotations__ if name in cls.model_fields]
@@ -60,8 +61,8 @@ class Options(BaseModel):
         """The values that differ from their default or have none. Run ids depend on these alone."""
         return {
             name: value
-            for name, value in self.as_dict().items()
-            if self.declared()[name].is_required() or value != self.declared()[name].default
+            for name, field in self.declared().items()
+            if (value := getattr(self, name)) != field.default or field.is_required()
         }
 
     def replace(self, **changes: Any) -> Self:

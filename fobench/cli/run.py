@@ -116,8 +116,9 @@ def print_plans(plans: "list[Plan]", force: bool) -> None:
     due_of = [plan.due(force) for plan in plans]
     for plan, due in zip(plans, due_of, strict=True):
         click.echo(f"{plan.title}: {len(due)} of {len(plan.chosen)} runs to do")
+        due_ids = {run.id for run in due}
         for each in plan.chosen:
-            status = "to do" if each in due else plan.status_of(each)
+            status = "to do" if each.id in due_ids else plan.status_of(each)
             click.echo(f"  {status:8}  {each.total_steps:7,} steps  {each.id}")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from fobench.experiment.options import DataOptions, TrainOptions
@@ -92,7 +93,7 @@ class Run:
         method = self.method.stores.without_store()
         return None if method is None else replace(self, method=method)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A readable name with a hash of everything that identifies the run.
 

@@ -56,7 +56,8 @@ def train_all(
     for plan, due in zip(plans, due_of, strict=True):
         for folder in filter(exists, map(plan.folder_of, plan.chosen)):
             make_folder(folder)
-        for run in set(plan.chosen) - set(due):
+        due_ids = {run.id for run in due}
+        for run in (run for run in plan.chosen if run.id not in due_ids):
             folder = plan.folder_of(run)
             remove_unneeded_checkpoint(folder, read_record(folder))
             record_pace(pace, run, folder)
@@ -133,8 +134,9 @@ def log_plan(plan: Plan, due: Sequence[Run]) -> None:
     controls = plan.missing(lambda run: run.control_run).values()
     for label in dict.fromkeys(run.method.label() for run in controls):
         log.warning("%s lacks the control of one of its methods: %s", name, label)
+    due_ids = {run.id for run in due}
     for run in plan.chosen:
-        if run not in due and plan.status_of(run) == "diverged":
+        if run.id not in due_ids and plan.status_of(run) == "diverged":
             log.warning("%s diverged; --force trains it again", run.id)
     others = unlisted_runs(plan.folder, {run.id for run in plan.runs})
     if others:

@@ -34,7 +34,8 @@ reproduce: $(INSTALLED)
 # One experiment after another, each with its figures before the next starts. If a run does not
 # finish, the figures and the report of the others are made, and make fails at the end.
 figures:
-	@status=0; \
+	@$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED) --dry-run >/dev/null || exit $$?; \
+	status=0; \
 	for experiment in $(EXPERIMENTS); do \
 	  config=configs/$(PROFILE)/$${experiment#$(REPRODUCED)/$(PROFILE)-}.toml; \
 	  $(BIN)/fobench run $$config --results $(REPRODUCED); ran=$$?; \

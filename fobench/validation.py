@@ -37,9 +37,9 @@ LIMITS = {
 class Options(BaseModel):
     """A table of options. Immutable, hashable and strict: no value is converted silently.
 
-    Rules beyond an option's own limits are field validators that raise a ValueError whose text
-    begins with the key. A rule about several options belongs to the one declared last, so that
-    it is checked even if later options are invalid.
+    Rules beyond an option's own limits are field validators that raise a ValueError. Each line of
+    its text is a problem and begins with the key. A rule about several options belongs to the one
+    declared last, so that it is checked even if later options are invalid.
     """
 
     model_config = ConfigDict(
@@ -80,7 +80,8 @@ def read(
     try:
         return cls.model_validate(dict(table)), []
     except ValidationError as error:
-        problems = [message_of(cls, table, each) for each in error.errors(include_url=False)]
+        messages = [message_of(cls, table, each) for each in error.errors(include_url=False)]
+    problems = [problem for message in messages for problem in message.splitlines()]
     return None, [f"{where} {each}" for each in dict.fromkeys(problems)]
 
 

@@ -5,21 +5,21 @@ import math
 
 import pytest
 
-from tests.faults.kills import NETWORKS
-from tests.reference_runs import COLUMNS, load, machine, train
+from tests.reference_runs import COLUMNS, FOLDER, load, machine, train
 
 # On another processor or torch, roundings differ and grow: losses by a few percent in 25 steps,
 # errors by a few of the 20 to 45 images.
 LOSS_TOLERANCE, ERROR_TOLERANCE = 0.1, 20.0
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [path.stem for path in sorted(FOLDER.glob("*.json"))])
 def test_every_method_gives_the_results_it_gave(network, tmp_path):
     """Run ids, epochs.csv and run.json, in their order, but for the machine and the clock."""
     reference = load(network)
     assert reference["columns"] == COLUMNS
     runs = train(network, tmp_path)
-    assert list(runs) == list(reference["runs"])
+    # A method that is new has runs that the reference lacks.
+    assert [run_id for run_id in runs if run_id in reference["runs"]] == list(reference["runs"])
     for run_id, known in reference["runs"].items():
         if machine() == reference["machine"]:
             # As text, so that order and type count too.

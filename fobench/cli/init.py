@@ -30,14 +30,17 @@ def init(name: str, list_configs: bool, output: Path | None) -> None:
 
     with errors_as_messages():
         if list_configs:
+            if output is not None:
+                raise UserError("--list and -o: give one of them")
             click.echo("\n".join(names_of_configs()))
             return
         config = packaged_config(name)
         path = output or Path(config.name)
         if exists(path):
             raise UserError(f"{path} exists already: give another file with -o, or remove it")
+        text = starter_config(config.read_text(encoding="utf-8"), path.stem)
         make_folder(path.parent)
-        write_bytes(path, starter_config(config.read_text(encoding="utf-8"), path.stem).encode())
+        write_bytes(path, text.encode())
         click.echo(path)
         click.echo(
             f"fobench schema -o {path.parent / 'fobench.schema.json'} enables completion "

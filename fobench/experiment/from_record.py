@@ -19,10 +19,10 @@ def method_of(record: Mapping[str, Any]) -> MethodOptions:
     Raises UserError for a method or an option that this version does not know.
     """
     options = dict(record["run"]["method"])
-    name = options.pop("name")
+    name = options.pop("name", None)
     try:
         return METHODS[name](**options)
-    except (KeyError, ValidationError) as error:
+    except (KeyError, TypeError, ValidationError) as error:
         raise UserError(
             f"{record['id']} was trained by a method {name!r} that this version of fobench does "
             "not know: use the version that wrote it"

@@ -23,17 +23,25 @@ def find_config(path: Path) -> Path:
 
     Raises UserError if there is neither.
     """
-    if exists(path) or path.suffix == ".toml":
+    is_packaged = name_of(path) in names_of_configs()
+    if exists(path) and not (is_packaged and path.is_dir()):
         return path
+    if path.suffix == ".toml" and not is_packaged:
+        return path  # whose reader says that it is not there
     return packaged_config(str(path))
+
+
+def name_of(path: Path) -> str:
+    """A packaged config's name, as people write it: with or without its suffix."""
+    return str(path.with_suffix("") if path.suffix == ".toml" else path)
 
 
 def packaged_config(name: str) -> Path:
     """The packaged config of that name. Raises UserError if there is none."""
-    names = names_of_configs()
-    if name not in names:
+    names, wanted = names_of_configs(), name_of(Path(name))
+    if wanted not in names:
         raise UserError(
             f"{name}: there is no such file, and no config of that name comes with fobench; "
             f"available are {', '.join(names)}"
         )
-    return configs_folder() / f"{name}.toml"
+    return configs_folder() / f"{wanted}.toml"

@@ -5,10 +5,11 @@ import re
 import tomllib
 from typing import Any
 
+from fobench.errors import UserError
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
 from fobench.methods import METHODS
 from fobench.models import FAMILIES
-from fobench.validation import Options
+from fobench.validation import Options, read
 
 HEADER = re.compile(r"\[+(\w+)\]+")
 NAME = re.compile(r'^name\s*=\s*".*"', re.MULTILINE)
@@ -20,12 +21,16 @@ SCHEMA_LINE = "#:schema fobench.schema.json"
 def starter_config(config: str, name: str) -> str:
     """The text of a config renamed to `name`, with all other options added as comments.
 
-    `config` must be valid, with each value on its own line.
+    `config` must be valid, with each value on its own line. Raises UserError for a name that no
+    experiment can have.
     """
+    _, problems = read(ExperimentOptions, {"name": name}, "[experiment]")
+    if problems:
+        raise UserError(f"{problem}: give the file another name" for problem in problems)
     head, *tables = split_at_tables(config)
     lines = [line for line in head if not line.startswith("#:schema")]
     text = [SCHEMA_LINE, *lines, *(line for table in tables for line in with_unset_options(table))]
-    return NAME.sub(f"name = {json.dumps(name)}", "\n".join(text), count=1) + "\n"
+    return NAME.sub(lambda _: f'name = "{name}"', "\n".join(text), count=1) + "\n"
 
 
 def split_at_tables(config: str) -> list[list[str]]:

@@ -84,7 +84,6 @@ class FreezeOut:
                 "give FreezeOut the number of training steps of the whole run"
             )
         self._frozen.freeze(bisect_right(self.freeze_steps, self._steps))
-        self._frozen.keep()
         self._anneal(progress=self._steps / self.total_steps)
         self._steps += 1
 
@@ -113,7 +112,6 @@ class FreezeOut:
         self._initial_rates = list(state["initial_rates"])
         self._steps = state["steps"]
         self._frozen.freeze(frozen)
-        self._frozen.keep()
 
     def _anneal(self, progress: float) -> None:
         active = slice(self.frozen, None)

@@ -18,7 +18,7 @@ class FrozenUnits:
         """`units` in forward order; `optimizer` with one parameter group per unit, same order."""
         self._units, self._optimizer = list(units), optimizer
         self._count = 0
-        # Flat lists, so that `keep` takes microseconds per step.
+        # Flat lists, so that `_keep` takes microseconds per step.
         self._modules: list[nn.Module] = []
         self._parameters: list[nn.Parameter] = []
 
@@ -26,19 +26,21 @@ class FrozenUnits:
         return self._count
 
     def freeze(self, count: int) -> None:
-        """Freeze the first `count` units; frozen units stay frozen."""
+        """Freeze the first `count` units; call it before each step, as it also keeps them so.
+
+        Units that are frozen stay frozen, whatever `network.train()` or `requires_grad_()` did.
+        """
         for index in range(self._count, count):
             unit, group = self._units[index], self._optimizer.param_groups[index]
             self._modules += unit.modules()
             self._parameters += unit.parameters()
             group["lr"] = 0.0
             for parameter in unit.parameters():
-                parameter.requires_grad_(False)
-                parameter.grad = None
                 self._optimizer.state.pop(parameter, None)
         self._count = max(self._count, count)
+        self._keep()
 
-    def keep(self) -> None:
+    def _keep(self) -> None:
         """Undo the effect of `network.train()` and `requires_grad_()` on frozen units."""
         for module in self._modules:
             if module.training:

@@ -34,8 +34,11 @@ def machine_lock(wait: bool = True, deadline: Deadline | None = None) -> Iterato
     Raises UserError if another process holds it and `wait` is false, or if the file cannot be
     locked; Stopped if the deadline comes first.
     """
-    path = lock_path()
-    lock = FileLock(path, mode=FOR_ALL_USERS)
+    path = lock_path().resolve()
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent} is not a folder: set FOBENCH_LOCK to a file in one")
+    # Without flock the library would write a marker file, which outlives a killed process.
+    lock = FileLock(path, mode=FOR_ALL_USERS, fallback_to_soft=False)
     if not try_acquire(lock):
         if not wait:
             raise UserError(
@@ -58,10 +61,11 @@ def try_acquire(lock: FileLock) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return False
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"{lock.lock_file} cannot be locked ({error.strerror}): set FOBENCH_LOCK to a file on "
-            "a disk of this machine that all its users can write"
+            f"{lock.lock_file} cannot be locked ({reason}): set FOBENCH_LOCK to a file on a disk "
+            "of this machine that all its users can write"
         ) from error
     return True
 

@@ -6,6 +6,7 @@ A method inherits them as its first base: `class MyOptions(StoreOptions, MethodO
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -38,6 +39,11 @@ def size_in_bytes(size: str) -> int | None:
     return int(float(number) * base ** "BKMGT".index(unit[0]))
 
 
+def is_in_order(plan: Iterable[tuple[int, int]]) -> bool:
+    epochs = [epoch for epoch, _ in plan]
+    return sorted(set(epochs)) == epochs
+
+
 class StoreOptions(Options):
     """What is stored of frozen units, and when; see docs/stores.md.
 
@@ -66,35 +72,28 @@ class StoreOptions(Options):
         description="[[epoch, cut], …]: what to store when, instead of the measured plan",
     )
 
-    @field_validator("budget")
-    @classmethod
-    def _budget_is_a_size(cls, budget: str) -> str:
-        if budget == "auto" or size_in_bytes(budget):
-            return budget
-        raise ValueError(
-            f'budget = {format_value(budget)}: give "auto" or a size above 0, such as "4GB" or '
-            '"512MiB"'
-        )
-
-    @field_validator("plan")
-    @classmethod
-    def _plan_is_in_order(cls, plan: Any) -> Any:
-        epochs = [epoch for epoch, _ in plan or ()]
-        if sorted(set(epochs)) == epochs:
-            return plan
-        pairs = [list(each) for each in plan]
-        raise ValueError(f"plan = {format_value(pairs)}: give [epoch, cut] in order of the epochs")
-
     @field_validator("store", "budget", "plan")
     @classmethod
-    def _storing_is_asked_for(cls, value: Any, info: ValidationInfo) -> Any:
-        default = cls.model_fields[info.field_name].default
-        if value == default or info.data.get("precompute", True):
-            return value
-        raise ValueError(
-            f"{info.field_name}: nothing is stored without precompute = true; set both in one "
-            "[[method]] table, without a list for precompute"
-        )
+    def _check(cls, value: Any, info: ValidationInfo) -> Any:
+        # All rules in one validator: pydantic stops at an option's first that fails.
+        problems = []
+        if info.field_name == "budget" and value != "auto" and not size_in_bytes(value):
+            problems.append(
+                f'budget = {format_value(value)}: give "auto" or a size above 0, such as "4GB" or '
+                '"512MiB"'
+            )
+        if info.field_name == "plan" and not is_in_order(value or ()):
+            pairs = format_value([list(each) for each in value])
+            problems.append(f"plan = {pairs}: give [epoch, cut] in order of the epochs")
+        is_set = value != cls.model_fields[info.field_name].default
+        if is_set and not info.data.get("precompute", True):
+            problems.append(
+                f"{info.field_name}: nothing is stored without precompute = true; set both in one "
+                "[[method]] table, without a list for precompute"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return value
 
     @property
     def stores(self) -> StoreOptions:

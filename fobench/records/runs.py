@@ -19,7 +19,10 @@ FORMAT = 1
 # A run that diverged would diverge again.
 ENDED = ("finished", "diverged")
 # Keys that readers of run.json rely on.
-REQUIRED = ("status", "id", "baseline", "run", "total_steps", "steps_per_epoch", "environment")
+REQUIRED = (
+    *("status", "id", "baseline", "run", "units", "total_steps", "steps_per_epoch"),
+    "environment",
+)
 REQUIRED_WITHIN = {
     "run": ("data", "data_used", "model", "train", "method", "seed", "repeat"),
     "environment": ("host", "device", "gpu", "processor", "cores", "threads", "versions"),

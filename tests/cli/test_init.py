@@ -77,3 +77,22 @@ def test_a_file_of_that_name_comes_first(fobench, tiny, tmp_path):
     (tmp_path / "quick").mkdir()
     (tmp_path / "quick" / "densenet").write_text(tiny.read_text())
     assert "tiny on" in fobench("run", "quick/densenet", "--dry-run").output
+
+
+def test_a_packaged_config_is_found_with_its_suffix_and_beside_a_folder_of_its_name(
+    fobench, tmp_path
+):
+    (tmp_path / "quick" / "densenet").mkdir(parents=True)
+    for name in ("quick/densenet", "quick/densenet.toml"):
+        ran = fobench("run", name, "--dry-run")
+        assert "quick-densenet on" in ran.output, ran.output
+    assert fobench("init", "quick/densenet.toml").exit_code == 0
+
+
+@pytest.mark.parametrize("file", ["é.toml", "we ird.toml", ".hid.toml", "a\\b.toml"])
+def test_a_file_whose_name_no_experiment_can_have_is_refused(fobench, tmp_path, file):
+    """The experiment is named after the file."""
+    ran = fobench("init", "-o", file)
+    assert ran.exit_code == 2
+    assert "give the file another name" in ran.output
+    assert not (tmp_path / file).exists()

@@ -85,7 +85,7 @@ def test_grey_images_and_labels_in_a_column_are_read_too(tmp_path):
     assert dataset.train_labels.dtype == np.int64
 
 
-def test_the_fingerprint_shows_content_not_files(tmp_path):
+def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path):
     np.savez_compressed(tmp_path / "packed.npz", **arrays())
     one = open_npz(written(tmp_path / "plain.npz"))
     packed = open_npz(tmp_path / "packed.npz")

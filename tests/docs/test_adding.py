@@ -7,11 +7,29 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from fobench.methods import METHODS
 from fobench.models import FAMILIES
 from fobench.records.runs import read_run
-from tests.docs.pages import code_of, module_of
+from tests.docs.pages import ROOT, code_of, module_of
 from tests.faults.kills import differences
+
+
+@pytest.mark.parametrize("page", ["adding-a-network", "adding-a-method"])
+def test_the_code_of_the_page_would_pass_the_linter(page):
+    (code,) = code_of(f"docs/{page}.md")
+    name = f"fobench/{'methods' if 'method' in page else 'models'}/added.py"
+    for words in (["check"], ["format", "--check"]):
+        ran = subprocess.run(
+            [Path(sys.executable).with_name("ruff"), *words, "--stdin-filename", name, "-"],
+            cwd=ROOT,
+            input=code,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_a_network_added_as_the_page_says_trains(fobench, tiny, tmp_path, monkeypatch):
@@ -42,7 +60,13 @@ at = [0.4, 0.6]
 name = "halfway"
 at = 0.4
 views = 2
-precompute = [false, true]
+
+[[method]]
+name = "halfway"
+at = 0.4
+views = 2
+precompute = true
+plan = [[3, 1], [4, 2]]
 """
 
 
@@ -66,7 +90,7 @@ def test_a_method_added_as_the_page_says_is_run_plotted_and_reported(
     assert [row.frozen_units for row in run.epochs] == [0, 0, 3, 3, 3]
     assert 0 < run.record["predictions"]["flops_saved_percent"] < 60
     (stored,) = (tmp_path / "results" / "tiny").glob("*_halfway-0.40-views2-precompute-*")
-    assert read_run(stored).record["store_plan"]["place"] in ("host memory", "none")
+    assert [row.cached_units for row in read_run(stored).epochs] == [0, 0, 1, 2, 1]
     assert fobench("plot", "results/tiny", "--kind", "all").exit_code == 0
     figure = (tmp_path / "results" / "tiny" / "speedup-error.svg").read_text()
     assert "half of the units frozen at 0.4" in figure
@@ -74,6 +98,10 @@ def test_a_method_added_as_the_page_says_is_run_plotted_and_reported(
     assert "| half of the units frozen at 0.6 | 1 |" in report
     wrong = fobench("run", config, "--dry-run", "--set", "train.epochs=0")
     assert "[train] epochs = 0" in wrong.output
+
+
+def rows_in(folder: Path) -> int:
+    return sum(len(path.read_text().splitlines()) - 1 for path in folder.glob("tiny/*/epochs.csv"))
 
 
 def command(code: str) -> list[str]:
@@ -91,15 +119,19 @@ def command(code: str) -> list[str]:
     return [sys.executable, "-c", "\n".join(lines)]
 
 
-def test_its_runs_are_killed_and_resumed_to_the_same_end(tiny, tmp_path):
+@pytest.mark.parametrize("only", ["halfway-0.40_", "halfway-0.40-views2-precompute"])
+def test_its_runs_are_killed_and_resumed_to_the_same_end(tiny, tmp_path, only):
+    """Those with a store build it again when they resume, from units that are frozen."""
     (code,) = code_of("docs/adding-a-method.md")
     config = with_the_method(tiny, epochs=40)
-    words = ["run", config, "--only", "halfway-0.40_", "--device", "cpu", "--results"]
+    text = config.read_text().replace("[[3, 1], [4, 2]]", "[[17, 2], [18, 3]]")
+    config.write_text(text)
+    words = ["run", config, "--only", only, "--device", "cpu", "--results"]
     subprocess.run([*command(code), *words, tmp_path / "alone"], check=True, cwd=tmp_path)
     victim = subprocess.Popen([*command(code), *words, tmp_path / "killed"], cwd=tmp_path)
-    while not list((tmp_path / "killed").glob("tiny/*/checkpoint.pt")):
+    while rows_in(tmp_path / "killed") < 20:
         assert victim.poll() is None, "it ended before it could be killed"
-        time.sleep(0.01)
+        time.sleep(0.005)
     victim.send_signal(signal.SIGKILL)
     assert victim.wait() == -signal.SIGKILL
     subprocess.run([*command(code), *words, tmp_path / "killed"], check=True, cwd=tmp_path)

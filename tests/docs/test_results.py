@@ -122,7 +122,9 @@ FIGURES_OF = sorted({path.parent for path in (ROOT / "results").glob("*/speedup-
 @pytest.mark.parametrize("folder", FIGURES_OF, ids=lambda folder: folder.name)
 def test_the_committed_figures_are_of_the_committed_runs(folder):
     (panel,), _ = read_results([folder])
-    for kind in FIGURES:
+    committed = [kind for kind in FIGURES if (folder / f"{kind}.svg").exists()]
+    assert len(committed) >= 5
+    for kind in committed:
         # Matplotlib writes texts into an SVG as comments next to their outlines.
         drawn = (folder / f"{kind}.svg").read_text()
         for line in panel.title.splitlines():
@@ -131,6 +133,40 @@ def test_the_committed_figures_are_of_the_committed_runs(folder):
             # A long name takes several lines, broken behind commas.
             names = (method.line().split(", "), method.label().split(", "))
             assert any(all(part in drawn for part in name) for name in names), (kind, names)
+
+
+QUICK = ("quick-densenet", "quick-wideresnet", "quick-vgg")
+QUICK_SHOWN = ("method", "time saved, %", "predicted by FLOPs, %", "test error, %")
+
+
+def quick_table() -> str:
+    """What `make reproduce` measures without a GPU, some columns of the reports."""
+    rows = []
+    for name in QUICK:
+        (panel,), _ = read_results([ROOT / "results" / name])
+        rows += [(name, *row) for row in methods_table(panel.summary).columns(QUICK_SHOWN)]
+    return Table(("experiment", *QUICK_SHOWN), rows).markdown().rstrip()
+
+
+def test_the_quick_table_is_that_of_the_committed_runs():
+    assert between("quick:start", "quick:end") == quick_table()
+
+
+def test_the_quick_profile_keeps_its_promises():
+    """Trained in minutes, each whole baseline below 20 % error, over 20 epochs or more."""
+    panels, _ = read_results([ROOT / "results" / name for name in QUICK])
+    seconds = [
+        epoch.train_seconds + epoch.eval_seconds
+        for panel in panels
+        for run in panel.runs
+        for epoch in run.epochs
+    ]
+    assert between("quick-seconds") == f"{sum(seconds):.0f}"
+    for panel in panels:
+        whole = [method.is_whole_baseline for method in panel.summary["method"]]
+        (error,) = panel.summary[whole]["error"]
+        assert error < 20
+        assert panel.runs[0].record["run"]["train"]["epochs"] >= 20
 
 
 def test_the_noise_is_that_of_the_committed_runs():

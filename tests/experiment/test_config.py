@@ -148,6 +148,19 @@ def test_a_mistake_about_stores_is_reported(tiny, augment, lines, message):
     assert message in "\n".join(problems_of(tiny))
 
 
+def test_an_option_that_is_wrong_twice_is_reported_twice(tiny):
+    edit(tiny, "train_size = 45", 'train_size = 45\naugment = "none"')
+    edit(tiny, "t0 = [0.3, 1.0]", 't0 = 0.3\nbudget = "1"\nplan = [[3, 1], [2, 1]]')
+    text = "\n".join(problems_of(tiny))
+    for message in (
+        "[[method]] 2: budget = '1': give \"auto\" or a size",
+        "[[method]] 2: budget: nothing is stored without precompute = true",
+        "[[method]] 2: plan = [[3, 1], [2, 1]]: give [epoch, cut] in order",
+        "[[method]] 2: plan: nothing is stored without precompute = true",
+    ):
+        assert message in text
+
+
 def test_a_plan_is_no_axis_of_a_grid(tiny):
     edit(tiny, "train_size = 45", 'train_size = 45\naugment = "none"')
     edit(tiny, "t0 = [0.3, 1.0]", "t0 = [0.3, 0.6]\nprecompute = true\nplan = [[2, 1], [3, 2]]")

@@ -87,3 +87,20 @@ def test_a_lock_that_cannot_be_opened_is_reported(monkeypatch):
     monkeypatch.setenv("FOBENCH_LOCK", "/proc/none/lock")
     with pytest.raises(UserError, match="set FOBENCH_LOCK"), machine_lock():
         pass
+
+
+def test_a_folder_that_is_not_there_is_reported_and_not_made(monkeypatch, tmp_path):
+    """A typing mistake would give a lock that nobody shares."""
+    monkeypatch.setenv("FOBENCH_LOCK", str(tmp_path / "typo" / "lock"))
+    with pytest.raises(UserError, match="typo is not a folder: set FOBENCH_LOCK"), machine_lock():
+        pass
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_link_and_its_target_are_one_lock(monkeypatch, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    monkeypatch.setenv("FOBENCH_LOCK", str(tmp_path / "link"))
+    with machine_lock():
+        monkeypatch.setenv("FOBENCH_LOCK", str(tmp_path / "target"))
+        with pytest.raises(UserError, match="another"), machine_lock(wait=False):
+            pass

@@ -42,7 +42,7 @@ def test_a_network_has_the_known_units_and_parameters(name, options, classes, un
         assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 
-def test_densenet_units_are_reported_by_what_they_are():
+def test_densenet_units_are_named_by_what_they_are():
     network = models.build("densenet", 10, depth=16, growth_rate=4)
     assert [name for name, _ in network.named_children()] == [
         "conv", "block1_layer1", "block1_layer2", "transition1", "block2_layer1",
@@ -148,7 +148,7 @@ def test_every_parameter_gets_a_gradient(name):
         assert bool((parameter.grad != 0).any()), parameter_name
 
 
-def test_units_of_the_others_are_reported_by_what_they_are():
+def test_units_of_the_others_are_named_by_what_they_are():
     assert [name for name, _ in build_small("wideresnet").named_children()] == [
         "conv", "group1_block1", "group2_block1", "group3_block1", "head",
     ]  # fmt: skip

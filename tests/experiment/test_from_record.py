@@ -1,0 +1,26 @@
+"""Recorded runs are read back with the options of today."""
+
+import pytest
+
+from fobench.errors import UserError
+from fobench.evidence.results import known_methods
+from fobench.experiment.from_record import method_of
+from fobench.methods import FreezeOutOptions
+from tests.evidence.test_stats import result
+
+
+def test_options_younger_than_the_record_have_their_defaults():
+    record = result("freezeout", 0, 80, 31).record
+    assert method_of(record) == FreezeOutOptions(scaling="cubic", t0=0.8)
+
+
+@pytest.mark.parametrize("method", [{"name": "of the future"}, {}, {"name": "baseline", "x": 1}])
+def test_a_method_that_is_not_known_is_left_out_and_reported(method):
+    known, unknown = result("baseline", 0, 100, 30), result("baseline", 1, 100, 30)
+    unknown.record["run"]["method"] = method
+    with pytest.raises(UserError, match="use the version that wrote it"):
+        method_of(unknown.record | {"id": "unknown"})
+    unknown.record["id"] = "unknown"
+    runs, notes = known_methods([known, unknown])
+    assert runs == [known]
+    assert "is left out: unknown was trained by a method" in notes[0]

@@ -162,6 +162,8 @@ def test_the_quick_profile_keeps_its_promises():
         for epoch in run.epochs
     ]
     assert between("quick-seconds") == f"{sum(seconds):.0f}"
+    drifts = [clock_noise.noise_of_first_epochs(panel.table).percent for panel in panels]
+    assert between("quick-drift") == ", ".join(f"{drift:.1f}" for drift in drifts)
     for panel in panels:
         whole = [method.is_whole_baseline for method in panel.summary["method"]]
         (error,) = panel.summary[whole]["error"]

@@ -60,10 +60,14 @@ class ExperimentResults:
         return sorted(
             {
                 environment["gpu"]
-                or f"{environment['processor']}, {environment['threads']} threads"
+                or f"{environment['processor']}, {counted(environment['threads'], 'thread')}"
                 for environment in (run.record["environment"] for run in self.runs)
             }
         )
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def read_results(

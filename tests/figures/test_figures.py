@@ -59,7 +59,7 @@ def test_a_figure_names_data_sizes_epochs_seeds_and_device(panels, kind):
     figure = figure_of(kind)(panels)
     texts = " ".join(text.get_text() for text in figure.findobj(Text))
     for text in ("DenseNet-BC 10-4", "synthetic", "45 training images", "3 epochs",
-                 "20 test images", "seed 0", "threads"):  # fmt: skip
+                 "20 test images", "seed 0", "thread"):  # fmt: skip
         assert text in texts
 
 

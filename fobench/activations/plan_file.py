@@ -164,10 +164,9 @@ def make_plan(run: Run, costs: ForwardCosts, available: Sequence[Place]) -> Stor
 def require_valid_plans(runs: Sequence[Run]) -> None:
     """Raises UserError with all mistakes in the plans set in a config."""
     problems: list[str] = []
-    stores_of = {run.method: run.method.stores for run in runs}
-    by_method = {run.method: run for run in runs if stores_of[run.method].plan}
+    by_method = {run.method: run for run in runs if run.method.stores.plan}
     for method, run in by_method.items():
-        stores = stores_of[method]
+        stores = method.stores
         try:
             plan.explicit_builds(stores.plan, frozen_epochs_of(run), stores.views or 1)
         except UserError as error:

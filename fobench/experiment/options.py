@@ -116,3 +116,11 @@ class TrainOptions(Options):
                 "momentum = 0.0: Nesterov momentum needs more than 0, or set nesterov = false"
             )
         return nesterov
+
+
+# The tables whose options do not depend on a name in them.
+TABLES: dict[str, type[Options]] = {
+    "experiment": ExperimentOptions,
+    "data": DataOptions,
+    "train": TrainOptions,
+}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
+from fobench.experiment.options import TABLES
 from fobench.experiment.starter_config import toml
 from fobench.methods import METHODS
 from fobench.models import FAMILIES
@@ -24,13 +24,12 @@ config are reported at once, before anything trains.
 
 def reference() -> str:
     """The page, in Markdown."""
-    tables = {"experiment": ExperimentOptions, "data": DataOptions, "train": TrainOptions}
     parts = [INTRODUCTION]
     for name in ("experiment", "data"):
-        parts.append(section(f"[{name}]", tables[name]))
+        parts.append(section(f"[{name}]", TABLES[name]))
     parts.append("## [model]\n\n`name` chooses the network; the other options are its own.\n")
     parts += named_sections(FAMILIES)
-    parts.append(section("[train]", tables["train"]))
+    parts.append(section("[train]", TABLES["train"]))
     parts.append("## [[method]]\n\n`name` chooses the method; the other options are its own.\n")
     parts += named_sections(METHODS)
     return "\n".join(parts)

@@ -6,14 +6,13 @@ import tomllib
 from typing import Any
 
 from fobench.errors import UserError
-from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
+from fobench.experiment.options import TABLES, ExperimentOptions
 from fobench.methods import METHODS
 from fobench.models import FAMILIES
 from fobench.validation import Options, read
 
 HEADER = re.compile(r"\[+(\w+)\]+")
 NAME = re.compile(r'^name\s*=\s*".*"', re.MULTILINE)
-TABLES = {"experiment": ExperimentOptions, "data": DataOptions, "train": TrainOptions}
 NAMED = {"model": FAMILIES, "method": METHODS}
 SCHEMA_LINE = "#:schema fobench.schema.json"
 
@@ -53,7 +52,7 @@ def with_unset_options(table: list[str]) -> list[str]:
 
 
 def comments(cls: type[Options], given: dict[str, Any]) -> list[str]:
-    """A starter_config line for each option that is not set: its default and description."""
+    """A commented line for each option that is not set: its default and description."""
     left_out = {name: field for name, field in cls.declared().items() if name not in given}
     return [
         f"# {name} = {toml(field.default)}".rstrip() + f"  # {field.description}"

@@ -36,6 +36,7 @@ class FrozenUnits:
             self._parameters += unit.parameters()
             group["lr"] = 0.0
             for parameter in unit.parameters():
+                parameter.grad = None  # even where it required none
                 self._optimizer.state.pop(parameter, None)
         self._count = max(self._count, count)
         self._keep()

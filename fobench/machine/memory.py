@@ -53,7 +53,10 @@ def peak_memory(device: torch.device) -> int:
 
 def is_memory(folder: Path) -> bool:
     """Whether a folder is in memory (tmpfs), as far as the system reports."""
-    kinds = {Path(each.mountpoint): each.fstype for each in psutil.disk_partitions(all=True)}
+    try:
+        kinds = {Path(each.mountpoint): each.fstype for each in psutil.disk_partitions(all=True)}
+    except OSError:  # without /proc
+        return False
     folder = folder.resolve()
     kind = next((kinds[each] for each in (folder, *folder.parents) if each in kinds), None)
     return kind in ("tmpfs", "ramfs")

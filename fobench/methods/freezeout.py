@@ -9,7 +9,6 @@ from pydantic import Field, ValidationInfo, field_validator
 from fobench.freezing import schedule
 from fobench.freezing.schedule import SCALINGS
 from fobench.methods.base import (
-    DEFAULT_LOOK,
     EPOCH_SHARE,
     MethodOptions,
     RunInfo,
@@ -155,4 +154,4 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
         return f"{super().label()}, t0 = {self.t0:g}"
 
     def look(self) -> tuple[str, str]:
-        return LOOKS.get((self.scaling, self.scale_lr), DEFAULT_LOOK)
+        return LOOKS[self.scaling, self.scale_lr]

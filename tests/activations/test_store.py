@@ -139,6 +139,12 @@ def test_a_file_system_in_memory_is_known(tmp_path, monkeypatch):
     mounts.clear()
     assert not is_memory(tmp_path), "the system says nothing"
 
+    def without_proc(all):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(psutil, "disk_partitions", without_proc)
+    assert not is_memory(tmp_path)
+
 
 def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate", raising=False)

@@ -267,3 +267,16 @@ def test_mistakes_are_reported():
     freezeout.step()
     with pytest.raises(ValueError, match="more often than total_steps = 1"):
         freezeout.step()
+
+
+def test_a_gradient_left_by_a_parameter_that_requires_none_is_freed_too():
+    """An optimizer would go on updating by it."""
+    network = small_network()
+    optimizer = OPTIMIZERS["sgd"](groups_of(network))
+    freezeout = FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
+    freezeout.step()
+    train_step(network, optimizer, 0)
+    network[0].requires_grad_(False)
+    while not freezeout.frozen:
+        freezeout.step()
+    assert all(parameter.grad is None for parameter in network[0].parameters())

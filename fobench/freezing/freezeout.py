@@ -9,32 +9,43 @@ for images, labels in batches:
     optimizer.step()
 """
 
+import operator
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from fobench.freezing.frozen import FrozenUnits
+from fobench.freezing.groups import own_rate, set_rate, units_of_groups
+from fobench.freezing.recompilation import warn_if_compilation_will_end
 from fobench.freezing.schedule import freeze_steps, freeze_times, learning_rate
+from fobench.freezing.units import Unit, require_separate, units_of
 
 
 class FreezeOut:
     """Anneals each unit's learning rate to zero on its own schedule, then freezes the unit.
 
-    Call `step()` before each training step. It sets the learning rate of each active unit's
-    parameter group and permanently freezes the units that are due: their parameters get no
-    gradient and no update (neither momentum nor weight decay), gradients and momentum are freed,
-    BatchNorm uses its running statistics without updating them, and dropout is off. As the frozen
-    units come first, the backward pass ends at the first active one. A later `network.train()` or
-    `requires_grad_()` is undone by the next `step()`.
+    Call `step()` before each training step. It sets the learning rates of each active unit's
+    parameter groups and freezes the units that are due: their parameters get no gradient and no
+    update (neither momentum nor weight decay), gradients and momentum are freed, BatchNorm uses its
+    running statistics without updating them, and dropout is off. As the frozen units come first,
+    the backward pass ends at the first active one. `network.train()` does not change a frozen unit,
+    whenever it is called; `requires_grad_()` is undone by the next `step()`.
+
+    The constructor sets the rates of the first step, so a loop may also call `step()` after each
+    training step; its rates and freezes are then those of the step before.
 
     Args:
-        units: the network in forward order, split into units that are frozen as a whole; the last
-            is the head, which never freezes. For example an `nn.Sequential`.
-        optimizer: any torch optimizer with one parameter group per unit, in the same order. The
-            groups' current learning rates are the initial ones.
+        units: the network in forward order, split into units that are frozen as a whole; for
+            example an `nn.Sequential`, or a list of modules. It can be wrapped by `torch.compile`
+            or DistributedDataParallel (with `find_unused_parameters=True`). The last unit with
+            parameters that require gradients is the head: neither it nor what follows it freezes.
+        optimizer: any torch optimizer with one or more parameter groups per unit, in any order. The
+            groups' current learning rates are the initial ones; one that is a tensor is filled in
+            place. Groups of parameters that no unit holds are left alone.
         total_steps: training steps of the whole run.
         t0: freeze time of the first unit, before scaling, as a share of the run, in (0, 1].
         scaling: "linear", "squared" or "cubic".
@@ -43,34 +54,38 @@ class FreezeOut:
     Attributes:
         frozen: number of units, counted from the first, that are frozen now.
 
-    Raises ValueError if units, parameter groups and numbers do not match.
+    Raises ValueError, with the reason, for units that cannot be trained or frozen apart, for
+    parameter groups that do not fit them, and for numbers out of range.
 
     Source: Brock et al. 2017, arXiv 1706.04983.
     """
 
     def __init__(
         self,
-        units: Iterable[nn.Module],
+        units: nn.Module | Iterable[nn.Module],
         optimizer: Optimizer,
         total_steps: int,
         t0: float = 0.8,
         scaling: str = "cubic",
         scale_lr: bool = True,
     ) -> None:
-        self.units = list(units)
-        self.optimizer = optimizer
-        self.total_steps = total_steps
-        if not isinstance(total_steps, int) or total_steps < 1:
-            raise ValueError(f"total_steps must be an integer of at least 1, not {total_steps!r}")
-        _require_one_group_per_unit(self.units, optimizer)
-        self.freeze_times = freeze_times(len(self.units), t0, scaling)
-        self.freeze_steps = freeze_steps(self.freeze_times, total_steps)
+        network, self.optimizer = units, optimizer
+        self.total_steps = _whole_number(total_steps)
+        units = units_of(units)
+        head = _head_of(units)
+        require_separate(units, head)
+        self._unit_of_group = units_of_groups(units, optimizer)
+        self.freeze_times = freeze_times(head + 1, _number(t0), scaling)
+        self.freeze_times += [1.0] * (len(units) - head - 1)
+        self.freeze_steps = freeze_steps(self.freeze_times, self.total_steps)
         self._initial_rates = [
-            float(group["lr"]) / time if scale_lr else float(group["lr"])
-            for group, time in zip(optimizer.param_groups, self.freeze_times, strict=True)
+            own_rate(group) / (self.freeze_times[unit] if scale_lr else 1.0)
+            for unit, group in self._groups()
         ]
         self._steps = 0
-        self._frozen = FrozenUnits(self.units, optimizer)
+        self._frozen = FrozenUnits(units, optimizer)
+        self._anneal(progress=0.0)
+        warn_if_compilation_will_end(network, self.freeze_steps, self.total_steps)
 
     @property
     def frozen(self) -> int:
@@ -87,6 +102,13 @@ class FreezeOut:
         self._anneal(progress=self._steps / self.total_steps)
         self._steps += 1
 
+    def release(self) -> None:
+        """Let the frozen units train again, for a training after this one.
+
+        Their parameters require gradients again, and they answer `train()`.
+        """
+        self._frozen.release()
+
     def state_dict(self) -> dict[str, Any]:
         """What is needed to resume, besides the states of network and optimizer."""
         return {
@@ -98,12 +120,17 @@ class FreezeOut:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume where `state` was saved. Load the network and the optimizer first.
 
-        Raises ValueError if `state` belongs to another schedule, or would thaw a unit.
+        Raises ValueError if `state` belongs to another schedule or optimizer, or would thaw a unit.
         """
         if list(state["freeze_steps"]) != self.freeze_steps:
             raise ValueError(
                 "this state belongs to another schedule: units, total_steps, t0 and scaling "
                 "must be those of the run that saved it"
+            )
+        if len(state["initial_rates"]) != len(self._initial_rates):
+            raise ValueError(
+                "this state belongs to an optimizer with other parameter groups: group the "
+                "parameters as the run that saved it"
             )
         # The units frozen at the last step taken; the first step never freezes a unit.
         frozen = bisect_right(self.freeze_steps, state["steps"] - 1)
@@ -113,27 +140,48 @@ class FreezeOut:
         self._steps = state["steps"]
         self._frozen.freeze(frozen)
 
+    def _groups(self) -> list[tuple[int, dict[str, Any]]]:
+        """The parameter groups of units, each with its unit.
+
+        Not kept: loading a state replaces the groups of an optimizer.
+        """
+        pairs = zip(self._unit_of_group, self.optimizer.param_groups, strict=False)
+        return [(unit, group) for unit, group in pairs if unit is not None]
+
     def _anneal(self, progress: float) -> None:
-        active = slice(self.frozen, None)
-        for group, initial, time in zip(
-            self.optimizer.param_groups[active],
-            self._initial_rates[active],
-            self.freeze_times[active],
-            strict=True,
-        ):
-            group["lr"] = learning_rate(initial, time, progress)
+        for (unit, group), initial in zip(self._groups(), self._initial_rates, strict=True):
+            frozen = unit < self.frozen
+            rate = 0.0 if frozen else learning_rate(initial, self.freeze_times[unit], progress)
+            set_rate(group, rate)
 
 
-def _require_one_group_per_unit(units: list[nn.Module], optimizer: Optimizer) -> None:
-    groups = optimizer.param_groups
-    if len(groups) != len(units):
+def _head_of(units: Sequence[Unit]) -> int:
+    """The last unit that trains. Raises ValueError if there is none, or no unit to freeze."""
+    trained = [index for index, unit in enumerate(units) if unit.trained]
+    if not trained:
         raise ValueError(
-            f"{len(units)} units need {len(units)} parameter groups, the optimizer has "
-            f'{len(groups)}: build it with [{{"params": unit.parameters()}} for unit in units]'
+            "no unit has a parameter that requires a gradient, so there is nothing to train"
         )
-    for index, (unit, group) in enumerate(zip(units, groups, strict=True)):
-        if {id(p) for p in unit.parameters()} != {id(p) for p in group["params"]}:
-            raise ValueError(
-                f"parameter group {index} does not hold exactly the parameters of unit {index}: "
-                "give the groups in the order of the units"
-            )
+    if len(trained) == 1:
+        raise ValueError(
+            f"only unit {trained[0]} of {len(units)} has parameters that require gradients, and "
+            "the last such unit never freezes: divide the network into more units"
+        )
+    return trained[-1]
+
+
+def _whole_number(total_steps: Any) -> int:
+    try:
+        if isinstance(total_steps, bool) or operator.index(total_steps) < 1:
+            raise TypeError
+    except TypeError as error:
+        raise ValueError(
+            f"total_steps must be an integer of at least 1, not {total_steps!r}"
+        ) from error
+    return operator.index(total_steps)
+
+
+def _number(t0: Any) -> float:
+    if isinstance(t0, bool) or not isinstance(t0, Real):
+        raise ValueError(f"t0 must be a number above 0 and at most 1, not {t0!r}")
+    return float(t0)

@@ -1,0 +1,65 @@
+"""The parameter groups of an optimizer, by unit, and their learning rates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from fobench.freezing.units import Unit
+
+
+def units_of_groups(units: Sequence[Unit], optimizer: Optimizer) -> list[int | None]:
+    """The unit of each parameter group; None for a group of parameters that no unit holds.
+
+    A unit can have several groups, such as one without weight decay.
+
+    Raises ValueError for a group that joins units, or if a parameter that trains is in no group.
+    """
+    unit_of = {id(each): index for index, unit in enumerate(units) for each in unit.parameters}
+    groups = optimizer.param_groups
+    found: list[int | None] = []
+    for number, group in enumerate(groups):
+        held = {unit_of.get(id(parameter)) for parameter in group["params"]}
+        if len(held) > 1:
+            raise ValueError(
+                f"parameter group {number} holds parameters of {named(held)}, but each unit has a "
+                'learning rate of its own: give groups such as [{"params": unit.parameters()} for '
+                "unit in units]"
+            )
+        found += held or {None}
+    grouped = {id(parameter) for group in groups for parameter in group["params"]}
+    for index, unit in enumerate(units):
+        missing = [parameter for parameter in unit.trained if id(parameter) not in grouped]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} parameters of unit {index} require gradients, but are in no "
+                "parameter group: add them to the optimizer, or freeze them with "
+                "requires_grad_(False)"
+            )
+    return found
+
+
+def named(units: set[int | None]) -> str:
+    """Units in a message, the first three at most."""
+    numbers = sorted(unit for unit in units if unit is not None)
+    parts = ["no unit"] * (None in units) + [f"unit {number}" for number in numbers]
+    return " and ".join(parts[:3]) + " and others" * (len(parts) > 3)
+
+
+def own_rate(group: dict[str, Any]) -> float:
+    """The group's learning rate. If it is a tensor, the group gets one of its own.
+
+    torch gives all groups the same tensor if the rate was given for all of them.
+    """
+    if isinstance(group["lr"], Tensor):
+        group["lr"] = group["lr"].detach().clone()
+    return float(group["lr"])
+
+
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set the group's learning rate; a tensor is filled in place, as compiled steps keep it."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate

@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from fobench.freezing.frozen import FrozenUnits
+from fobench.freezing.frozen import FrozenUnits, is_frozen
 from fobench.freezing.groups import own_rate, set_rate, units_of_groups
 from fobench.freezing.recompilation import warn_if_compilation_will_end
 from fobench.freezing.schedule import freeze_steps, freeze_times, learning_rate
@@ -72,6 +72,7 @@ class FreezeOut:
         network, self.optimizer = units, optimizer
         self.total_steps = _whole_number(total_steps)
         units = units_of(units)
+        _require_released(units)
         head = _head_of(units)
         require_separate(units, head)
         self._unit_of_group = units_of_groups(units, optimizer)
@@ -135,7 +136,7 @@ class FreezeOut:
         # The units frozen at the last step taken; the first step never freezes a unit.
         frozen = bisect_right(self.freeze_steps, state["steps"] - 1)
         if frozen < self.frozen:
-            raise ValueError("a frozen unit does not thaw: load the state into a new FreezeOut")
+            raise ValueError("a frozen unit does not thaw: call release() before loading this")
         self._initial_rates = list(state["initial_rates"])
         self._steps = state["steps"]
         self._frozen.freeze(frozen)
@@ -153,6 +154,15 @@ class FreezeOut:
             frozen = unit < self.frozen
             rate = 0.0 if frozen else learning_rate(initial, self.freeze_times[unit], progress)
             set_rate(group, rate)
+
+
+def _require_released(units: Sequence[Unit]) -> None:
+    for index, unit in enumerate(units):
+        if any(map(is_frozen, unit.modules)):
+            raise ValueError(
+                f"unit {index} was frozen by another FreezeOut: call release() on that one, or "
+                "build the network anew"
+            )
 
 
 def _head_of(units: Sequence[Unit]) -> int:

@@ -142,6 +142,11 @@ class _BeforeForward:
         return partial, (dict.get, {})
 
 
+def is_frozen(module: nn.Module) -> bool:
+    """Whether a FreezeOut has frozen this module, and not released it."""
+    return isinstance(vars(module).get("train"), _StaysInEvaluation)
+
+
 @torch.no_grad()
 def _rescale(embedding: nn.Module) -> None:
     """Rescale all weights to `max_norm`, as a forward pass does to those that it looks up."""

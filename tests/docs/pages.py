@@ -18,6 +18,12 @@ def code_of(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL)
 
 
+def examples_of(page: str, heading: str) -> str:
+    """The Python under a heading that needs objects of the reader's, marked as no-run."""
+    section = text_of(page).partition(f"# {heading}\n")[2].partition("\n#")[0]
+    return "\n".join(re.findall(r"```python no-run\n(.*?)```", section, re.DOTALL))
+
+
 def module_of(page: str, name: str, monkeypatch) -> ModuleType:
     """The only code of a page, as the module that the page says it is."""
     (code,) = code_of(page)

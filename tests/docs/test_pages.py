@@ -22,6 +22,48 @@ def test_the_example_loop_runs_as_it_stands(capsys):
     assert capsys.readouterr().out == "6 of 7 units are frozen\n"
 
 
+STEP = "    freezeout.step()  # sets the learning rates of this step, freezes what is due\n"
+UPDATE = "    optimizer.step()\n"
+OTHER_ORDERS = {
+    "step() at the end": ((STEP, ""), (UPDATE, f"{UPDATE}{STEP}")),
+    "train() in every step": ((STEP, f"{STEP}    network.train()\n"),),
+    "both": ((STEP, "    network.train()\n"), (UPDATE, f"{UPDATE}{STEP}")),
+}
+
+
+@pytest.mark.parametrize("changes", OTHER_ORDERS.values(), ids=OTHER_ORDERS)
+def test_the_example_loop_freezes_for_good_in_the_other_orders_that_people_write(changes, capsys):
+    """Each frozen unit is bit for bit as it was when it froze, running statistics included."""
+    (code,) = code_of("README.md")
+    for old, new in changes:
+        assert code.count(old) == 1
+        code = code.replace(old, new)
+    states: dict[int, dict] = {}
+
+    def check(network, frozen: int) -> None:
+        for index in range(frozen):
+            state = {name: each.clone() for name, each in network[index].state_dict().items()}
+            before = states.setdefault(index, state)
+            assert all(each.equal(before[name]) for name, each in state.items()), index
+
+    loop = "for images, labels in batches:\n"
+    code = code.replace(loop, f"{loop}    check(network, freezeout.frozen)\n")
+    code += "check(network, freezeout.frozen)\n"
+    exec(compile(code, "README.md", "exec"), {"check": check})
+    assert capsys.readouterr().out == "6 of 7 units are frozen\n"
+    assert len(states) == 6
+
+
+def test_the_code_of_the_page_on_loops_runs_as_it_stands():
+    """Block by block, each with what those before it defined."""
+    names: dict = {}
+    blocks = code_of("docs/freezeout-in-your-loop.md")
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "freezeout-in-your-loop.md", "exec"), names)
+    assert len(names["optimizer"].param_groups) == 6
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_link_and_figure_leads_somewhere(page):
     text = page.read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from fobench import FreezeOut
+from tests.docs.pages import examples_of
 
 STEPS, CLASSES = 16, 3
 
@@ -202,10 +203,19 @@ def images_and_labels() -> TensorDataset:
     return TensorDataset(*(torch.cat(each) for each in zip(*batches, strict=True)))
 
 
-def test_lightning(tmp_path):
-    lightning = pytest.importorskip("lightning", reason="Lightning is not installed")
+def names_from_the_page(heading: str, **known: object) -> dict:
+    """What the page's example of a trainer defines, as it stands there."""
+    names = {"torch": torch, "FreezeOut": FreezeOut, **known}
+    exec(examples_of("docs/freezeout-in-your-loop.md", heading), names)
+    return names
 
-    class Module(lightning.LightningModule):
+
+@pytest.mark.parametrize("accumulated", [1, 3])
+def test_lightning_as_on_the_page(tmp_path, accumulated):
+    lightning = pytest.importorskip("lightning", reason="Lightning is not installed")
+    page = names_from_the_page("Lightning", lightning=lightning)
+
+    class Module(page["Module"]):
         def __init__(self) -> None:
             super().__init__()
             self.units = network()
@@ -215,24 +225,21 @@ def test_lightning(tmp_path):
             return cross_entropy(self.units(images), labels)
 
         def validation_step(self, one_batch, _):
-            assert not self.units[0].training
+            assert not self.units.training
             self.units(one_batch[0])
 
-        def configure_optimizers(self):
-            self.freezeout = start(self.units, AdamW, int(self.trainer.estimated_stepping_batches))
-            return self.freezeout.optimizer
+    class StepAndCheck(page["StepFreezeOut"]):
+        def on_train_start(self, trainer, module):
+            self.frozen = Frozen(module.units, module.freezeout)
 
-    class StepFreezeOut(lightning.Callback):
-        def on_train_batch_start(self, trainer, module, *_):
-            module.freezeout.step()
-            if not hasattr(self, "frozen"):
-                self.frozen = Frozen(module.units, module.freezeout)
+        def on_train_batch_start(self, *given):
+            super().on_train_batch_start(*given)
             self.frozen.check()
 
         def on_train_batch_end(self, *_):
             self.frozen.check()
 
-    module, callback = Module(), StepFreezeOut()
+    module, callback = Module(), StepAndCheck()
     trainer = lightning.Trainer(
         max_epochs=2,
         accelerator="cpu",
@@ -243,14 +250,17 @@ def test_lightning(tmp_path):
         enable_progress_bar=False,
         enable_model_summary=False,
         gradient_clip_val=1.0,
+        accumulate_grad_batches=accumulated,
     )
     loader = DataLoader(images_and_labels(), batch_size=8)
     trainer.fit(module, loader, loader)
-    assert module.freezeout.total_steps == 2 * STEPS
+    assert module.freezeout.total_steps == 2 * -(-STEPS // accumulated)
+    with pytest.raises(ValueError, match="more often than total_steps"):
+        module.freezeout.step()
     callback.frozen.require_all()
 
 
-def test_transformers(tmp_path):
+def test_transformers_as_on_the_page(tmp_path):
     transformers = pytest.importorskip("transformers", reason="Transformers is not installed")
     pytest.importorskip("accelerate", reason="Accelerate is not installed")
 
@@ -260,41 +270,33 @@ def test_transformers(tmp_path):
             self.units = network()
 
         def forward(self, images, labels):
+            frozen.check()
             logits = self.units(images)
+            frozen.check()
             return {"loss": cross_entropy(logits, labels), "logits": logits}
-
-    class StepFreezeOut(transformers.TrainerCallback):
-        def __init__(self, freezeout: FreezeOut) -> None:
-            self.freezeout = freezeout
-
-        def on_step_begin(self, *_, **__):
-            self.freezeout.step()
-            frozen.check()
-
-        def on_step_end(self, *_, **__):
-            frozen.check()
 
     model = Model()
     freezeout = start(model.units, AdamW, 2 * STEPS)
     frozen = Frozen(model.units, freezeout)
-    constant = torch.optim.lr_scheduler.LambdaLR(freezeout.optimizer, lambda step: 1.0)
-    trainer = transformers.Trainer(
-        model,
-        transformers.TrainingArguments(
-            str(tmp_path),
-            num_train_epochs=2,
-            per_device_train_batch_size=8,
-            report_to=[],
-            save_strategy="no",
-            use_cpu=True,
-            disable_tqdm=True,
-        ),
-        train_dataset=[
-            {"images": images, "labels": labels} for images, labels in images_and_labels()
-        ],
-        optimizers=(freezeout.optimizer, constant),
-        callbacks=[StepFreezeOut(freezeout)],
+    arguments = transformers.TrainingArguments(
+        str(tmp_path),
+        num_train_epochs=2,
+        per_device_train_batch_size=8,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
     )
-    trainer.train()
-    assert trainer.state.global_step == 2 * STEPS
+    page = names_from_the_page(
+        "Transformers",
+        transformers=transformers,
+        model=model,
+        arguments=arguments,
+        optimizer=freezeout.optimizer,
+        freezeout=freezeout,
+        dataset=[{"images": images, "labels": labels} for images, labels in images_and_labels()],
+    )
+    page["trainer"].train()
+    assert page["trainer"].state.global_step == 2 * STEPS
+    frozen.check()
     frozen.require_all()

@@ -319,6 +319,8 @@ def test_released_units_train_again():
     network[1][0].bias.requires_grad_(False)
     freezeout = FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
     freeze_first(freezeout, 3)
+    with pytest.raises(ValueError, match=r"unit 0 was frozen by another .* call release\(\)"):
+        FreezeOut(network, optimizer, STEPS)
     freezeout.release()
     assert freezeout.frozen == 0
     network.train()
@@ -333,3 +335,16 @@ def test_released_units_train_again():
     freeze_first(again, 3)
     network.train()
     assert not network[0].training
+
+
+def test_an_earlier_state_loads_after_release():
+    network, _, freezeout = start()
+    early = freezeout.state_dict()
+    freeze_first(freezeout, 2)
+    with pytest.raises(ValueError, match=r"does not thaw: call release\(\)"):
+        freezeout.load_state_dict(early)
+    freezeout.release()
+    freezeout.load_state_dict(early)
+    freeze_first(freezeout, 1)
+    assert freezeout.frozen == 1
+    assert network[1][0].weight.requires_grad

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
@@ -146,9 +147,12 @@ def remedy_for(shared: nn.Module | nn.Parameter) -> str:
 
 
 def acts_differently_in_training(module: nn.Module) -> bool:
-    """Whether a module's own forward pass reads `training`, as dropout does, or may write buffers.
+    """Whether the code of a module's class reads `training`, as that of dropout does.
 
-    If the code of the forward pass cannot be read, the answer is yes.
+    If the code cannot be read, the answer is yes.
     """
-    code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
-    return code is None or "training" in code.co_names or any(module.buffers(recurse=False))
+    if isinstance(module, torch.jit.ScriptModule):
+        return True
+    classes = [cls for cls in type(module).__mro__ if cls not in (nn.Module, object)]
+    methods = [each for cls in classes for each in vars(cls).values() if inspect.isfunction(each)]
+    return any("training" in inspect.unwrap(method).__code__.co_names for method in methods)

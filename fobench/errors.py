@@ -1,4 +1,4 @@
-"""Errors that the user can fix."""
+"""Errors that the user can fix, and the user's texts in messages."""
 
 from collections.abc import Iterable
 
@@ -12,3 +12,10 @@ class UserError(Exception):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def printable(text: str) -> str:
+    """A user's text on one line: characters that no screen shows are escaped, as in a literal."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )

@@ -1,6 +1,7 @@
 """Shared fixtures: a tiny experiment, and the command line run in this process."""
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,18 @@ def _ample_room(monkeypatch):
     """Stores have room, however full this machine is."""
     monkeypatch.setattr(places, "room_in_memory", lambda device: 10**9)
     monkeypatch.setattr(places, "room_on_disk", lambda: 10**9)
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A process without HOME, of a user who has no passwd entry, and no default of ours."""
+
+    def unknown(_):
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("FOBENCH_DATA")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import click
 
 from fobench.cli.messages import errors_as_messages
 from fobench.cli.shared_options import data_root_option
-from fobench.errors import UserError
+from fobench.errors import UserError, printable
 
 
 @click.command()
@@ -17,8 +17,8 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
     from fobench.data.download import prepare, require_known
     from fobench.data.find import data_root as root_of
 
-    root = root_of(data_root)
     with errors_as_messages():
+        root = root_of(data_root)
         require_known(names)
         for name in names:
             click.echo(prepare(name, root))
@@ -29,20 +29,31 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 def print_prepared(root: Path) -> None:
     from fobench.data.download import DOWNLOADS
     from fobench.data.find import GENERATED
+    from fobench.data.notes import notes_on
     from fobench.data.npz import open_npz
+    from fobench.data.scratch import leftovers, size_of
+    from fobench.records.files import exists
 
-    found = sorted(root.glob("*.npz"))
+    found = sorted(root.glob("*.npz")) if exists(root) else []
     click.echo(f"{len(found)} prepared in {root}")
     for path in found:
         try:
             each = open_npz(path)
         except UserError as error:
-            click.echo(f"  {path.stem}: damaged: {'; '.join(error.problems)}")
+            click.echo(f"  {printable(path.stem)}: damaged: {'; '.join(error.problems)}")
             continue
         size = "x".join(str(side) for side in each.image_shape)
         click.echo(
-            f"  {each.name}: {len(each.train_images):,} training and {len(each.test_images):,} "
-            f"test images, {size}, {len(each.classes)} classes, fingerprint {each.fingerprint}"
+            f"  {printable(each.name)}: {len(each.train_images):,} training and "
+            f"{len(each.test_images):,} test images, {size}, {len(each.classes):,} classes, "
+            f"fingerprint {each.fingerprint}"
+        )
+        for note in notes_on(each):
+            click.echo(f"    {note}")
+    for folder in leftovers(root, DOWNLOADS):
+        click.echo(
+            f"left by a killed download: {folder.name}, {size_of(folder) / 1e6:.1f} MB "
+            "(fobench data NAME removes it)"
         )
     others = [name for name in DOWNLOADS if root / f"{name}.npz" not in found]
     if others:

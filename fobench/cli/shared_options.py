@@ -1,14 +1,30 @@
 """Options and arguments shared by several commands, and custom click parameter types."""
 
+import math
 import re
 from pathlib import Path
 from typing import ClassVar
 
 import click
 
+from fobench.errors import UserError
+from fobench.machine.home import expand_user
 from fobench.sweep.shard import Shard
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
+
+class UserPath(click.Path):
+    """A path, with ~ expanded: shells do not expand it in --option=~/path."""
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        try:
+            return Path(super().convert(expand_user(value), param, ctx))
+        except UserError as error:
+            self.fail(str(error), param, ctx)
+
+
+FOLDER = UserPath(file_okay=False)
 
 data_root_option = click.option(
     "--data-root",
@@ -28,7 +44,7 @@ class Duration(click.ParamType):
 
     name = "duration"
     units: ClassVar = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-    pattern = re.compile("".join(rf"(?:(\d+){unit})?" for unit in units))
+    pattern = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in units))
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -45,6 +61,21 @@ class Duration(click.ParamType):
         return float(seconds)
 
 
+class Percent(click.FloatRange):
+    """A number from 0 to 100, but not nan, which no comparison refuses."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 100)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number from 0 to 100", param, ctx)
+        return number
+
+
 class ShardParameter(click.ParamType):
     """One of n shares, such as 2/5."""
 
@@ -55,7 +86,7 @@ class ShardParameter(click.ParamType):
     ) -> Shard:
         if isinstance(value, Shard):
             return value
-        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value))
+        found = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", str(value))
         if not found or not 1 <= int(found[1]) <= int(found[2]):
             self.fail(f"{value!r} is not a share: give one such as 2/5, the second of five")
         return Shard(int(found[1]), int(found[2]))

@@ -1,34 +1,41 @@
 """Data sets downloaded and checked by torchvision, and prepared once."""
 
 import os
-import tempfile
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
+from fobench.data.scratch import remove_leftovers, scratch_folder
 from fobench.errors import UserError
 from fobench.records.files import exists, move
 
 # torchvision's class for each name that can be prepared.
 DOWNLOADS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+TIMEOUT = 30.0  # seconds without a byte from the server
 
 
 def prepare(name: str, root: Path) -> Path:
     """Download a set and write `<root>/<name>.npz`, unless that file exists.
 
+    Removes what killed downloads left in `root`.
+
     Raises UserError for an unknown name, a download that fails or a folder that cannot be written.
     """
     require_known([name])
     target = root / f"{name}.npz"
-    if exists(target):
+    prepared = exists(target)
+    remove_leftovers(root, DOWNLOADS)
+    if prepared:
         return target
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as scratch:
-            arrays = download(name, Path(scratch), target)
-            written = Path(scratch) / target.name
+        with scratch_folder(root, name) as scratch:
+            arrays = download(name, scratch, target)
+            written = scratch / target.name
             with written.open("wb") as file:
                 np.savez(file, **arrays)
                 file.flush()
@@ -60,7 +67,8 @@ def download(name: str, folder: Path, target: Path) -> dict[str, np.ndarray]:
 
     source = getattr(torchvision.datasets, DOWNLOADS[name])
     try:
-        train, test = (source(folder, train=train, download=True) for train in (True, False))
+        with socket_timeout(TIMEOUT):
+            train, test = (source(folder, train=train, download=True) for train in (True, False))
     except (OSError, RuntimeError, HTTPException) as error:
         raise UserError(
             f"{name} could not be downloaded ({error}). Run `fobench data {name}` on a machine "
@@ -75,3 +83,17 @@ def download(name: str, folder: Path, target: Path) -> dict[str, np.ndarray]:
         "test_labels": np.asarray(test.targets, np.int64),
         "classes": np.asarray(train.classes),
     }
+
+
+@contextmanager
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """The timeout of connections that are made in the block without one of their own.
+
+    torchvision lets none be given, and without one a server that stalls is waited for forever.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

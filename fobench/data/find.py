@@ -9,6 +9,7 @@ from fobench.data.dataset import DataSet
 from fobench.data.npz import open_npz
 from fobench.data.synthetic import RECIPES, open_synthetic
 from fobench.errors import UserError
+from fobench.machine.home import expand_user
 from fobench.records.files import exists
 
 # Generated sets by name; called with the numbers of training and test images, None for default.
@@ -18,41 +19,55 @@ GENERATED: dict[str, Callable[[int | None, int | None], DataSet]] = {
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """The folder of prepared sets: as given, else $FOBENCH_DATA, else ~/.cache/fobench."""
-    return expand_user(str(given or os.environ.get("FOBENCH_DATA") or "~/.cache/fobench"))
+    """The folder of prepared sets: as given, else $FOBENCH_DATA, else ~/.cache/fobench.
+
+    Raises UserError if it lies in a home folder that there is not.
+    """
+    try:
+        return expand_user(given or os.environ.get("FOBENCH_DATA") or "~/.cache/fobench")
+    except UserError as error:
+        raise UserError(f"{error}, with --data-root or FOBENCH_DATA") from error
 
 
-def expand_user(path: str) -> Path:
-    """The path with ~ expanded if there is a home (Path.expanduser raises if there is none)."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111
+def locate(name: str, root: str | Path | None) -> Path:
+    """The file of a set given by name or by path (with a folder in it, or ending in .npz).
 
-
-def locate(name: str, root: Path) -> Path:
-    """The file of a set given by name or by path (with a folder in it, or ending in .npz)."""
+    Raises UserError if it lies in a home folder that there is not.
+    """
     if name.endswith(".npz") or "/" in name or os.sep in name:
         return expand_user(name)
-    return root / f"{name}.npz"
+    return data_root(root) / f"{name}.npz"
 
 
 def open_first(
-    names: Sequence[str], root: Path, train_size: int | None = None, test_size: int | None = None
+    names: Sequence[str],
+    root: str | Path | None,
+    train_size: int | None = None,
+    test_size: int | None = None,
 ) -> DataSet:
-    """Open the first of the sets that is available.
+    """Open the first of the sets that is available; `root` is what `data_root` is given.
 
     A generated set has `train_size` training images (including those held out) and `test_size`
     test images.
 
     Raises UserError if none is available, or if the first available one is damaged.
     """
-    tried = []
+    tried, problems = [], []
     for name in names:
         if name in GENERATED:
             return GENERATED[name](train_size, test_size)
-        path = locate(name, root)
+        try:
+            path = locate(name, root)
+        except UserError as error:
+            problems += error.problems
+            continue
         if exists(path):
             return open_npz(path)
         tried.append(str(path))
-    raise UserError(
-        f"no data set: {' and '.join(tried)} not found. Prepare it with `fobench data NAME`, put "
-        'a prepared .npz there, set --data-root, or add "synthetic" to the list data.dataset'
-    )
+    if tried:
+        problems.append(
+            f"no data set: {' and '.join(tried)} not found. Prepare it with `fobench data NAME`, "
+            'put a prepared .npz there, set --data-root, or add "synthetic" to the list '
+            "data.dataset"
+        )
+    raise UserError(problems)

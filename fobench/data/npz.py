@@ -23,7 +23,7 @@ def open_npz(path: Path) -> DataSet:
 
     Raises UserError naming the file and what is wrong with it.
     """
-    arrays = read_arrays(path)
+    arrays, unused = read_arrays(path)
     missing = [key for key in ARRAYS if key not in arrays]
     if missing:
         raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
@@ -43,17 +43,19 @@ def open_npz(path: Path) -> DataSet:
         path.stem,
         *(train_images, train_labels, test_images, test_labels),
         classes=[str(each) for each in classes],
+        unused=unused,
     )
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that belong to a prepared set."""
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of an .npz file that belong to a prepared set, and the names of all others."""
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is not an .npz archive")
         with np.load(path, allow_pickle=False) as file:
             # np.asarray: members of the archive that are not arrays are read as bytes.
-            return {key: np.asarray(file[key]) for key in (*ARRAYS, "classes") if key in file}
+            arrays = {key: np.asarray(file[key]) for key in (*ARRAYS, "classes") if key in file}
+            return arrays, [key for key in file if key not in arrays]
     except MemoryError as error:
         raise UserError(f"{path} is too large for this machine's memory") from error
     except (PermissionError, IsADirectoryError) as error:
@@ -64,8 +66,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         raise UserError(
             f"{path} is not a readable prepared data set ({error}): it may be truncated or hold "
-            "pickled objects; delete it and create it again with `fobench data NAME` or "
-            "numpy.savez of plain arrays"
+            "pickled objects. Check its source and copy it again; write your own with numpy.savez "
+            "of plain arrays; one of `fobench data NAME` is downloaded again once you move it away"
         ) from error
 
 

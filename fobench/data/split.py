@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import pad
 
 from fobench.data.dataset import DataSet
+from fobench.data.parts import parts_of
 from fobench.experiment.run import DataUsed
 from fobench.machine.seeds import generator
 
@@ -92,27 +93,26 @@ class Data:
 
 
 def load(dataset: DataSet, used: DataUsed, augment: str, device: torch.device) -> Data:
-    """Put the images that a run uses on the device.
-
-    The training images are the first of the set, those held out for validation the last.
-    """
+    """Put the images that a run uses on the device, cut from the set as `parts_of` says."""
     train_images = torch.from_numpy(dataset.train_images)
     train_labels = torch.from_numpy(dataset.train_labels)
-    held_out = slice(len(train_images) - used.validation_images, None)
-    kept = slice(used.train_images)
-    tested = slice(used.test_images)
-    mean, std = pixel_statistics(train_images[kept])
+    parts = parts_of(dataset, used)
+    mean, std = pixel_statistics(train_images[parts.train])
 
     def split(images: torch.Tensor, labels: torch.Tensor, padding: int = 0) -> Split:
         images = pad(images, (0, 0, padding, padding, padding, padding))
         return Split(*(each.to(device) for each in (images, labels, mean, std)), padding)
 
     return Data(
-        train=split(train_images[kept], train_labels[kept], PADDING if augment == "random" else 0),
-        validation=split(train_images[held_out], train_labels[held_out]),
+        train=split(
+            train_images[parts.train],
+            train_labels[parts.train],
+            PADDING if augment == "random" else 0,
+        ),
+        validation=split(train_images[parts.validation], train_labels[parts.validation]),
         test=split(
-            torch.from_numpy(dataset.test_images)[tested],
-            torch.from_numpy(dataset.test_labels)[tested],
+            torch.from_numpy(dataset.test_images)[parts.test],
+            torch.from_numpy(dataset.test_labels)[parts.test],
         ),
     )
 

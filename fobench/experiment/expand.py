@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Protocol
 
-from fobench.errors import UserError
+from fobench.errors import UserError, printable
 from fobench.experiment.config import Experiment
 from fobench.experiment.options import DataOptions
 from fobench.experiment.run import DataUsed, Run
@@ -98,7 +98,10 @@ def mismatches(experiment: Experiment, dataset: DataSetInfo) -> list[str]:
 
 
 def dataset_title(used: str, requested: Sequence[str]) -> str:
-    """The name of the set used, with a note if it is not the first one requested."""
+    """The name of the set used, with a note if it is not the first one requested.
+
+    A name can be that of a file, and hold any characters.
+    """
     if used in (requested[0], Path(requested[0]).stem):
-        return used
-    return f"{used} ({requested[0]} not found)"
+        return printable(used)
+    return printable(f"{used} ({requested[0]} not found)")

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fobench.errors import UserError
-from fobench.experiment.options import TrainOptions
+from fobench.experiment.options import DataOptions, TrainOptions
 from fobench.methods import METHODS, MethodOptions
 from fobench.methods.base import RunInfo
 from fobench.models import FAMILIES
@@ -45,7 +45,8 @@ def variant(record: Mapping[str, Any]) -> str:
         {"name": run["method"]["name"], **method_of(record).as_dict()},
     )
     subsets = {"dataset", "validation", "train_size", "test_size"}
-    data = {key: value for key, value in run["data"].items() if key not in subsets}
+    data = with_defaults(DataOptions, run["data"])
+    data = {key: value for key, value in data.items() if key not in subsets}
     # With `match_time` the steps depend on FLOPs, not only on options.
     steps = record.get("total_steps")
     return str([steps, *(sorted(each.items()) for each in (run["data_used"], data, *options))])

@@ -86,6 +86,11 @@ class DataOptions(Options):
     test_size: int | None = Field(
         None, ge=1, le=MAX_IMAGES, description="how many of the first test images are used"
     )
+    shuffle: bool = Field(
+        False,
+        description="put the training and the test images into a fixed random order, the same for "
+        "all seeds, before parts are cut: for files sorted by class",
+    )
 
     @field_validator("dataset")
     @classmethod

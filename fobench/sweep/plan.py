@@ -1,5 +1,6 @@
 """The chosen runs of each experiment, and their status."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -7,12 +8,16 @@ from pathlib import Path
 
 from fobench.data.dataset import DataSet
 from fobench.data.find import open_first
-from fobench.errors import UserError
+from fobench.data.notes import notes_on
+from fobench.data.parts import parts_of, require_all_classes
+from fobench.errors import UserError, printable
 from fobench.experiment.config import Experiment
 from fobench.experiment.expand import dataset_title, expand, images_needed
 from fobench.experiment.run import Run
 from fobench.records.runs import ENDED, status_of
 from fobench.sweep.shard import WHOLE, Shard
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,13 @@ class Plan:
 def plan_all(
     experiments: Sequence[Experiment],
     results_root: Path,
-    data_root: Path,
+    data_root: Path | None,
     only: str | None = None,
     shard: Shard = WHOLE,
 ) -> list[Plan]:
-    """Find the data and expand the runs of each experiment.
+    """Find the data and expand the runs of each experiment; log what is unusual about the data.
 
+    `data_root` is None for the default, which is looked for only if a data set is not generated.
     `only` chooses runs whose id contains this text or shell pattern; `shard` chooses blocks of runs
     with the same data set, network and seed, which must stay on one machine to be paired.
 
@@ -91,6 +97,7 @@ def plan_all(
             problems += [f"{experiment.name}: {problem}" for problem in error.problems]
     if problems:
         raise UserError(problems)
+    log_notes(plans)
     if only is not None:
         plans = [plan.choose(lambda run: fnmatchcase(run.id, f"*{only}*")) for plan in plans]
         if not any(plan.chosen for plan in plans):
@@ -108,10 +115,13 @@ def plan_all(
     ]
 
 
-def plan_one(experiment: Experiment, results_root: Path, data_root: Path) -> Plan:
+def plan_one(experiment: Experiment, results_root: Path, data_root: Path | None) -> Plan:
     data = experiment.data
     dataset = open_first(data.dataset, data_root, images_needed(data), data.test_size)
+    if data.shuffle:
+        dataset = dataset.shuffled()
     runs = tuple(expand(experiment, dataset))
+    require_all_classes(dataset, parts_of(dataset, runs[0].data_used))
     if any(run.method.matches_time for run in runs):
         # Torch counts the FLOPs to match.
         from fobench.costs.flops import match_flops
@@ -123,3 +133,14 @@ def plan_one(experiment: Experiment, results_root: Path, data_root: Path) -> Pla
 
         require_valid_plans(runs)
     return Plan(experiment, dataset, runs, runs, results_root / experiment.name)
+
+
+def log_notes(plans: Sequence[Plan]) -> None:
+    """Log the notes on the plans' data, once where plans share them."""
+    notes = [
+        (plan.dataset.name, note)
+        for plan in plans
+        for note in notes_on(plan.dataset, parts_of(plan.dataset, plan.runs[0].data_used))
+    ]
+    for name, note in dict.fromkeys(notes):
+        log.warning("%s: %s", printable(name), note)

@@ -4,7 +4,7 @@ import pytest
 
 from fobench.errors import UserError
 from fobench.evidence.results import known_methods
-from fobench.experiment.from_record import method_of
+from fobench.experiment.from_record import method_of, variant
 from fobench.methods import FreezeOutOptions
 from tests.evidence.test_stats import result
 
@@ -12,6 +12,14 @@ from tests.evidence.test_stats import result
 def test_options_younger_than_the_record_have_their_defaults():
     record = result("freezeout", 0, 80, 31).record
     assert method_of(record) == FreezeOutOptions(scaling="cubic", t0=0.8)
+
+
+def test_a_run_recorded_before_an_option_of_the_data_was_added_is_of_the_same_variant():
+    older, newer, shuffled = (result("baseline", 0, 100, 30).record for _ in range(3))
+    older["run"]["data"] = {"augment": "none"}
+    newer["run"]["data"] = {"augment": "none", "shuffle": False}
+    shuffled["run"]["data"] = {"augment": "none", "shuffle": True}
+    assert variant(older) == variant(newer) != variant(shuffled)
 
 
 @pytest.mark.parametrize("method", [{"name": "of the future"}, {}, {"name": "baseline", "x": 1}])

@@ -28,6 +28,7 @@ def test_the_id_covers_all_that_makes_a_run(run):
         replace(run, repeat=1),
         replace(run, data=run.data.replace(validation=9)),
         replace(run, data=run.data.replace(augment="none")),
+        replace(run, data=run.data.replace(shuffle=True)),
         replace(run, data_used=replace(run.data_used, fingerprint="other")),
         replace(run, data_used=replace(run.data_used, classes=12)),
         replace(run, model=run.model.replace(reduction=0.6)),

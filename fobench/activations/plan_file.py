@@ -1,7 +1,7 @@
 """The plan of what a run stores: made once per method and machine, and saved in a file.
 
 The file is `results/<experiment>/plan-<hash>.json` and also holds the measured costs. All seeds and
-repeats read it, so that they store the same activations. Delete it to measure again.
+repeats read it, so that they store the same activations. Move it away to measure again.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from fobench.machine import environment
 from fobench.machine.clock import timed
 from fobench.machine.device import set_determinism
 from fobench.models import ModelOptions
-from fobench.records.files import exists, read_json, write_json
+from fobench.records.files import RESTORE, exists, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
 
 def read_plan(path: Path, run: Run) -> StorePlan:
     """Raises UserError for a plan that is invalid or does not fit the run."""
+    content = read_json(path)
     try:
-        content = read_json(path)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, not {FORMAT}")
         kept = StorePlan.from_dict(content["plan"])
@@ -99,9 +99,7 @@ def read_plan(path: Path, run: Run) -> StorePlan:
             read_seconds=float(kept.read_seconds),
         )
     except (UserError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise UserError(
-            f"{path} does not hold a valid plan ({error}): delete it to make it again"
-        ) from error
+        raise UserError(f"{path} does not hold a valid plan ({error}): {RESTORE}") from error
 
 
 def conditions(run: Run, split: Split) -> dict[str, Any]:

@@ -95,6 +95,15 @@ def machine(record: dict[str, Any]) -> tuple[Any, ...]:
     environment = record["environment"]
     keys = ("device", "gpu", "processor", "cores", "threads")
     # A run resumed on another host was timed on several.
-    hosts = {environment["host"], *(each["host"] for each in record.get("resumed_at", []))}
+    hosts = {host_share(environment, each) for each in (environment, *record.get("resumed_at", []))}
     shown = [environment[key] for key in keys]
-    return (*sorted(map(str, hosts)), *shown, environment["versions"]["torch"])
+    return (*sorted(hosts), *shown, environment["versions"]["torch"])
+
+
+def host_share(environment: dict[str, Any], place: dict[str, Any]) -> str:
+    """A host and what a process may use of it, where it started or was resumed.
+
+    Records of earlier versions lack the limits: taken as none.
+    """
+    quota, allowed = place.get("cpu_quota"), place.get("cpus_allowed")
+    return str((place["host"], quota, allowed or environment["cores"]))

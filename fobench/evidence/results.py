@@ -43,9 +43,10 @@ class ExperimentResults:
         """Network, data, sizes, epochs, seeds and device, in three lines."""
         record = self.runs[0].record
         run, used = record["run"], record["run"]["data_used"]
+        shuffled = ", shuffled" if run["data"].get("shuffle") else ""
         return (
             f"{run['model']['title']} on {dataset_title(used['name'], run['data']['dataset'])}, "
-            f"augmentation: {run['data']['augment']}\n"
+            f"augmentation: {run['data']['augment']}{shuffled}\n"
             f"{used['train_images']:,} training images, {run['train']['epochs']} epochs, "
             f"{used['test_images']:,} test images, {self.seeds}\n{' and '.join(self.devices)}"
         )
@@ -131,6 +132,7 @@ def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
         )
     for _, row in results.summary[results.summary["pairs"] == 0].iterrows():
         name = row["method"].label()
-        yield f"no time saved for {name}: its baseline is missing or ran on another machine" + (
-            ", or one of the two was resumed" if len(resumed) else ""
+        yield (
+            f"no time saved for {name}: its baseline is missing or ran on another machine or with "
+            "other CPU limits" + (", or one of the two was resumed" if len(resumed) else "")
         )

@@ -12,10 +12,15 @@ from typing import Any
 import torch
 
 import fobench
+from fobench.machine.cgroup import cpu_quota
+from fobench.machine.host import host, read
+from fobench.machine.memory import total_memory
+from fobench.machine.threads import cpus_allowed
 
 log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "torchvision", "numpy")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -26,9 +31,11 @@ def describe(device: torch.device) -> dict[str, Any]:
         "processor": processor(),
         "instructions": instructions(),
         "cores": os.cpu_count(),
+        "cpu_quota": cpu_quota(),
+        "cpus_allowed": cpus_allowed(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": total_memory(),
         "system": platform.system(),
         "python": platform.python_version(),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
@@ -44,23 +51,11 @@ def bits_depend_on(environment: dict[str, Any]) -> dict[str, Any]:
     return {key: environment.get(key) for key in keys} | {"torch": environment["versions"]["torch"]}
 
 
-def host() -> str:
-    """A hash that identifies the machine without naming it."""
-    try:
-        identity = Path("/etc/machine-id").read_text().strip()
-    except OSError:
-        identity = ""
-    return hashlib.sha256((identity or platform.node()).encode()).hexdigest()[:8]
-
-
 def processor() -> str:
     """The processor's name from /proc/cpuinfo, else from Python."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    for line in read(CPUINFO).splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
 
 
@@ -70,10 +65,7 @@ def instructions() -> str:
     Processors of one name can differ, between generations or in virtual machines.
     """
     kinds = ("vendor_id", "cpu family", "model\t", "flags", "CPU part", "Features")
-    try:
-        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
-    except OSError:
-        first = platform.machine()
+    first, _, _ = read(CPUINFO).partition("\n\n")
     features = "".join(line for line in first.splitlines() if line.startswith(kinds))
     digest = hashlib.sha256(features.encode()).hexdigest()[:8]
     return f"{torch.backends.cpu.get_cpu_capability()} {digest}"
@@ -81,22 +73,32 @@ def instructions() -> str:
 
 def commit() -> dict[str, Any]:
     """The commit of this checkout and whether its code has changes; None if installed."""
-    package = Path(fobench.__file__).parent
+    package = Path(fobench.__file__).resolve().parent
+    checkout = next((each for each in package.parents if (each / ".git").exists()), None)
     try:
+        if checkout is None:
+            raise FileNotFoundError(package)
         # Fails if the package is installed inside some other repository.
-        git(package, "ls-files", "--error-unmatch", "__init__.py")
-        revision = git(package, "rev-parse", "HEAD")
+        git(checkout, package, "ls-files", "--error-unmatch", "__init__.py")
+        revision = git(checkout, package, "rev-parse", "HEAD")
         # Results are written while a sweep runs; only changed code makes a run irreproducible.
-        return {"commit": revision, "dirty": bool(git(package, "status", "--porcelain", "--", "."))}
+        changes = git(checkout, package, "status", "--porcelain", "--", ".")
+        return {"commit": revision, "dirty": bool(changes)}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 
 
-def git(folder: Path, *arguments: str) -> str:
+def git(checkout: Path, folder: Path, *arguments: str) -> str:
+    """What git prints in a folder of a checkout, whoever owns it and whatever GIT_* is set."""
+    # Git refuses to search for the repository in other users' folders, but not one that is given.
+    given = (f"--git-dir={checkout / '.git'}", f"--work-tree={checkout}")
     ran = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(folder), *arguments],
+        ["git", "--no-optional-locks", *given, "-c", "core.fsmonitor=false", *arguments],
+        cwd=folder,
+        env={key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
         capture_output=True,
         text=True,
+        errors="replace",
         check=True,
         timeout=10,
     )

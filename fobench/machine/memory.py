@@ -1,6 +1,7 @@
 """Total, free and peak memory."""
 
 import gc
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -22,11 +23,26 @@ def available_memory(device: torch.device) -> tuple[int, int]:
         # Cached blocks below the peak do not count as free: they will be needed again.
         unused = torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device)
         return free + max(0, unused), total
-    host = psutil.virtual_memory()
-    limit, held = cgroup.memory() or (host.total, 0)
-    if limit >= host.total:
-        return host.available, host.total
-    return min(host.available, max(0, limit - held)), limit
+    available, total = host_memory()
+    limit, held = cgroup.memory() or (total, 0)
+    if limit >= total:
+        return available, total
+    return min(available, max(0, limit - held)), limit
+
+
+def total_memory() -> int:
+    """Bytes of the host's memory."""
+    return host_memory()[1]
+
+
+def host_memory() -> tuple[int, int]:
+    """Free and total bytes of the host's memory."""
+    try:
+        memory = psutil.virtual_memory()
+    except OSError:  # without /proc
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
+    return memory.available, memory.total
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -3,14 +3,18 @@
 import csv
 import hashlib
 import io
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from fobench.errors import UserError
-from fobench.records.files import write_bytes
+from fobench.records.files import read_bytes, write_bytes
 
-FIX = "delete its run.json to train the run again, from its checkpoint if it has one"
+RESTORE_RUN = (
+    "restore it from a copy, or move the run's run.json and epochs.csv away: `fobench run` then "
+    "trains the run again, from its checkpoint if it has one"
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ VOLATILE = frozenset(
 
 
 def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> str:
-    """Write epochs.csv. Returns its SHA-256 for the record."""
+    """Write epochs.csv. Returns its digest for the record."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -67,22 +71,32 @@ def write_epochs(folder: Path, epochs: Iterable[Epoch]) -> str:
         writer.writerow("" if cell is None else cell for cell in asdict(epoch).values())
     content = text.getvalue().encode()
     write_bytes(folder / "epochs.csv", content)
-    return hashlib.sha256(content).hexdigest()
+    return digest_of_lines(content)
+
+
+def digest_of_lines(content: bytes) -> str:
+    """SHA-256 of a file as it was written, with a line feed after each line.
+
+    Git can check files out with other line endings, editors can drop the last one or add a byte
+    order mark. The numbers are the same then.
+    """
+    lines = content.removeprefix(BOM_UTF8).splitlines()
+    return hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
 
 
 def read_epochs(folder: Path, sha256: str | None = None) -> list[Epoch]:
     """Raises UserError for a file that is missing, truncated, changed or of another format."""
     path = folder / "epochs.csv"
+    content = read_bytes(path, RESTORE_RUN)
     try:
-        content = path.read_bytes()
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        if sha256 is not None and digest_of_lines(content) != sha256:
             raise ValueError("it was changed after it was written")
-        rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+        rows = list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
         if not rows:
             raise ValueError("it has no rows")
         return [Epoch(**{name: read_cell(name, row[name]) for name in COLUMNS}) for row in rows]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): {FIX}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {RESTORE_RUN}") from error
 
 
 def read_cell(name: str, text: str) -> int | float | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fobench.errors import UserError
-from fobench.records.files import exists, read_json, write_json
+from fobench.records.files import RESTORE, exists, read_json, write_json
 from fobench.records.runs import FORMAT, RunResult, read_run
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -24,10 +24,10 @@ def listed_runs(folder: Path) -> list[str]:
     content = read_json(path)
     runs = content.get("runs")
     if content.get("format") != FORMAT or not isinstance(runs, list):
-        raise UserError(f"{path} is not of format {FORMAT}: delete it, the next run rewrites it")
+        raise UserError(f"{path} is not of format {FORMAT}: {RESTORE}")
     # An id with a path separator could lead out of the folder.
     if not all(isinstance(run_id, str) and RUN_ID.fullmatch(run_id) for run_id in runs):
-        raise UserError(f"{path} lists invalid run ids: delete it, the next run rewrites it")
+        raise UserError(f"{path} lists invalid run ids: {RESTORE}")
     return runs
 
 

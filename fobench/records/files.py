@@ -9,6 +9,9 @@ from uuid import uuid4
 
 from fobench.errors import UserError
 
+# What is damaged may still hold what somebody needs, so it is never to be deleted.
+RESTORE = "restore it from a copy, or move it away: `fobench run` makes it again"
+
 
 def exists(path: Path) -> bool:
     """Whether a file or folder exists. Raises UserError if that cannot be determined."""
@@ -85,13 +88,22 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, remedy: str = RESTORE) -> dict[str, Any]:
+    """Raises UserError with the remedy for a file that cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): delete it, `fobench run` writes it again"
-        ) from error
+        content = json.loads(read_bytes(path, remedy))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is not a JSON object: delete it, `fobench run` writes it again")
+        raise UserError(f"{path} is not a JSON object: {remedy}")
     return content
+
+
+def read_bytes(path: Path, remedy: str = RESTORE) -> bytes:
+    """Raises UserError for a file that cannot be read, with the remedy if it does not exist."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            remedy = "check the disk and its permissions"
+        raise UserError(f"{path} cannot be read ({error.strerror}): {remedy}") from error

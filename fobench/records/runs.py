@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fobench.errors import UserError
-from fobench.records.epochs import FIX, Epoch, read_epochs
+from fobench.records.epochs import RESTORE_RUN, Epoch, read_epochs
 from fobench.records.files import exists, read_json, write_json
 
 FORMAT = 1
@@ -51,7 +51,7 @@ def record_digest(record: dict[str, Any]) -> str:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Raises UserError for a run.json that is missing, damaged or of another format."""
-    record = read_json(folder / "run.json")
+    record = read_json(folder / "run.json", RESTORE_RUN)
     # Records of the first version have no checksum.
     sha256 = record.pop("sha256", None)
     if record.get("format") != FORMAT:
@@ -60,7 +60,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"fobench reads {FORMAT}: use the version that wrote it, or move the folder away"
         )
     if sha256 is not None and sha256 != record_digest(record):
-        raise UserError(f"{folder / 'run.json'} was changed after it was written: {FIX}")
+        raise UserError(f"{folder / 'run.json'} was changed after it was written: {RESTORE_RUN}")
     missing = [key for key in REQUIRED if key not in record]
     missing += [
         f"{key}.{inner}"
@@ -69,7 +69,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         if not isinstance(record.get(key), dict) or inner not in record[key]
     ]
     if missing:
-        raise UserError(f"{folder / 'run.json'} lacks {', '.join(missing)}: {FIX}")
+        raise UserError(f"{folder / 'run.json'} lacks {', '.join(missing)}: {RESTORE_RUN}")
     return record
 
 
@@ -99,5 +99,5 @@ def require_complete(folder: Path, epochs: Sequence[Epoch], record: dict[str, An
     if not whole or not all(0 < epoch.total_train_seconds < math.inf for epoch in epochs):
         raise UserError(
             f"{folder / 'epochs.csv'} does not have the {len(expected)} epochs to step {last}: "
-            f"{FIX}"
+            f"{RESTORE_RUN}"
         )

@@ -1,15 +1,18 @@
 """The warnings of a report: what a reader should know before believing its tables."""
 
+import math
 import re
 from collections.abc import Iterator
 
 import pandas as pd
 
 from fobench.evidence import clock_noise
+from fobench.evidence.epoch_times import LongEpoch, long_epochs
 from fobench.evidence.results import ExperimentResults
 from fobench.report.tables import number
 
-BUSY_SHARE = 0.9  # of the usual processor share; below it, a run probably waited for other work
+# Least ratio of two processor shares that are taken as equal; below it, a run probably waited.
+BUSY_SHARE = 0.9
 LOST = re.compile("is left out: (diverged|failed)")
 
 
@@ -36,18 +39,41 @@ def warnings(results: ExperimentResults) -> list[str]:
             found.append(f"{note}: {run.id}")
     if table["machine"].nunique() > 1:
         found.append(
-            "the runs come from several machines: times are paired within each, but figures of "
-            "seconds mix them"
+            "the runs come from several machines, or had several CPU limits: times are paired "
+            "within each, but figures of seconds mix them"
         )
     if len({run.record["environment"].get("commit") for run in results.runs}) > 1:
         found.append("the runs come from several commits of fobench")
     if any(run.record["environment"].get("dirty") for run in results.runs):
         found.append("some runs come from code with uncommitted changes")
-    return found + [
+    found += long_epoch_notes(results)
+    found += [
         f"{number(share, 2)} processor seconds per second, while runs of its method usually have "
         f"{number(usual, 2)}: other work may have run at the same time as {run_id}"
         for run_id, share, usual in waiting(table)
     ]
+    return found + [
+        f"{number(share, 2)} processor seconds per second, while its baseline has "
+        f"{number(baseline, 2)}: one of them may have had fewer processors, or shared them: "
+        f"{run_id}"
+        for run_id, share, baseline in unequal_pairs(table)
+    ]
+
+
+def long_epoch_notes(results: ExperimentResults) -> Iterator[str]:
+    """A note for each run with epochs that took far longer than expected."""
+    by_run: dict[str, list[LongEpoch]] = {}
+    for each in long_epochs(results.timed(results.runs)):
+        by_run.setdefault(each.run_id, []).append(each)
+    for run_id, epochs in by_run.items():
+        longest = max(epochs, key=lambda each: each.seconds - each.expected)
+        others = f" (and {len(epochs) - 1} more like it)" if len(epochs) > 1 else ""
+        seconds, expected = number(longest.seconds, 2), number(longest.expected, 2)
+        yield (
+            f"epoch {longest.epoch} took {seconds} s, where epochs of equal work or more take "
+            f"{expected} s{others}: the run may have been suspended, or other work may have run "
+            f"at the same time as {run_id}"
+        )
 
 
 def waiting(table: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
@@ -57,3 +83,13 @@ def waiting(table: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
     for run_id, share, median in zip(table["id"], shares, usual, strict=True):
         if share < BUSY_SHARE * median:
             yield run_id, share, median
+
+
+def unequal_pairs(table: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
+    """Runs with another processor share than their paired baseline, and both shares."""
+    shares = table["cpu_seconds"] / table["train_seconds"]
+    # Missing without a pair. The baseline's share, from the ratios of its and the run's seconds.
+    ratios = (table["cpu_log_ratio"] - table["log_ratio"]).map(math.exp)
+    for run_id, share, ratio in zip(table["id"], shares, ratios, strict=True):
+        if ratio < BUSY_SHARE or ratio > 1 / BUSY_SHARE:
+            yield run_id, share, share / ratio

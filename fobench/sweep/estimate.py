@@ -11,6 +11,7 @@ from fobench.data.split import Split
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed
 from fobench.machine.device import set_determinism
+from fobench.machine.threads import limit_threads
 from fobench.sweep.plan import Plan
 from fobench.training.loop import evaluate
 from fobench.training.state import build_network, sgd
@@ -55,6 +56,7 @@ def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
 
 def measure(run: Run, device: torch.device) -> tuple[float, float]:
     """Seconds of a training step with nothing frozen, and of evaluating an image; random images."""
+    limit_threads()
     set_determinism(run.train.deterministic)
     network = build_network(run).to(device, memory_format=torch.channels_last)
     optimizer = sgd(network.parameters(), run.train)

@@ -37,7 +37,7 @@ def train_all(
     """
     # Torch is needed only for training.
     from fobench.data.split import load
-    from fobench.machine import device, environment
+    from fobench.machine import device, environment, threads
     from fobench.sweep.time_left import Pace, format_duration
     from fobench.training.execute import ExecutionOptions, execute
     from fobench.training.run_record import remove_unneeded_checkpoint
@@ -50,6 +50,7 @@ def train_all(
     pace = Pace()
     for plan in plans:
         make_folder(plan.folder)
+    threads.limit_threads()
     environment.log_machine(options.device)
     # Read all records before training, so that a damaged one is reported at once.
     due_of = [plan.due(force) for plan in plans]
@@ -85,7 +86,7 @@ def require_same_runs(plan: Plan, sharded: bool) -> None:
     if listed and set(listed) != {run.id for run in plan.runs}:
         raise UserError(
             f"{plan.folder / 'experiment.json'} lists other runs than this share's sweep: give all "
-            "shares the same config and data set, or delete the file"
+            "shares the same config and data set, or move the file away"
         )
 
 

@@ -25,6 +25,7 @@ END_MARK = b"\nfobench checkpoint\n"
 TRAILER_BYTES = hashlib.sha256().digest_size + len(END_MARK)
 LAST, PREVIOUS, NEW = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.new.pt"
 CHUNK = 1 << 20
+MOVE_AWAY = "move it away to start the run again"
 
 
 class DamagedError(Exception):
@@ -123,13 +124,13 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read ({error.strerror}): fix that") from error
     except UnpicklingError as error:
         # Intact but not saved by fobench.
-        raise UserError(f"{path} is not a checkpoint of fobench: delete it") from error
+        raise UserError(f"{path} is not a checkpoint of fobench: {MOVE_AWAY}") from error
     except (RuntimeError, MemoryError) as error:
         raise UserError(f"{path} cannot be loaded ({error}): fix that and try again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(
             f"{path} is not of this version's format ({FORMAT}): use the version of fobench that "
-            "wrote it, or delete it to start the run again"
+            f"wrote it, or {MOVE_AWAY}"
         )
     return content
 

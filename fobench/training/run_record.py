@@ -16,6 +16,8 @@ from fobench.training import checkpoint
 
 log = logging.getLogger(__name__)
 
+RECORDED_WHEN_RESUMED = ("host", "cpu_quota", "cpus_allowed", "commit", "dirty")
+
 
 def begin(
     run: Run,
@@ -57,7 +59,7 @@ def resumption(folder: Path, record: dict[str, Any], epochs: int) -> dict[str, A
     before = read_record(folder) if exists(folder / "run.json") else record
     environment = record["environment"]
     here = {"epochs": epochs, "when": now()}
-    here |= {key: environment[key] for key in ("host", "commit", "dirty")}
+    here |= {key: environment[key] for key in RECORDED_WHEN_RESUMED}
     log.info("resuming after epoch %d", epochs)
     if before["environment"]["commit"] != environment["commit"]:
         log.warning(

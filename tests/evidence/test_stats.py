@@ -65,6 +65,8 @@ def result(
             "data": {"augment": "none"}, "data_used": {}, "model": {}, "train": {},
             "method": method, "seed": seed, "repeat": repeat,
         },
+        "units": [{"name": "head", "freeze_step": None}],
+        "total_steps": 94,
         "environment": machine | environment,
         "resumed": resumed,
     }  # fmt: skip
@@ -93,7 +95,16 @@ def test_repeats_of_a_seed_are_averaged_and_add_no_sample():
     assert (one["error_low"], one["error_high"]) == (two["error_low"], two["error_high"])
 
 
-@pytest.mark.parametrize("other", [{"threads": 8}, {"host": "g"}, {"versions": {"torch": "3"}}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"threads": 8},
+        {"host": "g"},
+        {"versions": {"torch": "3"}},
+        {"cpu_quota": 1.0},
+        {"cpus_allowed": 1},
+    ],
+)
 def test_times_of_two_machines_are_not_paired(other):
     runs = [
         result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31),
@@ -103,6 +114,24 @@ def test_times_of_two_machines_are_not_paired(other):
     assert freezeout["pairs"] == 1
     assert freezeout["saved"] == pytest.approx(20)
     assert freezeout["n"] == 2
+
+
+def test_records_without_limits_of_cpus_had_none():
+    """Those of earlier versions are paired with later ones, if these had no limit either."""
+    runs = [
+        result("baseline", 0, 100, 30),
+        result("freezeout", 0, 80, 31, cpu_quota=None, cpus_allowed=2),
+    ]
+    assert summary(table(runs)).to_dict("records")[-1]["pairs"] == 1
+
+
+def test_a_run_that_was_resumed_under_another_quota_is_not_paired():
+    runs = [result("baseline", 0, 100, 30), result("freezeout", 0, 80, 31, resumed=True)]
+    again = {"host": "h", "cpu_quota": None, "cpus_allowed": 2}
+    for quota, pairs in ((None, 1), (1.0, 0)):
+        runs[1].record["resumed_at"] = [again | {"cpu_quota": quota}]
+        row = summary(table(runs, include_resumed=True)).to_dict("records")[-1]
+        assert row["pairs"] == pairs
 
 
 def test_a_run_without_its_baseline_has_no_saving():

@@ -41,6 +41,11 @@ class Victim:
             ran = self.run()
         assert ran.exit_code == 75, ran.output
 
+    def move_record_away(self) -> None:
+        """As messages about a damaged run advise."""
+        for name in ("run.json", "epochs.csv"):
+            (self.folder / name).rename(self.root / name)
+
     def require_its_end(self, resumed_after: int | None = None) -> None:
         """It is finished with the results of an uninterrupted run."""
         read = read_run(self.folder)

@@ -68,11 +68,11 @@ def test_a_damaged_finished_run_is_reported_and_repaired_by_the_remedy(victim, n
     for ran in (victim.run(), victim.run("--dry-run")):
         assert ran.exit_code == 2
         assert f"{victim.folder.name}/{name}" in ran.output
-        assert "delete" in ran.output
+        assert "move the run's run.json and epochs.csv away" in ran.output
     drawn = victim.fobench("plot", "results/tiny")
     assert drawn.exit_code == 2
     assert f"{victim.folder.name}/{name}" in drawn.output
-    (victim.folder / "run.json").unlink()
+    victim.move_record_away()
     assert victim.run().exit_code == 0
     victim.require_its_end(resumed_after=3 if keep else None)
 
@@ -84,8 +84,8 @@ def test_a_damaged_record_of_a_run_cut_off_is_reported_and_the_remedy_loses_noth
     ran = victim.run()
     assert ran.exit_code == 2
     assert f"{victim.folder.name}/run.json" in ran.output
-    assert "delete it" in ran.output or "delete its run.json" in ran.output
-    (victim.folder / "run.json").unlink()
+    assert "move the run's run.json and epochs.csv away" in ran.output
+    victim.move_record_away()
     assert victim.run().exit_code == 0
     victim.require_its_end(resumed_after=2)
 
@@ -116,7 +116,9 @@ def test_a_prepared_data_set_cut_short_after_preparation(fobench, tiny, tmp_path
         ran = fobench(*words)
         assert ran.exit_code == 2
         assert "mine.npz is not a readable prepared data set" in ran.output
-        assert "delete it and create it again" in ran.output
+        # It is the user's own file.
+        assert "Check its source and copy it again" in ran.output
+        assert "delete" not in ran.output
     # Shortened but valid, it is another data set: no results are mixed up.
     np.savez(path, train_images=images[:55], train_labels=labels[:55],
              test_images=images[55:65], test_labels=labels[55:65])  # fmt: skip

@@ -1,8 +1,8 @@
-"""The limit of memory is found where either version of control groups keeps it."""
+"""The limits are found where either version of control groups keeps them."""
 
 import pytest
 
-from fobench.machine.cgroup import memory
+from fobench.machine.cgroup import cpu_quota, memory
 
 
 def group(root, folder, limit, held, idle, version=2):
@@ -55,3 +55,37 @@ def test_no_control_groups_are_no_limit(tmp_path):
     assert memory(tmp_path) is None
     belongs(tmp_path, "0::/")
     assert memory(tmp_path) is None
+
+
+def cpu_group(root, folder, quota, period=100_000, version=2):
+    """Write the files of one group's CPU quota."""
+    path = root / "sys/fs/cgroup" / ("cpu" if version == 1 else "") / folder
+    path.mkdir(parents=True, exist_ok=True)
+    if version == 2:
+        (path / "cpu.max").write_text(f"{quota} {period}\n")
+    else:
+        (path / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (path / "cpu.cfs_period_us").write_text(f"{period}\n")
+
+
+def test_a_quota_of_cpus_is_that_of_the_tightest_group(tmp_path):
+    belongs(tmp_path, "0::/slurm/job/step")
+    cpu_group(tmp_path, "slurm/job/step", "max")
+    cpu_group(tmp_path, "slurm/job", 150_000)
+    cpu_group(tmp_path, "slurm", 400_000)
+    assert cpu_quota(tmp_path) == 1.5
+
+
+def test_a_quota_of_the_first_version_in_a_container(tmp_path):
+    belongs(tmp_path, "4:memory:/docker/12ab", "2:cpu,cpuacct:/docker/12ab", "0::/")
+    cpu_group(tmp_path, "", 50_000, period=25_000, version=1)
+    assert cpu_quota(tmp_path) == 2
+
+
+@pytest.mark.parametrize(("version", "unlimited"), [(1, "-1"), (2, "max"), (2, ""), (1, "")])
+def test_without_a_quota_it_is_none(tmp_path, version, unlimited):
+    assert cpu_quota(tmp_path) is None
+    belongs(tmp_path, "2:cpu:/" if version == 1 else "0::/")
+    assert cpu_quota(tmp_path) is None
+    cpu_group(tmp_path, "", unlimited, version=version)
+    assert cpu_quota(tmp_path) is None

@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from fobench.errors import UserError
-from fobench.records.epochs import COLUMNS, VOLATILE, Epoch, read_epochs, write_epochs
+from fobench.records.epochs import (
+    COLUMNS,
+    RESTORE_RUN,
+    VOLATILE,
+    Epoch,
+    read_epochs,
+    write_epochs,
+)
 from fobench.records.experiments import read_experiment, write_experiment
 from fobench.records.runs import (
     REQUIRED,
@@ -140,7 +147,7 @@ def test_rows_that_are_missing_or_impossible_are_reported(tmp_path, steps, secon
     write_experiment(tmp_path, "mine", ["a"])
     found, notes = read_experiment(tmp_path)
     assert [run.epochs for run in found] == ([rows] if sound else [])
-    assert ("delete its run.json" in "".join(notes)) == (not sound)
+    assert (RESTORE_RUN in "".join(notes)) == (not sound)
 
 
 def test_a_record_without_what_readers_need_is_reported(tmp_path):

@@ -37,6 +37,22 @@ def change(folder: Path, seconds: float = 1.0, **changes) -> None:
     write_record(folder, record | {"epochs_sha256": sha256} | changes)
 
 
+def with_share(folder: Path, share: float) -> None:
+    """Rewrite a run: it took a second per epoch, and `share` seconds of the processors."""
+    read = read_run(folder)
+    rows = [
+        replace(
+            row,
+            train_seconds=1.0,
+            total_train_seconds=float(row.epoch),
+            train_cpu_seconds=share,
+        )
+        for row in read.epochs
+    ]
+    record = {key: cell for key, cell in read.record.items() if key != "format"}
+    write_record(folder, record | {"epochs_sha256": write_epochs(folder, rows)})
+
+
 def report_of(*folders: Path, **options) -> str:
     return report(*read_results(list(folders), **options))
 
@@ -70,6 +86,8 @@ def test_a_row_a_method_with_what_its_files_say(tiny_results):
 
 def test_what_is_weak_is_warned_of(copied):
     first, second, third, _ = sorted(path.parent for path in copied.glob("*/run.json"))
+    for folder in copied.glob("densenet*"):
+        with_share(folder, 1.0)
     change(first, resumed=True)
     environment = read_record(second)["environment"]
     change(second, environment=environment | {"host": "other", "dirty": True})

@@ -154,7 +154,7 @@ def test_a_checkpoint_that_cannot_be_loaded_now_is_not_removed(tmp_path, monkeyp
 
 def test_another_format_is_reported_with_a_remedy(tmp_path):
     (tmp_path / LAST).write_bytes(packed({"format": 99}))
-    with pytest.raises(UserError, match="use the version of fobench that wrote it, or delete"):
+    with pytest.raises(UserError, match="use the version of fobench that wrote it, or move it"):
         checkpoint.read_last(tmp_path)
 
 

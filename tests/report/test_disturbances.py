@@ -1,0 +1,82 @@
+"""The report warns of runs that a process beside them, a quota or a signal slowed down."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.report.test_report import report_of, with_share
+
+STOPPED_SECONDS = 1.5
+# Epochs of a fraction of a second, with nothing between them that takes as long.
+SLOW = (
+    *("data.train_size=800", "train.epochs=6", "train.batch_size=50"),
+    *("experiment.checkpoint_every=3600", "data.validation=50"),
+)
+
+
+@pytest.mark.parametrize(
+    ("of_baseline", "of_the_others", "warned"),
+    [(1.0, 2.0, True), (2.0, 1.0, True), (1.97, 2.0, False), (1.85, 2.0, False)],
+)
+def test_pairs_with_other_processor_shares_are_warned_of(
+    fobench, tiny, tmp_path, of_baseline, of_the_others, warned
+):
+    """Baselines under a quota of one CPU, say, and the others without; n = 1."""
+    words = ("run", tiny, "--device", "cpu", "--set", "train.epochs=2", "--only")
+    for only in ("_baseline_", "t0.30"):
+        assert fobench(*words, only).exit_code == 0
+    for path in tmp_path.glob("results/tiny/*/run.json"):
+        of_baselines = "_baseline_" in path.parent.name
+        with_share(path.parent, of_baseline if of_baselines else of_the_others)
+    found = (
+        f"{of_the_others:.2f} processor seconds per second, while its baseline has "
+        f"{of_baseline:.2f}: one of them may have had fewer processors, or shared them: "
+    )
+    text = report_of(tmp_path / "results" / "tiny")
+    assert (found in text) == warned
+    assert text.count("processor seconds per second") == warned
+
+
+def test_a_run_that_was_suspended_is_named_with_one_seed(fobench, tiny, tmp_path):
+    """It was stopped and continued within an epoch, as a batch system does."""
+    options = [word for option in SLOW for word in ("--set", option)]
+    words = ("run", tiny, "--device", "cpu", *options)
+    assert fobench(*words, "--only", "_baseline_").exit_code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from fobench.cli import main; main()", *words, "--only", "t0.30"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        done = wait_for_rows(tmp_path, process)
+        time.sleep(0.05)  # files are written; the next epoch is trained
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(STOPPED_SECONDS)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+    text = fobench("report", "results/tiny").output
+    (line,) = re.findall(".*may have been suspended.*t0.30.*", text)
+    found = re.search(r"epoch (\d+) took ([\d.]+) s, where epochs .* take ([\d.]+) s", line)
+    epoch, seconds, expected = int(found[1]), float(found[2]), float(found[3])
+    assert epoch > done
+    assert seconds > STOPPED_SECONDS - 0.1
+    assert expected < STOPPED_SECONDS / 1.5
+
+
+def wait_for_rows(folder: Path, process: subprocess.Popen) -> int:
+    """Wait until the FreezeOut run has trained epochs, and return how many."""
+    while process.poll() is None:
+        for path in folder.glob("results/tiny/*t0.30*/epochs.csv"):
+            rows = len(path.read_text().splitlines()) - 1
+            if rows > 0:
+                return rows
+        time.sleep(0.005)
+    raise AssertionError(f"it ended with {process.returncode}")

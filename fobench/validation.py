@@ -77,8 +77,10 @@ def read(
     cls: type[AnyOptions], table: Mapping[str, Any], where: str
 ) -> tuple[AnyOptions | None, list[str]]:
     """Make `cls` from a config table. Returns (options, []) or (None, all problems found)."""
+    # -0.0 + 0.0 is 0.0: the two would be runs of different ids.
+    values = {key: each + 0.0 if isinstance(each, float) else each for key, each in table.items()}
     try:
-        return cls.model_validate(dict(table)), []
+        return cls.model_validate(values), []
     except ValidationError as error:
         messages = [message_of(cls, table, each) for each in error.errors(include_url=False)]
     problems = [problem for message in messages for problem in message.splitlines()]
@@ -115,10 +117,15 @@ def option_schema(cls: type[Options], name: str) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if key != "anyOf"} | given[0]
 
 
+def json_types(cls: type[Options], name: str) -> set[str]:
+    """The JSON types that a single value of the option can have."""
+    schema = option_schema(cls, name)
+    return {each["type"] for each in (schema, *schema.get("anyOf", ())) if "type" in each}
+
+
 def is_list(cls: type[Options], name: str) -> bool:
     """Whether a single value of the option can itself be a list."""
-    schema = option_schema(cls, name)
-    return any(each.get("type") == "array" for each in (schema, *schema.get("anyOf", ())))
+    return "array" in json_types(cls, name)
 
 
 def allowed(schema: Mapping[str, Any]) -> str:

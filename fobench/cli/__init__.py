@@ -4,6 +4,7 @@
 
 import logging
 import sys
+from typing import Any
 
 import click
 
@@ -14,9 +15,18 @@ from fobench.cli.plot import plot
 from fobench.cli.report import report
 from fobench.cli.run import run
 from fobench.cli.schema import schema
+from fobench.cli.streams import standard_streams
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Program(click.Group):
+    """The commands, with standard streams that are always there."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        with standard_streams():
+            return super().main(*args, **options)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Does freezing layers during training pay off? Train with and without, and compare.
@@ -27,7 +37,9 @@ def main() -> None:
     fobench plot results/mine               draw time saved against test error
     fobench report results/mine             tables, noise, warnings
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    # Libraries report what is of no interest here, such as a new list of fonts.
+    logging.getLogger("fobench").setLevel(logging.INFO)
 
 
 for command in (run, plot, report, data, init, schema):

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from fobench.cli.messages import errors_as_messages
+from fobench.cli.shared_options import UserPath
 from fobench.errors import UserError
 
 
@@ -16,7 +17,7 @@ from fobench.errors import UserError
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=UserPath(dir_okay=False),
     help="The config to write.  [default: NAME's last part, here]",
 )
 def init(name: str, list_configs: bool, output: Path | None) -> None:

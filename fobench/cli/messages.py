@@ -23,7 +23,7 @@ def errors_as_messages() -> Iterator[None]:
 
 @contextmanager
 def stops_as_messages(force: bool) -> Iterator[None]:
-    """Exit on the first Ctrl-C or SIGTERM, or when the time is up, and say how to resume."""
+    """Exit on the first signal to stop, or when the time is up, and say how to resume."""
     from fobench.machine.interruption import Stopped, stopping_on_signals
 
     try:
@@ -50,11 +50,27 @@ def write_or_print(text: str, output: Path | None) -> None:
 
     Raises UserError if the file cannot be written.
     """
-    from fobench.records.files import make_folder, write_bytes
+    from fobench.records.files import exists, make_folder, write_bytes
 
     if output is None:
         click.echo(text, nl=False)
-        return
-    make_folder(output.parent)
-    write_bytes(output, text.encode())
-    click.echo(output)
+    elif exists(output) and not output.is_file():
+        write_into(output, text)
+    else:
+        make_folder(output.parent)
+        # A link, such as /dev/stdout, stays one.
+        write_bytes(output.resolve(), text.encode())
+        click.echo(output)
+
+
+def write_into(pipe: Path, text: str) -> None:
+    """Write a text to a pipe or a device such as /dev/stdout, which no file may replace.
+
+    Raises UserError if that fails.
+    """
+    try:
+        pipe.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{pipe} cannot be written ({error.strerror}): give another file"
+        ) from error

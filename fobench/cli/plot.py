@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fobench.cli.messages import errors_as_messages, print_notes
-from fobench.cli.shared_options import folders_argument, include_resumed_option
+from fobench.cli.shared_options import UserPath, folders_argument, include_resumed_option
 from fobench.errors import UserError
 from fobench.figures import FIGURES
 
@@ -18,7 +18,7 @@ from fobench.figures import FIGURES
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help="The figure: .png, .svg or .pdf; for all kinds, their folder.  "
     "[default: KIND.svg in the first DIR that has results]",
 )
@@ -26,10 +26,13 @@ from fobench.figures import FIGURES
 def plot(folders: tuple[Path, ...], kind: str, output: Path | None, include_resumed: bool) -> None:
     """Draw the results of the experiments in DIR, such as results/quick-densenet."""
     from fobench.evidence.results import read_results
-    from fobench.figures.export import draw, render
+    from fobench.figures.settings import import_without_user_settings
     from fobench.records.files import make_folder, write_bytes
 
     with errors_as_messages():
+        import_without_user_settings()
+        from fobench.figures.export import draw, render
+
         panels, notes = read_results(folders, include_resumed)
         print_notes(notes)
         if kind != "all":

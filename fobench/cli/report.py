@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fobench.cli.messages import errors_as_messages, write_or_print
-from fobench.cli.shared_options import folders_argument, include_resumed_option
+from fobench.cli.shared_options import Percent, UserPath, folders_argument, include_resumed_option
 
 
 @click.command()
@@ -13,12 +13,12 @@ from fobench.cli.shared_options import folders_argument, include_resumed_option
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=UserPath(dir_okay=False),
     help="A Markdown file.  [default: the screen]",
 )
 @click.option(
     "--target-error",
-    type=click.FloatRange(0, 100),
+    type=Percent(),
     help="Report the time to this validation error, in percent.  "
     "[default: one that all baselines reach]",
 )

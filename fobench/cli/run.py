@@ -79,9 +79,9 @@ def run(
     A config is a TOML file, or the name of one that comes with fobench, such as quick/densenet.
     An interrupted run resumes after the last epoch that was saved.
     Exit status: 0 all finished, 1 some did not, 2 a mistake to fix,
-    75 the time limit, 130 Ctrl-C, 143 SIGTERM.
+    75 the time limit, 128 + n stopped by signal n: 130 Ctrl-C,
+    143 SIGTERM, 129 SIGHUP, 138 SIGUSR1, 140 SIGUSR2, 152 SIGXCPU.
     """
-    from fobench.data.find import data_root as root_of
     from fobench.experiment.config import load_all
     from fobench.experiment.packaged_configs import find_config
     from fobench.machine.interruption import Deadline
@@ -95,7 +95,7 @@ def run(
                 "give one of them"
             )
         experiments = load_all([find_config(path) for path in configs], overrides)
-        plans = plan_all(experiments, results, root_of(data_root), only, shard)
+        plans = plan_all(experiments, results, data_root, only, shard)
         if dry_run:
             print_plans(plans, force)
             return

@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from fobench.cli.messages import errors_as_messages, write_or_print
+from fobench.cli.shared_options import UserPath
 
 
 @click.command()
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=UserPath(dir_okay=False),
     help="A file.  [default: the screen]",
 )
 @click.option("--markdown", is_flag=True, help="Write a page on all options, in Markdown.")

@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from fobench.errors import UserError
+from fobench.experiment.options import TABLES as OPTIONS
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
 from fobench.experiment.toml_tables import MAX_POINTS, read_grids, read_named_table, read_table
 from fobench.methods import METHODS, MethodOptions
 from fobench.models import FAMILIES, ModelOptions
-from fobench.validation import unknown_key
+from fobench.validation import json_types, unknown_key
 
 TABLES = ("experiment", "data", "model", "train", "method")
+JSON_TYPES = {
+    bool: {"boolean"},
+    int: {"integer", "number"},
+    float: {"number"},
+    list: {"array"},
+    dict: {"object"},
+}
 
 
 @dataclass(frozen=True)
@@ -84,9 +92,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(tables: dict[str, Any], overrides: Iterable[str]) -> list[str]:
-    """Set `table.key=value` in the tables; a value that is not TOML is taken as a string."""
+    """Set `table.key=value` in the tables; see `override_value` for how a value is read."""
     problems = []
-    for text in overrides:
+    # A network's name decides which other options there are.
+    for text in sorted(overrides, key=lambda each: not each.strip().startswith("model.name")):
         key, equals, value = text.partition("=")
         table, dot, name = key.strip().partition(".")
         if equals and dot and name and table not in TABLES:
@@ -96,17 +105,37 @@ def apply_overrides(tables: dict[str, Any], overrides: Iterable[str]) -> list[st
         elif table == "method":
             problems.append(f"--set {text}: methods are a list; choose among them with --only")
         elif isinstance(tables.setdefault(table, {}), dict):
-            tables[table][name] = toml_value(value.strip())
+            types = types_of_option(tables, table, name.strip())
+            tables[table][name.strip()] = override_value(value.strip(), types)
     return problems
 
 
-def toml_value(text: str) -> Any:
+def types_of_option(tables: dict[str, Any], table: str, name: str) -> set[str]:
+    """The JSON types that an option can have; none for an option that is not known."""
+    if table != "model":
+        cls = OPTIONS[table]
+    elif name == "name":
+        return {"string"}
+    else:
+        family = tables["model"].get("name")
+        cls = FAMILIES.get(family) if isinstance(family, str) else None
+    return json_types(cls, name) if cls is not None and name in cls.declared() else set()
+
+
+def override_value(text: str, types: set[str]) -> Any:
+    """The value that a text on the command line stands for.
+
+    It is TOML, or a string without quotes: what is not TOML, and what would be a number, a date or
+    anything else that the option cannot be, such as a name of digits.
+    """
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
-    # No option is a date, but a name can look like one.
-    return value if isinstance(value, bool | int | float | str | list | dict) else text
+    if isinstance(value, str):
+        return value
+    of_value = JSON_TYPES.get(type(value), set())
+    return text if not of_value or ("string" in types and not of_value & types) else value
 
 
 def view_problems(augment: str, methods: Iterable[MethodOptions]) -> list[str]:

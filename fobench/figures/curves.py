@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from fobench.evidence.intervals import mean_interval
 from fobench.evidence.results import ExperimentResults
-from fobench.figures.style import HEIGHT, LINES, PANEL_WIDTH, Style, styles
+from fobench.figures.style import HEIGHT, LINES, PANEL_WIDTH, Style, styles, title_of
 from fobench.records.epochs import Epoch
 from fobench.records.runs import RunResult
 
@@ -40,7 +40,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         by_epoch.set_ylabel(f"{name} error (%)")
         by_epoch.set_xlabel("epochs trained")
         by_time.set_xlabel("training time (s)")
-        by_epoch.set_title(panel.title, fontsize=9, loc="left")
+        by_epoch.set_title(title_of(panel), fontsize=9, loc="left")
         by_time.legend(
             title="mean of n seeds; at the ends 95 % intervals,\ncut off at the frame",
             title_fontsize=8,

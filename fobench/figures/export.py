@@ -5,11 +5,10 @@ from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
-import matplotlib
-
 from fobench.errors import UserError
 from fobench.evidence.results import ExperimentResults
 from fobench.figures import FIGURES, SUFFIXES
+from fobench.figures.settings import default_settings
 from fobench.records.files import make_folder, write_bytes
 
 
@@ -28,10 +27,10 @@ def draw(panels: Sequence[ExperimentResults], kind: str, path: Path) -> None:
 
 def render(panels: Sequence[ExperimentResults], kind: str, suffix: str) -> bytes:
     """The figure as bytes of a file. Raises UserError if the results do not suffice for it."""
-    figure = import_module(f"fobench.figures.{FIGURES[kind]}").draw(panels)
-    # Without dates and random ids the same results give the same file.
+    # Without dates the same results give the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
     drawn = BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "fobench"}):
+    with default_settings():
+        figure = import_module(f"fobench.figures.{FIGURES[kind]}").draw(panels)
         figure.savefig(drawn, format=suffix[1:], dpi=160, metadata=metadata)
     return drawn.getvalue()

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from fobench.evidence.results import ExperimentResults
 from fobench.experiment.from_record import info_of, method_of
+from fobench.figures.style import title_of
 
 COLUMNS = 4
 WIDTH, HEIGHT, TITLE_HEIGHT = 3.4, 3.4, 0.9
@@ -29,7 +30,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
 
 
 def draw_panel(figure: SubFigure, panel: ExperimentResults, count: int) -> None:
-    figure.suptitle(panel.title, fontsize=9)
+    figure.suptitle(title_of(panel), fontsize=9)
     axes = figure.subplots(
         2 * count, COLUMNS, squeeze=False, sharex=True, height_ratios=[2, 1] * count
     )

@@ -1,17 +1,25 @@
 """Colours, markers and layout shared by all figures."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 from fobench.errors import UserError
 from fobench.evidence.results import ExperimentResults
 
+log = logging.getLogger(__name__)
+
+FONT = "DejaVu Sans"  # matplotlib's default, which comes with it
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
+TITLE_CHARACTERS = 100  # a line
 LEGEND_WIDTH = 3.1  # minimum width of a legend column, in inches
 CHARACTER, HANDLE = 0.062, 0.5  # inches in a legend
 MARGIN = 0.25  # around the points, as a share of their range
@@ -74,9 +82,28 @@ def paired_axes(
     figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for ax, panel in zip(axes, panels, strict=True):
-        ax.set_title(panel.title, fontsize=9)
+        ax.set_title(title_of(panel), fontsize=9)
     axes[0].set_ylabel("test error after the last epoch (%)")
     return panels, figure, list(axes)
+
+
+def title_of(panel: ExperimentResults) -> str:
+    """An experiment's title as a figure can draw it: it holds the name of the user's data set."""
+    lines = (wrap(line, TITLE_CHARACTERS) for line in panel.title.split("\n"))
+    return drawable("\n".join(part for parts in lines for part in parts))
+
+
+@cache  # several figures show a text, and one message is enough
+def drawable(text: str) -> str:
+    """The text with "?" for characters that the font of the figures lacks; a message says so."""
+    known = get_font(findfont(FONT)).get_charmap()
+    drawn = "".join(each if each == "\n" or ord(each) in known else "?" for each in text)
+    for before, after in zip(text.split("\n"), drawn.split("\n"), strict=True):
+        if before != after:
+            log.warning(
+                "the font of the figures lacks characters: %s\nis drawn as %s", before, after
+            )
+    return drawn
 
 
 def paired(panels: Sequence[ExperimentResults]) -> list[pd.DataFrame]:

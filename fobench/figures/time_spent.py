@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.store_savings import seconds_by_epoch
-from fobench.figures.style import PANEL_WIDTH, legend_below
+from fobench.figures.style import PANEL_WIDTH, legend_below, title_of
 from fobench.records.runs import RunResult
 
 # Epochs by the share of units frozen at their end; hatching for print without colour.
@@ -28,7 +28,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
     # Methods differ from experiment to experiment, so only the seconds are shared.
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True)[0]
     for ax, panel in zip(axes, panels, strict=True):
-        ax.set_title(panel.title, fontsize=9, loc="right")
+        ax.set_title(title_of(panel), fontsize=9, loc="right")
         labels = []
         for place, (row, runs) in enumerate(panel.variants()):
             timed = panel.timed(runs)

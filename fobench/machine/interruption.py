@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What a terminal, a user and schedulers send to end a job, or to warn it of its time limit.
+SIGNALS = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+)
+# Beyond the limit of processor time, the kernel sends it every second.
+REPEATED = {signal.SIGXCPU}
+# `timeout`, `conda run` and others send one signal twice: to the process and to its group.
+TWICE_SECONDS = 0.2
 # EX_TEMPFAIL of sysexits.h, "try again later": a scheduler can restart the sweep.
 EXIT_TIME_LIMIT = 75
 
@@ -21,25 +29,32 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """In the block, the first SIGINT or SIGTERM raises Stopped, the second kills the process.
+    """In the block, the first of SIGNALS raises Stopped, the second kills the process.
 
-    Ignored signals, as in a shell's background jobs, stay ignored.
+    A signal sent twice at once is one; a REPEATED one never kills, even after the block. Signals
+    that are ignored, as after `nohup`, or that a C library handles are left as they are.
     """
+    received: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            return
+        time.sleep(TWICE_SECONDS)
         for each in handled:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, signal.SIG_IGN if each in REPEATED else signal.SIG_DFL)
         raise Stopped(signal.Signals(number).name, 128 + number)
 
     before = {each: signal.getsignal(each) for each in SIGNALS}
-    handled = [each for each, handler in before.items() if handler != signal.SIG_IGN]
+    handled = [each for each, handler in before.items() if handler not in (signal.SIG_IGN, None)]
     for each in handled:
         signal.signal(each, stop)
     try:
         yield
     finally:
         for each in handled:
-            signal.signal(each, before[each])
+            if each not in REPEATED.intersection(received):
+                signal.signal(each, before[each])
 
 
 class Deadline:

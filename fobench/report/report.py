@@ -1,12 +1,13 @@
 """The report of experiments, as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fobench.evidence.results import ExperimentResults
 from fobench.report import tables
+from fobench.report.markdown import Markdown, escaped
 from fobench.report.noise import noise_notes
 from fobench.report.warnings import warnings
 
@@ -24,12 +25,15 @@ def report(
     templates = Environment(
         loader=PackageLoader("fobench.report", "templates"),
         undefined=StrictUndefined,
+        finalize=escaped,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    sections = [section(each, target) for each in experiments]
-    text = templates.get_template("report.md").render(sections=sections, left_out=left_out)
+    text = templates.get_template("report.md").render(
+        sections=[section(each, target) for each in experiments],
+        left_out=bullets(left_out) if left_out else None,
+    )
     return text.rstrip() + "\n"
 
 
@@ -37,14 +41,20 @@ def section(results: ExperimentResults, target: float | None) -> dict[str, Any]:
     """The values that the template shows for an experiment."""
     target = tables.target_error(results, target)
     return {
-        "name": results.folder.name,
-        "title": results.title.splitlines(),
+        "name": results.folder.resolve().name,
+        "title": Markdown("  \n".join(map(escaped, results.title.splitlines()))),
         "methods": tables.methods_table(results.summary),
         "control": tables.control_table(results),
         "stores": tables.stores_table(results),
         "target_error": tables.number(target, 2),
         "target": None if target is None else tables.target_table(results, target),
         "environment": tables.environment_table(results),
-        "noise": noise_notes(results),
-        "warnings": warnings(results),
+        # They have markup of ours, and nothing of the user.
+        "noise": bullets(map(Markdown, noise_notes(results))),
+        "warnings": bullets(warnings(results)),
     }
+
+
+def bullets(lines: Iterable[str]) -> Markdown:
+    """Lines as a list."""
+    return Markdown("".join(f"- {escaped(line)}\n" for line in lines) or "None.\n")

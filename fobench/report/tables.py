@@ -12,6 +12,7 @@ from fobench.evidence.pairs import table
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.summary import default_target, seconds_to_error, summary
 from fobench.records.runs import RunResult
+from fobench.report.markdown import Markdown, escaped
 
 MISSING = "–"
 METHODS_HEADER = (
@@ -32,9 +33,10 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
-    def markdown(self) -> str:
-        lines = [self.header, ["---"] * len(self.header), *self.rows]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    def markdown(self) -> Markdown:
+        rows = [[escaped(cell) for cell in row] for row in (self.header, *self.rows)]
+        lines = [rows[0], ["---"] * len(self.header), *rows[1:]]
+        return Markdown("".join(f"| {' | '.join(line)} |\n" for line in lines))
 
     def columns(self, names: Sequence[str]) -> list[list[str]]:
         """The cells of those columns, by row."""
@@ -160,6 +162,7 @@ def environments(runs: Sequence[RunResult]) -> dict[str, set[Any]]:
             "processor": environment["processor"],
             "cores": environment["cores"],
             "threads": environment["threads"],
+            **cpu_limits(environment),
             "host": environment["host"],
             "torch": environment["versions"]["torch"],
             "fobench": environment["versions"].get("fobench"),
@@ -168,3 +171,10 @@ def environments(runs: Sequence[RunResult]) -> dict[str, set[Any]]:
         for name, value in shown.items():
             found.setdefault(name, set()).add(value)
     return found
+
+
+def cpu_limits(environment: dict[str, Any]) -> dict[str, Any]:
+    """What a process could use of its machine's processors, where it was recorded."""
+    names = {"cpu_quota": "CPU quota", "cpus_allowed": "CPUs allowed"}
+    limits = {names[key]: environment[key] for key in names if key in environment}
+    return {name: "none" if limit is None else limit for name, limit in limits.items()}

@@ -20,7 +20,8 @@ class Progress:
     """Shows epoch, last epoch's loss, frozen units, images/s and time left of the current run."""
 
     def __init__(self) -> None:
-        self._on_terminal = sys.stderr.isatty()
+        # None in a process without a standard error.
+        self._on_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._bar: tqdm | None = None
         self._run: Run | None = None
         self._frozen = -1

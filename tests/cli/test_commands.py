@@ -166,6 +166,7 @@ def test_the_set_taken_is_reported_where_it_was_not_the_first(fobench, tiny, cap
         (("run", "tiny.toml", "--dry-run", "--results", "x" * 300), "cannot be accessed"),
         (("run", "tiny.toml", "--set", "trian.epochs=1"), "did you mean train?"),
         (("run", "tiny.toml", "--set", "experiment.name=2017-06-15/"), "name = '2017-06-15/'"),
+        (("run", "tiny.toml", "--set", f"train.epochs={'9' * 5000}"), "epochs = '9999"),
     ],
 )
 def test_a_mistake_is_a_message_and_status_2(fobench, tiny, tmp_path, words, message):
@@ -176,6 +177,26 @@ def test_a_mistake_is_a_message_and_status_2(fobench, tiny, tmp_path, words, mes
     assert message in ran.output
     assert "Traceback" not in ran.output
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("report", "d", "--target-error", "nan"), "nan is not a number from 0 to 100"),
+        (("report", "d", "--target-error", "-NaN"), "-NaN is not a number from 0 to 100"),
+        (("report", "d", "--target-error", "inf"), "not in the range 0<=x<=100"),
+        (("report", "d", "--target-error", "-1"), "not in the range 0<=x<=100"),
+        (("report", "d", "--target-error", "1" * 5000), "not in the range 0<=x<=100"),
+        (("report", "d", "--target-error", "many"), "not a valid float"),
+        (("run", "tiny.toml", "--shard", f"1/{'9' * 5000}"), "is not a share: give one such as"),
+        (("run", "tiny.toml", "--shard", "１/２"), "is not a share: give one such as"),
+        (("run", "tiny.toml", "--shard", "-1/2"), "is not a share: give one such as"),
+    ],
+)
+def test_a_number_that_is_none_is_a_message_and_status_2(fobench, tiny, words, message):
+    ran = fobench(*words)
+    assert ran.exit_code == 2
+    assert message in ran.output
 
 
 def test_a_damaged_record_is_reported_before_anything_trains(fobench, tiny, tmp_path):

@@ -206,8 +206,55 @@ def test_options_can_be_overridden(tiny):
 
 
 @pytest.mark.parametrize(
+    "name", ["20240101", "2024-01-01", "true", "1e5", "0x10", "1_000", "nan", "inf", "07", "1.5"]
+)
+def test_a_name_on_the_command_line_can_look_like_something_else(tiny, name):
+    """What the option is declared to be decides, with or without quotes; spaces are not of it."""
+    given = [f"experiment.name={name}", f"data.dataset = {name} "]
+    experiment = load(tiny, given)
+    assert (experiment.name, experiment.data.dataset) == (name, (name,))
+    assert load(tiny, [f'experiment.name="{name}"']).name == name
+    assert load(tiny, [f'data.dataset=["{name}", "b"]']).data.dataset == (name, "b")
+
+
+def test_in_a_file_a_name_needs_quotes(tiny):
+    edit(tiny, '"tiny"', "20240101")
+    assert "[experiment] name = 20240101: give a string in quotes" in "\n".join(problems_of(tiny))
+
+
+def test_numbers_on_the_command_line_stay_numbers(tiny):
+    given = ["train.lr=1", "train.nesterov=false", "train.epochs=0x10", "model.depth=16"]
+    experiment = load(tiny, given)
+    train, model = experiment.train, experiment.model
+    assert (train.lr, train.nesterov, train.epochs, model.depth) == (1.0, False, 16, 16)
+
+
+def test_a_network_can_be_chosen_after_its_options(tiny):
+    edit(tiny, "depth = 10\ngrowth_rate = 4\n", "")
+    experiment = load(tiny, ["model.depth=16", "model.width=1", "model.name=wideresnet"])
+    assert (experiment.model.name, experiment.model.depth) == ("wideresnet", 16)
+
+
+def test_zero_has_no_sign(tiny):
+    """Else the same training would have two run ids."""
+    runs = [
+        expand(load(tiny, [f"train.weight_decay={zero}"]), open_synthetic("synthetic", 55, 20))
+        for zero in ("0.0", "-0.0", "0")
+    ]
+    assert len({tuple(run.id for run in each) for each in runs}) == 1
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("data.dataset=[1]", "dataset = [1]: give a string in quotes or a list"),
+        ("model.name=20240101", "[model] name 20240101 is not known"),
+        ("model.name=true", "[model] name true is not known"),
+        ("data.augment=true", "augment = 'true': give 'random' or 'none'"),
+        ("experiment.name=[a]", "name = '[a]'"),
+        ("train.epochs=2024-01-01", "epochs = '2024-01-01': give a whole number"),
+        ("train.lr=nan", "lr = nan: give a number above 0"),
+        ("train.nesterov=1", "nesterov = 1: give true or false"),
         ("epochs=3", "give table.key=value"),
         ("train.epochs", "give table.key=value"),
         ("train.epoch=3", "did you mean epochs?"),

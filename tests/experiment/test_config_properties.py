@@ -42,6 +42,7 @@ GOOD: dict[str, dict[str, st.SearchStrategy]] = {
         "validation": whole(0, 50),
         "train_size": whole(50, 150),
         "test_size": whole(1, 40),
+        "shuffle": st.booleans(),
     },
     "train": {
         "epochs": whole(1, 500),
@@ -83,6 +84,7 @@ REQUIRED = {
 # Nonsense that these options happen to allow.
 ALLOWED = {
     ("data", "dataset"): ["nonsense"],
+    ("data", "shuffle"): [True],
     ("train", "lr"): [],
     ("train", "weight_decay"): [0.0],
     ("train", "momentum"): [0.0],

@@ -2,46 +2,73 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from fobench.cli.shared_options import Duration
 from fobench.machine import interruption
 from fobench.machine.interruption import EXIT_TIME_LIMIT, Deadline, Stopped
+from fobench.machine.lock import machine_lock
 from fobench.records.runs import read_run, status_of
 from fobench.training import checkpoint
 from tests.faults.kills import differences
 
 # The parent process may have had signals ignored.
 RESET = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "for each in 'SIGTERM SIGHUP SIGUSR1 SIGUSR2 SIGXCPU'.split():"
+    " signal.signal(getattr(signal, each), signal.SIG_DFL)\n"
 )
 COMMAND = f"{RESET}from fobench.cli import main; main()"
+STATUSES = [
+    (signal.SIGINT, 130),
+    (signal.SIGTERM, 143),
+    (signal.SIGHUP, 129),
+    (signal.SIGUSR1, 138),
+    (signal.SIGUSR2, 140),
+    (signal.SIGXCPU, 152),
+]
+
+
+@pytest.fixture
+def command(tmp_path, request):
+    """Start a command in a process of its own, and read its messages up to a text."""
+
+    def start(up_to: str, *words: str, prelude: str = "") -> tuple[subprocess.Popen, str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", prelude + COMMAND, *map(str, words)],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        request.addfinalizer(process.kill)  # if the test fails
+        output = ""
+        while up_to not in output:
+            line = process.stderr.readline()
+            assert line, output
+            output += line
+        return process, output
+
+    return start
+
+
+def test_every_signal_that_stops_is_tried():
+    assert [number for number, _ in STATUSES] == list(interruption.SIGNALS)
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), STATUSES)
 def test_the_first_signal_leaves_within_seconds_and_says_how_to_resume(
-    tiny, tmp_path, number, status, request
+    command, tiny, tmp_path, number, status
 ):
     words = ["run", tiny, "--only", "t0.30", "--set", "train.epochs=9999", "--device", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *map(str, words)],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    request.addfinalizer(process.kill)  # if the test fails
-    output = ""
-    while "epoch 2/9999" not in output:
-        line = process.stderr.readline()
-        assert line, output
-        output += line
+    process, output = command("epoch 2/9999", *words)
     sent = time.monotonic()
     process.send_signal(number)
     output += process.stderr.read()
@@ -56,6 +83,49 @@ def test_the_first_signal_leaves_within_seconds_and_says_how_to_resume(
     assert f"epoch {kept} is saved" in last_lines[0]
     assert kept >= 2
     assert status_of(folder) == "running"
+
+
+@pytest.mark.timing
+def test_a_run_that_the_kernel_stops_for_its_processor_time_resumes_exactly(
+    command, fobench, tiny, tmp_path
+):
+    """SIGXCPU comes again each second, here for three of them while the run is stopping."""
+    slow = (
+        "import time\n"
+        "from fobench.machine.interruption import Stopped\n"
+        "class Slow(Stopped):\n"
+        " def __init__(self, *args):\n"
+        "  super().__init__(*args); end = time.process_time() + 3\n"
+        "  while time.process_time() < end: pass\n"
+        "from fobench.machine import interruption; interruption.Stopped = Slow\n"
+    )
+    words = ["run", tiny, "--only", "t0.30", "--set", "train.epochs=40", "--device", "cpu"]
+    process, output = command("epoch 2/40", *words, prelude=slow)
+    ticks = (Path("/proc") / str(process.pid) / "stat").read_text().rpartition(")")[2].split()
+    used = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+    resource.prlimit(process.pid, resource.RLIMIT_CPU, (int(used) + 1, resource.RLIM_INFINITY))
+    output += process.stderr.read()
+    assert process.wait() == 152, output
+    assert output.splitlines()[-1] == "Stopped by SIGXCPU: the same command resumes from here"
+    (folder,) = (tmp_path / "results" / "tiny").glob("*t0.30*")
+    kept = len(checkpoint.read_last(folder)["rows"])
+    assert 2 <= kept < 40
+    assert fobench(*words).exit_code == 0
+    resumed = read_run(folder)
+    assert [each["epochs"] for each in resumed.record["resumed_at"]] == [kept]
+    assert fobench(*words, "--results", "alone").exit_code == 0
+    alone = read_run(tmp_path / "alone" / "tiny" / folder.name)
+    assert differences(alone, resumed) == []
+
+
+def test_a_signal_stops_the_wait_for_the_machine(command, tiny, tmp_path):
+    with machine_lock():
+        process, output = command("waiting for another", "run", tiny, "--device", "cpu")
+        process.send_signal(signal.SIGUSR1)
+        output += process.stderr.read()
+    assert process.wait() == 138, output
+    assert output.splitlines()[-1] == "Stopped by SIGUSR1: the same command resumes from here"
+    assert not (tmp_path / "results").exists()
 
 
 def leave(code: str) -> subprocess.Popen:
@@ -73,7 +143,7 @@ def leave(code: str) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("first", interruption.SIGNALS)
-@pytest.mark.parametrize("second", interruption.SIGNALS)
+@pytest.mark.parametrize("second", set(interruption.SIGNALS) - interruption.REPEATED)
 def test_the_second_signal_leaves_at_once(first, second):
     process = leave("sum(iter(lambda: 1, 0))")  # it does not end
     try:
@@ -84,6 +154,47 @@ def test_the_second_signal_leaves_at_once(first, second):
         assert process.wait(timeout=10) == -second
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_a_signal_sent_twice_at_once_is_one(number):
+    """As `timeout` does, to the process and to its group."""
+    program = (
+        f"{RESET}import os, sys\n"
+        "from fobench.machine import interruption\n"
+        # The second comes while the first is handled, as a signal soon after it does.
+        f"interruption.time.sleep = lambda _: os.kill(os.getpid(), {number})\n"
+        "try:\n with interruption.stopping_on_signals():\n"
+        f"  os.kill(os.getpid(), {number})\n"
+        "except interruption.Stopped as stopped: sys.exit(stopped.exit_status)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    assert ran.returncode == 128 + number
+
+
+def test_a_signal_that_is_sent_every_second_does_not_kill():
+    process = leave("time.sleep(0.5); print('stopped', flush=True)")
+    try:
+        process.send_signal(signal.SIGXCPU)
+        assert process.stdout.readline() == "stopping\n"
+        process.send_signal(signal.SIGXCPU)
+        assert process.stdout.readline() == "stopped\n"
+        assert process.wait(timeout=10) == 0
+    finally:
+        process.kill()
+
+
+def test_a_signal_that_a_c_library_handles_is_left_to_it(monkeypatch):
+    """Its handler, such as a profiler's, is unknown to Python and cannot be put back."""
+    known = signal.getsignal
+
+    def getsignal(number):
+        return None if number == signal.SIGUSR2 else known(number)
+
+    monkeypatch.setattr(signal, "getsignal", getsignal)
+    with interruption.stopping_on_signals():
+        assert known(signal.SIGUSR2) == signal.SIG_DFL
+        assert known(signal.SIGUSR1) != signal.SIG_DFL
 
 
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
@@ -215,7 +326,10 @@ def test_spans_of_time_are_read(text, seconds):
     assert Duration().convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0s", "2", "2 h", "h", "-1h", "1m2h", "1.5h"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "0s", "2", "2 h", "h", "-1h", "1m2h", "1.5h", f"{'9' * 5000}h", "9" * 400 + "d", "２h"],
+)
 def test_other_spans_are_mistakes(fobench, tiny, text):
     ran = fobench("run", tiny, "--time-limit", text)
     assert ran.exit_code == 2

@@ -38,6 +38,17 @@ def test_a_bar_shows_epoch_loss_frozen_units_and_rate(run, monkeypatch):
     assert "img/s" in last or "s/img" in last
 
 
+def test_a_process_without_a_standard_error_shows_nothing(run, monkeypatch, caplog):
+    """As in a service; the epochs are logged all the same."""
+    monkeypatch.setattr("sys.stderr", None)
+    caplog.set_level("INFO")
+    progress = Progress()
+    with progress.of(run):
+        progress.step(10, frozen=2)
+        progress.epoch(ROW)
+    assert caplog.messages[0].startswith("epoch 1/3")
+
+
 def test_off_a_terminal_an_epoch_is_a_line(run, monkeypatch, caplog):
     monkeypatch.setattr("sys.stderr", quiet := io.StringIO())
     caplog.set_level("INFO")

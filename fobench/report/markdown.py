@@ -1,0 +1,22 @@
+"""Texts in Markdown: those of users, such as names of files, are shown as they are."""
+
+import re
+from typing import Any
+
+from fobench.errors import printable
+
+# All that Markdown, its tables, HTML or formulas give a meaning; "_" inside a word has none.
+MARKUP = re.compile(r"[\\`*\[\]<>|~$&#]|(?<![^\W_])_|_(?![^\W_])")
+
+
+class Markdown(str):
+    """A text that is Markdown already."""
+
+    __slots__ = ()
+
+
+def escaped(value: Any) -> str:
+    """A value as one line of Markdown, without markup unless it is Markdown already."""
+    if isinstance(value, Markdown):
+        return value
+    return MARKUP.sub(r"\\\g<0>", printable(" ".join(str(value).splitlines())))

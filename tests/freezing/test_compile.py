@@ -57,7 +57,7 @@ def test_compiled_units_serve_each_other_so_that_freezing_recompiles_once_or_twi
         freezeout = freezeout_of(network)
     train(network, freezeout, thaw_every_step=True)
     assert freezeout.frozen == FREEZES
-    assert compiled.frame_count <= 8, "else torch would have stopped compiling"
+    assert compiled.frame_count < 8, "at its limit torch stops compiling"
     train(plain, freezeout_of(plain))
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(value, network.state_dict()[name])

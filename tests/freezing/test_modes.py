@@ -228,10 +228,13 @@ def test_reference_to_the_network_or_to_another_unit_freezes_neither():
     network[0].everything = [network]
     network[0].next = {"unit": network[1]}
     network[0].everything.append(network[0].everything)  # a list that holds itself
+    network[0].everything.append(wrapper := nn.Sequential(network[0]))
     freezeout = FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
     freeze_first(freezeout)
     network.train()
+    wrapper.train()
     assert network.training
+    assert wrapper.training
     assert all(module.training for module in network[1].modules())
     assert not any(module.training for module in network[0].modules())
 
@@ -339,6 +342,7 @@ def test_released_units_train_again():
         FreezeOut(network, optimizer, STEPS)
     freezeout.release()
     assert freezeout.frozen == 0
+    assert not network[0]._forward_pre_hooks
     network.train()
     assert all(module.training for module in network.modules())
     assert not network[1][0].bias.requires_grad, "the user's own freezing is kept"
@@ -430,3 +434,25 @@ def test_layers_of_all_kinds_stay_as_they_are(layer):
     network.train()
     assert torch.equal(frozen(images), frozen(images))
     assert len(states) == 3
+
+
+def test_units_that_are_never_called_themselves_are_frozen_too():
+    """Their modules are, by a network that groups them into units for FreezeOut alone."""
+    torch.manual_seed(0)
+    flat = nn.Sequential(*Block(), *Block(), nn.Linear(6, 3))
+    units = [nn.ModuleList(flat[:4]), nn.ModuleList(flat[4:8]), flat[8]]
+    optimizer = SGD([{"params": unit.parameters()} for unit in units], lr=0.1, momentum=0.9)
+    freezeout = FreezeOut(units, optimizer, STEPS, t0=0.2, scaling="linear")
+    states: dict[int, list[torch.Tensor]] = {}
+    for seed in range(STEPS):
+        flat.train()
+        for module in flat[:4]:
+            module.training = True
+        freezeout.step()
+        for index in range(freezeout.frozen):
+            states.setdefault(index, state_of(units[index]))
+        flat.train()
+        update(flat, optimizer, seed)
+        for index, state in states.items():
+            assert same(state, state_of(units[index]))
+    assert len(states) == 2

@@ -18,8 +18,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from fobench.freezing.frozen import FrozenUnits, is_frozen
-from fobench.freezing.groups import own_rate, set_rate, units_of_groups
+from fobench.freezing.frozen import FrozenUnits, InEvaluation
+from fobench.freezing.groups import initial_rate, restore_rate, set_rate, units_of_groups
 from fobench.freezing.recompilation import warn_if_compilation_will_end
 from fobench.freezing.schedule import freeze_steps, freeze_times, learning_rate
 from fobench.freezing.units import Unit, require_separate, units_of
@@ -43,9 +43,10 @@ class FreezeOut:
             example an `nn.Sequential`, or a list of modules. It can be wrapped by `torch.compile`
             or DistributedDataParallel (with `find_unused_parameters=True`). The last unit with
             parameters that require gradients is the head: neither it nor what follows it freezes.
-        optimizer: any torch optimizer with one or more parameter groups per unit, in any order. The
-            groups' current learning rates are the initial ones; one that is a tensor is filled in
-            place. Groups of parameters that no unit holds are left alone.
+        optimizer: a torch optimizer whose updates scale with the learning rate, with one or more
+            parameter groups per unit, in any order. The initial rates are the groups' `initial_lr`
+            where a scheduler has set it, else their `lr`; one that is a tensor is filled in place.
+            Groups of parameters that no unit holds are left alone.
         total_steps: training steps of the whole run.
         t0: freeze time of the first unit, before scaling, as a share of the run, in (0, 1].
         scaling: "linear", "squared" or "cubic".
@@ -80,7 +81,7 @@ class FreezeOut:
         self.freeze_times += [1.0] * (len(units) - head - 1)
         self.freeze_steps = freeze_steps(self.freeze_times, self.total_steps)
         self._initial_rates = [
-            own_rate(group) / (self.freeze_times[unit] if scale_lr else 1.0)
+            initial_rate(group) / (self.freeze_times[unit] if scale_lr else 1.0)
             for unit, group in self._groups()
         ]
         self._steps = 0
@@ -104,11 +105,14 @@ class FreezeOut:
         self._steps += 1
 
     def release(self) -> None:
-        """Let the frozen units train again, for a training after this one.
+        """Let the frozen units train again: call it when the training is over.
 
-        Their parameters require gradients again, and they answer `train()`.
+        Their parameters require gradients again, their modules are in the mode that they had and
+        answer `train()`, and the learning rates are the initial ones.
         """
         self._frozen.release()
+        for _, group in self._groups():
+            restore_rate(group)
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to resume, besides the states of network and optimizer."""
@@ -139,7 +143,8 @@ class FreezeOut:
             raise ValueError("a frozen unit does not thaw: call release() before loading this")
         self._initial_rates = list(state["initial_rates"])
         self._steps = state["steps"]
-        self._frozen.freeze(frozen)
+        self._frozen.freeze(frozen, weights_are_final=True)
+        self._anneal(progress=max(0, self._steps - 1) / self.total_steps)
 
     def _groups(self) -> list[tuple[int, dict[str, Any]]]:
         """The parameter groups of units, each with its unit.
@@ -158,7 +163,7 @@ class FreezeOut:
 
 def _require_released(units: Sequence[Unit]) -> None:
     for index, unit in enumerate(units):
-        if any(map(is_frozen, unit.modules)):
+        if any(isinstance(module, InEvaluation) for module in unit.modules):
             raise ValueError(
                 f"unit {index} was frozen by another FreezeOut: call release() on that one, or "
                 "build the network anew"
@@ -184,10 +189,10 @@ def _whole_number(total_steps: Any) -> int:
     try:
         if isinstance(total_steps, bool) or operator.index(total_steps) < 1:
             raise TypeError
-    except TypeError as error:
+    except TypeError:
         raise ValueError(
             f"total_steps must be an integer of at least 1, not {total_steps!r}"
-        ) from error
+        ) from None
     return operator.index(total_steps)
 
 

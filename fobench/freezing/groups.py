@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer, Rprop
 
 from fobench.freezing.units import Unit
 
@@ -14,8 +14,14 @@ def units_of_groups(units: Sequence[Unit], optimizer: Optimizer) -> list[int | N
 
     A unit can have several groups, such as one without weight decay.
 
-    Raises ValueError for a group that joins units, or if a parameter that trains is in no group.
+    Raises ValueError for a group that joins units, if a parameter that trains is in no group, and
+    for an optimizer that does not follow its learning rates.
     """
+    if isinstance(optimizer, LBFGS | Rprop):
+        raise ValueError(
+            f"{type(optimizer).__name__} cannot train units at rates of their own: use another, "
+            "such as SGD or AdamW"
+        )
     unit_of = {id(each): index for index, unit in enumerate(units) for each in unit.parameters}
     groups = optimizer.param_groups
     found: list[int | None] = []
@@ -34,8 +40,8 @@ def units_of_groups(units: Sequence[Unit], optimizer: Optimizer) -> list[int | N
         if missing:
             raise ValueError(
                 f"{len(missing)} parameters of unit {index} require gradients, but are in no "
-                "parameter group: add them to the optimizer, or freeze them with "
-                "requires_grad_(False)"
+                "parameter group: add them to the optimizer (there can be only one), or freeze "
+                "them with requires_grad_(False)"
             )
     return found
 
@@ -47,14 +53,20 @@ def named(units: set[int | None]) -> str:
     return " and ".join(parts[:3]) + " and others" * (len(parts) > 3)
 
 
-def own_rate(group: dict[str, Any]) -> float:
-    """The group's learning rate. If it is a tensor, the group gets one of its own.
+def initial_rate(group: dict[str, Any]) -> float:
+    """The group's initial learning rate, kept as `initial_lr` like that of torch's schedulers.
 
-    torch gives all groups the same tensor if the rate was given for all of them.
+    If the rate is a tensor, the group gets one of its own: torch gives all groups the same one if
+    the rate was given for all of them.
     """
     if isinstance(group["lr"], Tensor):
         group["lr"] = group["lr"].detach().clone()
-    return float(group["lr"])
+    return float(group.setdefault("initial_lr", float(group["lr"])))
+
+
+def restore_rate(group: dict[str, Any]) -> None:
+    """Set the group's learning rate to its initial one again."""
+    set_rate(group, float(group.pop("initial_lr", group["lr"])))
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:

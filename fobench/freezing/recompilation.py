@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 
 def warn_if_compilation_will_end(
@@ -32,6 +33,8 @@ def warn_if_compilation_will_end(
 
 def is_compiled(network: Any) -> bool:
     """Whether a network is compiled as a whole, by `torch.compile` or `network.compile()`."""
+    while isinstance(network, DataParallel | DistributedDataParallel):
+        network = network.module
     if not isinstance(network, nn.Module):
         return False
     return hasattr(network, "_orig_mod") or network._compiled_call_impl is not None

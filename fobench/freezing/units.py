@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -38,17 +39,19 @@ def units_of(network: nn.Module | Iterable[nn.Module]) -> list[Unit]:
     if isinstance(network, nn.ModuleDict):
         network = network.values()
     try:
-        roots = [unwrap(each) for each in network]
-    except TypeError as error:
+        modules = iter(network)
+    except (TypeError, NotImplementedError):
         raise ValueError(
             f"a {type(network).__name__} is not divided into units: give its modules in forward "
             "order, such as [network.stem, *network.blocks, network.head]"
-        ) from error
-    registered = [{id(module) for module in root.modules()} for root in roots]
-    return [
-        hold(root, foreign=set().union(*registered[:index], *registered[index + 1 :]))
-        for index, root in enumerate(roots)
-    ]
+        ) from None
+    roots = [unwrap(module) for module in modules]
+    registered = [{id(each) for each in (*root.modules(), *root.parameters())} for root in roots]
+    units = []
+    for index, root in enumerate(roots):
+        others = registered[:index] + registered[index + 1 :]
+        units.append(hold(root, foreign=set().union(*others)))
+    return units
 
 
 def unwrap(module: nn.Module) -> nn.Module:
@@ -56,6 +59,7 @@ def unwrap(module: nn.Module) -> nn.Module:
     while True:
         if not isinstance(module, nn.Module):
             raise ValueError(f"a unit must be a torch.nn.Module, not {type(module).__name__}")
+        require_python(module)
         if any(cls.__name__ == "FullyShardedDataParallel" for cls in type(module).__mro__):
             raise ValueError(
                 "FullyShardedDataParallel joins the parameters of units into one, which cannot "
@@ -72,6 +76,15 @@ def unwrap(module: nn.Module) -> nn.Module:
             return module
 
 
+def require_python(module: nn.Module) -> None:
+    """Raises ValueError for TorchScript, whose code reads a mode of its own."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            "TorchScript modules cannot be kept in evaluation mode: script the network after "
+            "training, or use torch.compile"
+        )
+
+
 def require_unused_parameters(wrapper: DistributedDataParallel) -> None:
     """Raises ValueError if the wrapper waits for gradients that frozen parameters never get."""
     if wrapper.static_graph or not wrapper.find_unused_parameters:
@@ -83,7 +96,11 @@ def require_unused_parameters(wrapper: DistributedDataParallel) -> None:
 
 
 def hold(root: nn.Module, foreign: set[int]) -> Unit:
-    """A unit with all that it holds; `foreign` are ids of modules registered in other units."""
+    """A unit with all that it holds.
+
+    `foreign` are the ids of modules and parameters that are registered in other units: a unit that
+    refers to these in a plain list does not hold them.
+    """
     modules: dict[int, nn.Module] = {}
     parameters: dict[int, nn.Parameter] = {}
     todo: list[nn.Module] = [root]
@@ -92,13 +109,16 @@ def hold(root: nn.Module, foreign: set[int]) -> Unit:
         if id(module) in modules:
             continue
         modules[id(module)] = module
+        require_python(module)
         todo += module.children()
         loose = [each for key, each in vars(module).items() if key not in REGISTRIES]
-        for each in (*module.parameters(recurse=False), *contents(loose)):
-            if isinstance(each, nn.Parameter):
+        for parameter in module.parameters(recurse=False):
+            parameters[id(parameter)] = parameter
+        for each in contents(loose):
+            if isinstance(each, nn.Module):
+                todo += [] if reaches(each, {id(root), *foreign}) else [each]
+            elif id(each) not in foreign:
                 parameters[id(each)] = each
-            elif not reaches(each, {id(root), *foreign}):
-                todo.append(each)
     return Unit(root, tuple(modules.values()), tuple(parameters.values()))
 
 
@@ -138,7 +158,8 @@ def remedy_for(shared: nn.Module | nn.Parameter) -> str:
     if isinstance(shared, nn.Parameter):
         return (
             f"a parameter of shape {tuple(shared.shape)}, which cannot freeze in one and train in "
-            "the other: join these units and those between them into one, or untie the parameter"
+            "the other: untie it, or join these units and those between them; and list no module "
+            "twice, nor one within another"
         )
     return (
         f"a {type(shared).__name__}, which acts differently in a frozen unit and in an active one: "
@@ -147,12 +168,23 @@ def remedy_for(shared: nn.Module | nn.Parameter) -> str:
 
 
 def acts_differently_in_training(module: nn.Module) -> bool:
-    """Whether the code of a module's class reads `training`, as that of dropout does.
+    """Whether a module reads its mode, as dropout does, as far as the code of its classes shows.
 
-    If the code cannot be read, the answer is yes.
+    For torch's own classes that is whether a method reads `training`; for those of users, whether
+    their source mentions training at all, or cannot be read.
     """
-    if isinstance(module, torch.jit.ScriptModule):
-        return True
+    if isinstance(module, nn.modules.dropout._DropoutNd) and module.p == 0:
+        return False
     classes = [cls for cls in type(module).__mro__ if cls not in (nn.Module, object)]
-    methods = [each for cls in classes for each in vars(cls).values() if inspect.isfunction(each)]
-    return any("training" in inspect.unwrap(method).__code__.co_names for method in methods)
+    return "forward" in vars(module) or any(map(mentions_training, classes))
+
+
+@cache
+def mentions_training(cls: type) -> bool:
+    if cls.__module__.startswith("torch.nn."):
+        methods = filter(inspect.isfunction, vars(cls).values())
+        return any("training" in method.__code__.co_names for method in methods)
+    try:
+        return "train" in inspect.getsource(cls) or "Dropout" in inspect.getsource(cls)
+    except (OSError, TypeError):
+        return True

@@ -10,6 +10,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.optim import SGD
 
 from fobench import FreezeOut
+from fobench.freezing.recompilation import warn_if_compilation_will_end
 
 STEPS = 30
 FREEZES = 10
@@ -72,7 +73,9 @@ def test_a_network_compiled_as_a_whole_warns_that_torch_will_stop_compiling(in_p
     else:
         whole = torch.compile(network, backend=compiled)
     optimizer = SGD([{"params": unit.parameters()} for unit in network], lr=0.1)
-    message = r"anew at each of 10 freezes, but only 8 times in all.*compile each unit instead"
+    message = (
+        r"anew at each of 10 freezes, but only 8 times in all.*compile each unit instead.* to 22$"
+    )
     with pytest.warns(UserWarning, match=message) as caught:
         freezeout = FreezeOut(whole, optimizer, STEPS, t0=0.1, scaling="linear")
     assert caught[0].filename == __file__, "the warning points at the user's line"
@@ -80,8 +83,50 @@ def test_a_network_compiled_as_a_whole_warns_that_torch_will_stop_compiling(in_p
     assert compiled.frame_count == 8, "this is what the warning is about"
 
 
-def test_with_the_limit_that_the_warning_asks_for_torch_goes_on_compiling():
-    torch._dynamo.config.recompile_limit = 2 * (FREEZES + 1)
+def test_a_wrapped_compiled_network_warns_too():
+    with pytest.warns(UserWarning, match="compile each unit instead"):
+        warn_if_compilation_will_end(
+            nn.DataParallel(torch.compile(deep_network())), range(1, FREEZES + 1), STEPS
+        )
+
+
+class SetsFlags(nn.Sequential):
+    """A network whose `train()` assigns to `training`."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        for module in self.modules():
+            module.training = mode
+        return self
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_compiled_code_never_meets_another_mode(whole):
+    network = SetsFlags(*deep_network()[:3], nn.Linear(6, 3))
+    freezeout = freezeout_of(network)
+    if whole:
+        network.compile(backend="eager")
+    else:
+        for unit in network:
+            unit.compile(backend="eager")
+    states: dict[int, dict] = {}
+    for _ in range(STEPS):
+        freezeout.step()
+        for index in range(freezeout.frozen):
+            states.setdefault(index, copy.deepcopy(network[index].state_dict()))
+        network.train()
+        freezeout.optimizer.zero_grad()
+        network(torch.randn(8, 6)).square().mean().backward()
+        freezeout.optimizer.step()
+        for index, state in states.items():
+            now = network[index].state_dict()
+            assert all(torch.equal(each, now[name]) for name, each in state.items())
+    assert len(states) == 3
+
+
+@pytest.mark.parametrize("limit", [FREEZES + 1, 2 * (FREEZES + 1)])
+def test_with_the_limit_that_the_warning_asks_for_torch_goes_on_compiling(limit):
+    """Once per freeze and once at the start; twice as often leaves room for evaluation."""
+    torch._dynamo.config.recompile_limit = limit
     network, compiled = deep_network(), CompileCounter()
     whole = torch.compile(network, backend=compiled)
     optimizer = SGD([{"params": unit.parameters()} for unit in network], lr=0.1)

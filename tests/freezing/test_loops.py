@@ -212,6 +212,7 @@ def names_from_the_page(heading: str, **known: object) -> dict:
 
 @pytest.mark.parametrize("accumulated", [1, 3])
 def test_lightning_as_on_the_page(tmp_path, accumulated):
+    """Trained to the end; and from a checkpoint in the middle, to the same end."""
     lightning = pytest.importorskip("lightning", reason="Lightning is not installed")
     page = names_from_the_page("Lightning", lightning=lightning)
 
@@ -220,7 +221,9 @@ def test_lightning_as_on_the_page(tmp_path, accumulated):
             super().__init__()
             self.units = network()
 
-        def training_step(self, one_batch, _):
+        def training_step(self, one_batch, batch_index):
+            self.frozen.check()
+            torch.manual_seed(batch_index)  # dropout, the same after a resume
             images, labels = one_batch
             return cross_entropy(self.units(images), labels)
 
@@ -228,39 +231,53 @@ def test_lightning_as_on_the_page(tmp_path, accumulated):
             assert not self.units.training
             self.units(one_batch[0])
 
-    class StepAndCheck(page["StepFreezeOut"]):
-        def on_train_start(self, trainer, module):
-            self.frozen = Frozen(module.units, module.freezeout)
-
-        def on_train_batch_start(self, *given):
-            super().on_train_batch_start(*given)
-            self.frozen.check()
+        def on_train_start(self):
+            super().on_train_start()
+            self.frozen = Frozen(self.units, self.freezeout)
 
         def on_train_batch_end(self, *_):
             self.frozen.check()
 
-    module, callback = Module(), StepAndCheck()
-    trainer = lightning.Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        default_root_dir=tmp_path,
-        callbacks=[callback],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        gradient_clip_val=1.0,
-        accumulate_grad_batches=accumulated,
-    )
-    loader = DataLoader(images_and_labels(), batch_size=8)
-    trainer.fit(module, loader, loader)
-    assert module.freezeout.total_steps == 2 * -(-STEPS // accumulated)
+    def trained(epochs: int, resumed_from: str | None = None) -> Module:
+        trainer = lightning.Trainer(
+            max_epochs=4,
+            accelerator="cpu",
+            default_root_dir=tmp_path,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=1.0,
+            accumulate_grad_batches=accumulated,
+            callbacks=[StopAfter(epochs)],
+        )
+        module, loader = Module(), DataLoader(images_and_labels(), batch_size=8)
+        trainer.fit(module, loader, loader, ckpt_path=resumed_from)
+        return module
+
+    class StopAfter(lightning.Callback):
+        def __init__(self, epochs: int) -> None:
+            self.epochs = epochs
+
+        def on_train_epoch_end(self, trainer, _):
+            if trainer.current_epoch + 1 == self.epochs:
+                trainer.save_checkpoint(tmp_path / f"{self.epochs}.ckpt")
+                trainer.should_stop = True
+
+    whole = trained(4)
+    assert whole.freezeout.total_steps == 4 * -(-STEPS // accumulated)
     with pytest.raises(ValueError, match="more often than total_steps"):
-        module.freezeout.step()
-    callback.frozen.require_all()
+        whole.freezeout.step()
+    whole.frozen.require_all()
+    assert trained(3).freezeout.frozen == 2
+    resumed = trained(4, resumed_from=str(tmp_path / "3.ckpt"))
+    assert resumed.freezeout.frozen == 3
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 def test_transformers_as_on_the_page(tmp_path):
+    """Trained to the end; and from a checkpoint in the middle, to the same end."""
     transformers = pytest.importorskip("transformers", reason="Transformers is not installed")
     pytest.importorskip("accelerate", reason="Accelerate is not installed")
 
@@ -270,33 +287,46 @@ def test_transformers_as_on_the_page(tmp_path):
             self.units = network()
 
         def forward(self, images, labels):
-            frozen.check()
+            self.frozen.check()
             logits = self.units(images)
-            frozen.check()
+            self.frozen.check()
             return {"loss": cross_entropy(logits, labels), "logits": logits}
 
-    model = Model()
-    freezeout = start(model.units, AdamW, 2 * STEPS)
-    frozen = Frozen(model.units, freezeout)
-    arguments = transformers.TrainingArguments(
-        str(tmp_path),
-        num_train_epochs=2,
-        per_device_train_batch_size=8,
-        report_to=[],
-        save_strategy="no",
-        use_cpu=True,
-        disable_tqdm=True,
-    )
-    page = names_from_the_page(
-        "Transformers",
-        transformers=transformers,
-        model=model,
-        arguments=arguments,
-        optimizer=freezeout.optimizer,
-        freezeout=freezeout,
-        dataset=[{"images": images, "labels": labels} for images, labels in images_and_labels()],
-    )
-    page["trainer"].train()
-    assert page["trainer"].state.global_step == 2 * STEPS
-    frozen.check()
-    frozen.require_all()
+    def trained(resumed: bool) -> tuple[Model, FreezeOut]:
+        model = Model()
+        freezeout = start(model.units, AdamW, 2 * STEPS)
+        model.frozen = Frozen(model.units, freezeout)
+        arguments = transformers.TrainingArguments(
+            str(tmp_path),
+            num_train_epochs=2,
+            per_device_train_batch_size=8,
+            report_to=[],
+            save_strategy="steps",
+            save_steps=STEPS + 3,
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        page = names_from_the_page(
+            "Transformers",
+            transformers=transformers,
+            model=model,
+            arguments=arguments,
+            optimizer=freezeout.optimizer,
+            freezeout=freezeout,
+            dataset=[
+                {"images": images, "labels": labels} for images, labels in images_and_labels()
+            ],
+        )
+        checkpoint = str(tmp_path / f"checkpoint-{STEPS + 3}") if resumed else None
+        page["trainer"].train(resume_from_checkpoint=checkpoint)
+        assert page["trainer"].state.global_step == 2 * STEPS
+        model.frozen.check()
+        model.frozen.require_all()
+        return model, freezeout
+
+    whole, _ = trained(resumed=False)
+    resumed, freezeout = trained(resumed=True)
+    with pytest.raises(ValueError, match="more often than total_steps"):
+        freezeout.step()
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name

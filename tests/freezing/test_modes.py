@@ -1,8 +1,10 @@
 """Frozen units are in evaluation mode in every forward pass, whoever changes the mode, and when."""
 
 import copy
+import gc
 import io
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -218,6 +220,7 @@ def test_an_embedding_with_max_norm_no_longer_writes_its_weights(bag):
         assert torch.equal(embedding.weight, frozen)
     assert embedding.weight.norm(dim=1).max() <= 0.5 + 1e-6
     assert torch.equal(embedding(indices), as_ever(indices)), "its output is as ever"
+    assert copy.deepcopy(embedding).max_norm == 0.5
     freezeout.release()
     assert embedding.max_norm == 0.5
 
@@ -250,7 +253,9 @@ class Positions(nn.Module):
         return images + self.positions
 
 
-@pytest.mark.parametrize("relu", [nn.ReLU(), nn.Sequential(Positions(), nn.ReLU())])
+@pytest.mark.parametrize(
+    "relu", [nn.ReLU(), nn.Sequential(Positions(), nn.ReLU()), nn.Dropout(0.0), nn.GELU()]
+)
 def test_what_units_share_stays_active_while_an_active_unit_holds_it(relu):
     network = nn.Sequential(
         *(nn.Sequential(nn.Linear(6, 6), relu, nn.BatchNorm1d(6)) for _ in range(3)),
@@ -271,6 +276,32 @@ class DropPath(nn.Module):
         return images if not self.training else images * (torch.rand(()) > 0.1)
 
 
+class InAProperty(nn.Module):
+    share = property(lambda self: 0.1 if getattr(self, "training") else 0.0)  # noqa: B009
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images * (torch.rand(()) > self.share)
+
+
+class ThroughAnother(nn.Module):
+    p, inplace = 0.1, False
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.Dropout.forward(self, images)
+
+
+def with_forward_of_its_own() -> nn.Module:
+    module = nn.Identity()
+    module.forward = lambda images: nn.functional.dropout(images, 0.1, module.training)
+    return module
+
+
+def of_unknown_source() -> nn.Module:
+    names: dict = {"nn": nn}
+    exec("class Unknown(nn.Module):\n def forward(self, images): return images", names)
+    return names["Unknown"]()
+
+
 @pytest.mark.parametrize(
     "shared",
     [
@@ -279,6 +310,10 @@ class DropPath(nn.Module):
         nn.InstanceNorm1d(6, track_running_stats=True),
         nn.RReLU(),
         DropPath(),
+        InAProperty(),
+        ThroughAnother(),
+        with_forward_of_its_own(),
+        of_unknown_source(),
     ],
     ids=lambda module: type(module).__name__,
 )
@@ -311,9 +346,11 @@ def test_copies_and_pickles_of_a_frozen_network_answer_train():
     freeze_first(freezeout, 2)
     pickled = io.BytesIO()
     torch.save(network, pickled)
+    assert b"fobench" not in pickle.dumps(network)
     pickled.seek(0)
     loaded = torch.load(pickled, weights_only=False)
     for other in (copy.deepcopy(network), loaded):
+        assert [type(module) for module in other] == [Block, Block, Block, nn.Linear]
         other.train()
         assert all(module.training for module in other.modules())
         moved = other[0][1].running_mean.clone()
@@ -324,13 +361,64 @@ def test_copies_and_pickles_of_a_frozen_network_answer_train():
     assert freezeout.frozen == 2
 
 
-def test_a_copy_does_not_carry_the_optimizer_along(monkeypatch):
-    network, _, freezeout = start()
+def test_the_network_keeps_neither_optimizer_nor_freezeout_alive():
+    network, optimizer, freezeout = start()
     freeze_first(freezeout)
-    monkeypatch.setattr(SGD, "__deepcopy__", lambda *_: pytest.fail("copied"), raising=False)
-    monkeypatch.setattr(SGD, "__getstate__", lambda _: pytest.fail("pickled"))
-    copy.deepcopy(network)
-    assert b"fobench" not in pickle.dumps(network)
+    gone = [weakref.ref(optimizer), weakref.ref(freezeout)]
+    gc.disable()
+    try:
+        del optimizer, freezeout
+        assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()
+    network.train()
+    assert not network[0].training
+
+
+@pytest.mark.parametrize("copied", ["copied", "pickled"])
+def test_a_freezeout_copied_with_its_network_keeps_the_copy_frozen(copied):
+    """As in a checkpoint of a whole trainer."""
+    both = start()
+    freeze_first(both[2], 2)
+    if copied == "pickled":
+        network, optimizer, freezeout = pickle.loads(pickle.dumps(both))
+    else:
+        network, optimizer, freezeout = copy.deepcopy(both)
+    states = [state_of(unit) for unit in network[:2]]
+    while freezeout.frozen < 3:
+        step_last(network, optimizer, freezeout, 0)
+        network.train()
+        assert all(same(state, state_of(network[i])) for i, state in enumerate(states))
+    assert both[2].frozen == 2
+
+
+class PassesTheModeOn(Block):
+    """Its `train()` takes the next unit along."""
+
+    next_unit: list[nn.Module]
+
+    def train(self, mode: bool = True) -> nn.Module:
+        for unit in getattr(self, "next_unit", ()):
+            unit.train(mode)
+        return super().train(mode)
+
+
+def test_a_unit_that_passes_its_mode_on_leaves_the_next_one_active():
+    network, optimizer, _ = start(PassesTheModeOn)
+    network[0].next_unit = [network[1]]
+    freezeout = FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
+    freeze_first(freezeout)
+    assert not network[0][1].training
+    assert all(module.training for module in network[1].modules())
+
+
+def test_a_parameter_of_another_unit_in_a_plain_list_stays_with_that_unit():
+    network, optimizer, _ = start()
+    network[0].watched = [network[3].weight]
+    freezeout = FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
+    freeze_first(freezeout)
+    assert network[3].weight.requires_grad
+    assert not network[0][0].weight.requires_grad
 
 
 def test_released_units_train_again():
@@ -342,12 +430,12 @@ def test_released_units_train_again():
         FreezeOut(network, optimizer, STEPS)
     freezeout.release()
     assert freezeout.frozen == 0
-    assert not network[0]._forward_pre_hooks
-    network.train()
+    assert type(network[0]) is Block
+    assert all(module.training for module in network.modules()), "in the mode that they had"
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1] * 4
     assert all(module.training for module in network.modules())
     assert not network[1][0].bias.requires_grad, "the user's own freezing is kept"
     before = [state_of(unit) for unit in network[:3]]
-    optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.1
     update(network, optimizer, 0)
     assert not same(before[0], state_of(network[0]))
     assert not same(before[1], state_of(network[1]))
@@ -412,7 +500,6 @@ LAYERS = {
         nn.Flatten(),
     ),
     "random slopes": lambda: nn.Sequential(nn.Linear(6, 6), nn.RReLU()),
-    "traced": lambda: torch.jit.trace(Block().eval(), torch.ones(2, 6)).train(),
 }
 
 
@@ -456,3 +543,22 @@ def test_units_that_are_never_called_themselves_are_frozen_too():
         for index, state in states.items():
             assert same(state, state_of(units[index]))
     assert len(states) == 2
+
+
+def test_a_resumed_embedding_is_not_rescaled_again():
+    """A second time would move some weights by a rounding."""
+
+    def begin() -> tuple[nn.Sequential, FreezeOut]:
+        torch.manual_seed(0)
+        words = nn.Sequential(nn.Embedding(5000, 64, max_norm=0.5), nn.Flatten(0, 1))
+        network = nn.Sequential(words, nn.Linear(64, 4), nn.Linear(4, 2))
+        optimizer = SGD([{"params": unit.parameters()} for unit in network], lr=0.5)
+        return network, FreezeOut(network, optimizer, STEPS, t0=0.3, scaling="linear")
+
+    network, freezeout = begin()
+    freeze_first(freezeout)
+    resumed_network, resumed = begin()
+    resumed_network.load_state_dict(network.state_dict())
+    resumed.load_state_dict(freezeout.state_dict())
+    assert resumed.frozen == 1
+    assert torch.equal(resumed_network[0][0].weight, network[0][0].weight)

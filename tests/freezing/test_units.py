@@ -101,6 +101,31 @@ def test_fully_sharded_parameters_are_refused():
         FreezeOut(FullyShardedDataParallel(), SGD([nn.Parameter(torch.ones(1))]), STEPS)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_torchscript_is_refused_as_its_mode_is_its_own():
+    scripted = [torch.jit.trace(block(), torch.ones(2, 6)), block(), nn.Linear(6, 3)]
+    for units in (scripted, nn.Sequential(nn.Sequential(scripted[0]), nn.Linear(6, 3))):
+        with pytest.raises(ValueError, match="script the network after training"):
+            FreezeOut(units, SGD(groups_of(units), lr=0.1), STEPS)
+
+
+@pytest.mark.parametrize("twice", [lambda units: [units, units[0]], lambda units: [units] * 2])
+def test_a_unit_within_another_or_listed_twice_is_refused(twice):
+    units = twice(three_units())
+    optimizer = SGD(units[0].parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="list no module twice, nor one within another"):
+        FreezeOut(units, optimizer, STEPS)
+
+
+def test_an_error_in_the_users_generator_is_the_users():
+    def units():
+        yield block()
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        FreezeOut(units(), SGD([nn.Parameter(torch.ones(1))]), STEPS)
+
+
 # The head.
 
 
@@ -197,6 +222,37 @@ def test_groups_filtered_by_requires_grad_are_complete():
     assert frozen_through(network, optimizer).frozen == 2
 
 
+def test_groups_without_parameters_belong_to_no_unit():
+    """A group for each unit, also for those without parameters."""
+    units = [block(), nn.AvgPool1d(1), block(), nn.Linear(6, 3)]
+    freezeout = frozen_through(units, SGD(groups_of(units), lr=0.1))
+    assert freezeout.frozen == 3
+    assert [group["lr"] for group in freezeout.optimizer.param_groups][:3] == [0.0, 0.1, 0.0]
+
+
+@pytest.mark.parametrize("kind", [torch.optim.LBFGS, torch.optim.Rprop])
+def test_optimizers_that_do_not_follow_their_rates_are_refused(kind):
+    network = three_units()
+    with pytest.raises(ValueError, match=f"{kind.__name__} cannot train units at rates of their"):
+        FreezeOut(network, kind(network.parameters(), lr=0.1), STEPS)
+
+
+def test_the_initial_rates_are_those_before_a_scheduler_changed_them():
+    """As a warm-up does when it is made, and an earlier FreezeOut."""
+    network = three_units()
+    optimizer = SGD(groups_of(network), lr=0.1)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 10)
+    for _ in range(2):
+        freezeout = FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert rates == [0.1 / time for time in freezeout.freeze_times]
+    freezeout.release()
+    for group in optimizer.param_groups:
+        group["lr"] *= 2
+    FreezeOut(network, optimizer, STEPS, scale_lr=False)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.2] * 3
+
+
 def test_a_parameter_that_trains_but_is_in_no_group_is_named():
     network = three_units()
     optimizer = SGD(groups_of([network[0], network[2]]), lr=0.1)
@@ -217,7 +273,7 @@ def test_weights_tied_across_units_are_refused_for_that_reason():
     network[1][0].weight = network[0][0].weight
     groups = groups_of(network)
     groups[1]["params"] = [p for p in groups[1]["params"] if p is not network[0][0].weight]
-    reason = r"units 0 and 1 share a parameter of shape \(6, 6\), .* untie the parameter"
+    reason = r"units 0 and 1 share a parameter of shape \(6, 6\), .* untie it"
     with pytest.raises(ValueError, match=reason):
         FreezeOut(network, SGD(groups, lr=0.1), STEPS)
 
@@ -271,26 +327,36 @@ def test_a_rate_that_is_a_tensor_is_filled_in_place(each_its_own):
     assert float(rate) == pytest.approx(0.1), "the user's own tensor is not touched"
 
 
-def test_a_run_with_rates_that_are_tensors_resumes():
-    def start():
+@pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)], ids=["float", "tensor"])
+@pytest.mark.parametrize("loaded_first", [False, True])
+def test_the_rates_of_a_resumed_run_go_on(rate, loaded_first):
+    """Whether FreezeOut is made before or after the optimizer is loaded; at once, too, as a loop
+    that steps at its end takes a training step first."""
+
+    def start(saved=None):
         network = three_units()
-        optimizer = AdamW(groups_of(network), lr=torch.tensor(0.1))
-        return optimizer, FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
+        optimizer = AdamW(groups_of(network), lr=rate)
+        if saved is not None and loaded_first:
+            optimizer.load_state_dict(saved[0])
+        freezeout = FreezeOut(network, optimizer, STEPS, t0=0.2, scaling="linear")
+        if saved is not None:
+            if not loaded_first:
+                optimizer.load_state_dict(saved[0])
+            freezeout.load_state_dict(saved[1])
+        return optimizer, freezeout
+
+    def rates(optimizer):
+        return [float(group["lr"]) for group in optimizer.param_groups]
 
     optimizer, freezeout = start()
     for _ in range(8):
         freezeout.step()
-    resumed_optimizer, resumed = start()
-    resumed_optimizer.load_state_dict(optimizer.state_dict())
-    resumed.load_state_dict(freezeout.state_dict())
-    for each in (freezeout, resumed):
-        each.step()
-    rates = [
-        [group["lr"].item() for group in each.param_groups]
-        for each in (optimizer, resumed_optimizer)
-    ]
-    assert rates[0] == rates[1]
-    assert rates[0][0] == 0
+    resumed_optimizer, resumed = start((optimizer.state_dict(), freezeout.state_dict()))
+    for _ in range(STEPS - 8):
+        assert rates(optimizer) == rates(resumed_optimizer)
+        assert rates(optimizer)[0] == 0
+        freezeout.step()
+        resumed.step()
 
 
 def test_a_state_of_other_groups_is_refused():

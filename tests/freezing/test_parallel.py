@@ -29,12 +29,16 @@ def start(plain: nn.Sequential, units: nn.Module) -> FreezeOut:
     return FreezeOut(units, optimizer, STEPS, t0=0.2, scaling="linear")
 
 
-def update(parallel: nn.Module, optimizer: SGD, step: int) -> None:
+def backward(parallel: nn.Module, step: int) -> None:
     """Each process has its own images."""
     rank = torch.distributed.get_rank()
     images = torch.randn(8, 6, generator=torch.Generator().manual_seed(PROCESSES * step + rank))
-    optimizer.zero_grad()
     (parallel(images) - 1).square().mean().backward()
+
+
+def update(parallel: nn.Module, optimizer: SGD, step: int) -> None:
+    optimizer.zero_grad()
+    backward(parallel, step)
     optimizer.step()
 
 
@@ -74,6 +78,20 @@ def step_last(parallel: nn.Module, plain: nn.Sequential, freezeout: FreezeOut) -
         watch.check(frozen)
 
 
+def accumulated(parallel: nn.Module, plain: nn.Sequential, freezeout: FreezeOut) -> None:
+    """Two micro-batches a step, of which only the second is synchronized."""
+    watch = Watch(plain)
+    for step in range(STEPS):
+        freezeout.step()
+        freezeout.optimizer.zero_grad()
+        with parallel.no_sync():
+            backward(parallel, 2 * step)
+        parallel.train()
+        backward(parallel, 2 * step + 1)
+        freezeout.optimizer.step()
+        watch.check(freezeout.frozen)
+
+
 def wrapped_once(order: Callable) -> nn.Sequential:
     """The wrapper looks for parameters without gradients; FreezeOut takes the wrapped network."""
     plain = network()
@@ -98,7 +116,12 @@ def wrapped_anew(_: Callable) -> nn.Sequential:
     return plain
 
 
-CASES = [(wrapped_once, step_first), (wrapped_once, step_last), (wrapped_anew, step_first)]
+CASES = [
+    (wrapped_once, step_first),
+    (wrapped_once, step_last),
+    (wrapped_anew, step_first),
+    (wrapped_once, accumulated),
+]
 
 
 def work(rank: int, port: int, folder: str) -> None:

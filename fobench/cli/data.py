@@ -53,7 +53,7 @@ def print_prepared(root: Path) -> None:
     for folder in leftovers(root, DOWNLOADS):
         click.echo(
             f"left by a killed download: {folder.name}, {size_of(folder) / 1e6:.1f} MB "
-            "(fobench data NAME removes it)"
+            f"(fobench data {folder.name[1:].rpartition('-')[0]} removes it)"
         )
     others = [name for name in DOWNLOADS if root / f"{name}.npz" not in found]
     if others:

@@ -58,8 +58,7 @@ def write_or_print(text: str, output: Path | None) -> None:
         write_into(output, text)
     else:
         make_folder(output.parent)
-        # A link, such as /dev/stdout, stays one.
-        write_bytes(output.resolve(), text.encode())
+        write_bytes(output, text.encode())
         click.echo(output)
 
 

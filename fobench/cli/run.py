@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fobench.cli.messages import errors_as_messages, stops_as_messages
-from fobench.cli.shared_options import FOLDER, Duration, ShardParameter, data_root_option
+from fobench.cli.shared_options import FOLDER, Duration, ShardParameter, UserPath, data_root_option
 from fobench.errors import UserError
 from fobench.sweep.shard import WHOLE, Shard
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("configs", nargs=-1, required=True, type=UserPath())
 @click.option(
     "--set",
     "overrides",

@@ -23,10 +23,16 @@ def data_root(given: str | Path | None = None) -> Path:
 
     Raises UserError if it lies in a home folder that there is not.
     """
+    chosen = given or os.environ.get("FOBENCH_DATA")
     try:
-        return expand_user(given or os.environ.get("FOBENCH_DATA") or "~/.cache/fobench")
+        return expand_user(chosen or "~/.cache/fobench")
     except UserError as error:
-        raise UserError(f"{error}, with --data-root or FOBENCH_DATA") from error
+        if chosen:
+            raise
+        raise UserError(
+            "the default folder of data sets, ~/.cache/fobench, needs a home folder, and this "
+            "user has none: set HOME or FOBENCH_DATA, or give --data-root"
+        ) from error
 
 
 def locate(name: str, root: str | Path | None) -> Path:

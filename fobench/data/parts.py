@@ -40,9 +40,9 @@ def parts_of(dataset: DataSet, used: DataUsed) -> Parts:
 def require_all_classes(dataset: DataSet, parts: Parts) -> None:
     """Raises UserError if parts lack classes that they would hardly lack in a random order."""
     lacking = []
-    for part, whole, counts in counts_of_parts(dataset, parts):
+    for part, labels, whole, counts in counts_of_parts(dataset, parts):
         missing = (whole > 0) & (counts == 0)
-        if len(improbably_rare(whole, counts, missing)):
+        if missing.any() and (is_grouped(labels) or len(improbably_rare(whole, counts, missing))):
             lacking.append(f"{part} have no image of {some_of(dataset.classes, missing)}")
     if lacking:
         raise UserError(
@@ -54,7 +54,7 @@ def require_all_classes(dataset: DataSet, parts: Parts) -> None:
 
 def rarity_notes(dataset: DataSet, parts: Parts) -> Iterator[str]:
     """A note on each part with far fewer images of some classes than a random order gives it."""
-    for part, whole, counts in counts_of_parts(dataset, parts):
+    for part, _, whole, counts in counts_of_parts(dataset, parts):
         rare = np.zeros(len(whole), bool)
         rare[improbably_rare(whole, counts, counts * whole.sum() < whole * counts.sum())] = True
         if rare.any():
@@ -65,9 +65,23 @@ def rarity_notes(dataset: DataSet, parts: Parts) -> Iterator[str]:
             )
 
 
-def counts_of_parts(dataset: DataSet, parts: Parts) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """For each part that is not empty: what it is, and the images of each class [classes] in all
-    images that it is cut from and in the part.
+def is_grouped(labels: np.ndarray) -> bool:
+    """Whether the images of each class follow each other, as they hardly would in a random order.
+
+    Of the N!/∏ n_i! orders of labels with n_i of class i, k! are grouped, for k classes.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    if np.count_nonzero(np.diff(labels)) >= len(counts):
+        return False
+    log_share = math.lgamma(len(counts) + 1) - math.lgamma(len(labels) + 1)
+    return log_share + sum(math.lgamma(count + 1) for count in counts) < math.log(IMPROBABLE)
+
+
+def counts_of_parts(
+    dataset: DataSet, parts: Parts
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """For each part that is not empty: what it is, the labels [N] of all images that it is cut
+    from, and the images of each class [classes] in all of them and in the part.
     """
     outputs = len(dataset.classes)
     for name, labels, part in (
@@ -83,6 +97,7 @@ def counts_of_parts(dataset: DataSet, parts: Parts) -> Iterator[tuple[str, np.nd
         if len(cut):
             yield (
                 name.format(f"{len(cut):,}", f"{len(labels):,}"),
+                labels,
                 np.bincount(labels, minlength=outputs),
                 np.bincount(cut, minlength=outputs),
             )

@@ -108,6 +108,6 @@ def git(checkout: Path, folder: Path, *arguments: str) -> str:
 def log_machine(device: torch.device) -> None:
     machine = describe(device)
     log.info(
-        "%s, %d threads, torch %s",
+        "%s, threads: %d, torch %s",
         *(machine["gpu"] or machine["processor"], machine["threads"], machine["versions"]["torch"]),
     )

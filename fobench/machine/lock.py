@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fobench.errors import UserError
+from fobench.machine.home import expand_user
 from fobench.machine.interruption import Deadline
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ def lock_path() -> Path:
 
     Not in $TMPDIR, which can differ between jobs.
     """
-    return Path(os.environ.get("FOBENCH_LOCK") or "/tmp/fobench.lock")
+    return expand_user(os.environ.get("FOBENCH_LOCK") or "/tmp/fobench.lock")
 
 
 @contextmanager

@@ -20,7 +20,8 @@ def cpus_allowed() -> int | None:
     None where it is unknown: on systems without affinity, and where OpenMP pins threads.
     """
     affinity = getattr(os, "sched_getaffinity", None)
-    if affinity is None or any(os.environ.get(name) for name in PINNING):
+    pins = any(os.environ.get(name, "").lower() not in ("", "false") for name in PINNING)
+    if affinity is None or pins:
         return None
     return len(affinity(0))
 
@@ -40,4 +41,4 @@ def limit_threads() -> None:
     threads = torch.get_num_threads()
     if threads > most:
         torch.set_num_threads(int(most))
-        log.info("%d threads instead of %d, as %s allows no more", most, threads, cause)
+        log.info("threads: %d instead of %d, as %s allows no more", most, threads, cause)

@@ -41,9 +41,10 @@ def make_folder(folder: Path) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file atomically, once the new content is on disk.
 
-    Raises UserError if that fails; the old file is then unchanged. The folder is not created: if it
-    has vanished, a disk may have been unmounted.
+    A link stays one, to a new file. Raises UserError if that fails; the old file is then unchanged.
+    The folder is not created: if it has vanished, a disk may have been unmounted.
     """
+    path = path.resolve() if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         try:

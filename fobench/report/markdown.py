@@ -7,6 +7,7 @@ from fobench.errors import printable
 
 # All that Markdown, its tables, HTML or formulas give a meaning; "_" inside a word has none.
 MARKUP = re.compile(r"[\\`*\[\]<>|~$&#]|(?<![^\W_])_|_(?![^\W_])")
+COMMAND = re.compile("(`fobench [a-z]+`)")  # as our own messages name one
 
 
 class Markdown(str):
@@ -19,4 +20,7 @@ def escaped(value: Any) -> str:
     """A value as one line of Markdown, without markup unless it is Markdown already."""
     if isinstance(value, Markdown):
         return value
-    return MARKUP.sub(r"\\\g<0>", printable(" ".join(str(value).splitlines())))
+    parts = COMMAND.split(printable(" ".join(str(value).splitlines())))
+    return "".join(
+        part if COMMAND.fullmatch(part) else MARKUP.sub(r"\\\g<0>", part) for part in parts
+    )

@@ -41,7 +41,7 @@ def section(results: ExperimentResults, target: float | None) -> dict[str, Any]:
     """The values that the template shows for an experiment."""
     target = tables.target_error(results, target)
     return {
-        "name": results.folder.resolve().name,
+        "name": results.folder.name or results.folder.resolve().name,
         "title": Markdown("  \n".join(map(escaped, results.title.splitlines()))),
         "methods": tables.methods_table(results.summary),
         "control": tables.control_table(results),

@@ -13,6 +13,7 @@ from fobench.report.tables import number
 
 # Least ratio of two processor shares that are taken as equal; below it, a run probably waited.
 BUSY_SHARE = 0.9
+WAITED_SECONDS = 0.5  # of processor time; a difference below it is within the clock's grain
 LOST = re.compile("is left out: (diverged|failed)")
 
 
@@ -90,6 +91,8 @@ def unequal_pairs(table: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
     shares = table["cpu_seconds"] / table["train_seconds"]
     # Missing without a pair. The baseline's share, from the ratios of its and the run's seconds.
     ratios = (table["cpu_log_ratio"] - table["log_ratio"]).map(math.exp)
-    for run_id, share, ratio in zip(table["id"], shares, ratios, strict=True):
-        if ratio < BUSY_SHARE or ratio > 1 / BUSY_SHARE:
+    columns = (table["id"], table["train_seconds"], shares, ratios)
+    for run_id, seconds, share, ratio in zip(*columns, strict=True):
+        differ = ratio < BUSY_SHARE or ratio > 1 / BUSY_SHARE
+        if differ and abs(share - share / ratio) * seconds > WAITED_SECONDS:
             yield run_id, share, share / ratio

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fobench.errors import UserError
 from fobench.experiment.run import Run
+from fobench.machine.host import host
 from fobench.machine.interruption import Deadline
 from fobench.records.experiments import listed_runs, unlisted_runs, write_experiment
 from fobench.records.files import exists, make_folder
@@ -95,6 +96,21 @@ def later_runs(plan: Plan, plans: Sequence[Plan], due_of: Sequence[list[Run]]) -
     return [run for due in due_of[plans.index(plan) + 1 :] for run in due]
 
 
+def log_other_hosts(plan: Plan, due: Sequence[Run]) -> None:
+    """Warn before hours of training if runs cannot be paired with those that are finished."""
+    here, seeds = host(), {run.seed for run in due}
+    finished = [run for run in plan.chosen if run.seed in seeds and run not in due]
+    hosts = [read_record(plan.folder_of(run))["environment"]["host"] for run in finished]
+    others = sum(each != here for each in hosts)
+    if others:
+        log.warning(
+            "finished on another machine, or recorded by a version of fobench that told machines "
+            "apart otherwise: %d of the runs of the seeds to do. Their times cannot be paired with those "
+            "of runs trained now; --force trains all on this machine",
+            others,
+        )
+
+
 def record_pace(pace: "Pace", run: Run, folder: Path) -> None:
     """Update the pace with a run, if it is finished."""
     # Another process may have just started it.
@@ -135,6 +151,7 @@ def log_plan(plan: Plan, due: Sequence[Run]) -> None:
     controls = plan.missing(lambda run: run.control_run).values()
     for label in dict.fromkeys(run.method.label() for run in controls):
         log.warning("%s lacks the control of one of its methods: %s", name, label)
+    log_other_hosts(plan, due)
     due_ids = {run.id for run in due}
     for run in plan.chosen:
         if run.id not in due_ids and plan.status_of(run) == "diverged":

@@ -68,14 +68,14 @@ def test_labels_with_gaps_build_outputs_that_are_not_needed():
     labels = [0, 45_000] * 10
     notes = notes_on(with_labels(labels, labels, 45_001))
     assert notes == [
-        "without a training image: 44,999 of 45,001 classes (class 1, class 2, class 3, class 4, "
-        "class 5, …), though the network has an output for each"
+        "without an image: 44,999 of 45,001 classes (class 1, class 2, class 3, class 4, class 5, "
+        "…), though the network has an output for each"
     ]
 
 
 def test_classes_of_the_test_images_alone_are_named():
     notes = notes_on(with_labels([0, 1] * 10, [0, 1, 2, 2], 3))
-    assert notes[1] == "with test images, but without a training image: 1 of 3 classes (class 2)"
+    assert notes == ["with test images, but without a training image: 1 of 3 classes (class 2)"]
 
 
 def test_names_of_any_characters_stay_on_their_line():
@@ -96,4 +96,36 @@ def test_the_notes_are_on_the_parts_that_are_used():
     options = DataOptions(dataset=("mine",), train_size=2)
     assert notes_on(dataset) == []
     (note,) = notes_on(dataset, parts_of(dataset, data_used(options, dataset)))
-    assert "without a training image: 1 of 3 classes (class 2)" in note
+    assert "without an image: 1 of 3 classes (class 2)" in note
+
+
+@pytest.mark.parametrize("by", [1, -1], ids=["in order", "in another order"])
+def test_a_sorted_set_is_listed_as_such(by):
+    """As nobody knows yet which part of it a run will use."""
+    labels = [label for label in (0, 1, 2)[::by] for _ in range(10)]
+    assert notes_on(with_labels(labels, [0, 1, 2], 3)) == [
+        "the training images are sorted by class: set data.shuffle = true where only a part of "
+        "them is used"
+    ]
+
+
+def test_constant_images_are_counted_exactly():
+    """Images that agree in the few pixels compared first are compared whole."""
+    images = np.zeros((6, 8, 8, 3), np.uint8)
+    images[1] = 7
+    images[2, ..., 1] = 200  # one colour
+    images[3, 1, 2, 0] = 1  # one other pixel, in one channel
+    images[4] = np.arange(64).reshape(8, 8, 1)
+    images[5, -1, -1] = 9
+    assert count_constant(images) == 3
+    assert count_constant(np.zeros((3, 1, 1, 1), np.uint8)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "is_a_split"),
+    [("val_images", True), ("validation_labels", True), ("valid_images", True), ("value", False)],
+)
+def test_only_a_sets_own_validation_split_is_explained(name, is_a_split):
+    dataset = replace(with_labels([0, 1, 0, 1], [0, 1], 2), unused=(name,))
+    (note,) = notes_on(dataset)
+    assert ("data.validation" in note) == is_a_split

@@ -91,10 +91,10 @@ def test_a_random_order_is_never_refused(sizes, seed, data):
 
 @given(st.integers(2, 20), st.integers(40, 100), st.data())
 def test_a_sorted_order_is_refused_when_classes_are_cut_away(classes, size, data):
-    """Parts of less than 30 images can miss one of two classes by chance."""
+    """However small the part is."""
     dataset = labelled(np.repeat(np.arange(classes), size))
     # At least the last class is missing.
-    train_size = data.draw(st.integers(30, (classes - 1) * size))
+    train_size = data.draw(st.integers(2, (classes - 1) * size))
     with pytest.raises(UserError, match=rf"no image of \d+ of {classes} classes"):
         require(dataset, cut(dataset, train_size=train_size))
 
@@ -143,3 +143,13 @@ def test_a_shuffled_set_has_the_same_images_with_their_labels():
             before, after = (getattr(each, f"{kind}_{array}") for each in (dataset, shuffled))
             assert np.array_equal(after, before[fixed_order(count)])
             assert not np.array_equal(after, before)
+
+
+def test_a_small_part_of_a_sorted_set_is_refused_too():
+    """Twenty images of one of two classes could be chance, but not in a sorted file."""
+    options = {"train_size": 380, "validation": 20}
+    dataset = labelled(np.repeat([0, 1], 200))
+    with pytest.raises(UserError, match=r"last 20 of the 400 .* no image of 1 of 2 classes"):
+        require(dataset, cut(dataset, **options))
+    mixed = labelled(np.array([0, 1] * 190 + [1] * 20))
+    require(mixed, cut(mixed, **options))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fobench.machine import cgroup, threads
+from fobench.machine.threads import cpus_allowed
 from fobench.records.runs import read_record
 
 AFFINITY = pytest.mark.skipif(
@@ -38,7 +39,7 @@ def test_threads_are_limited_by_quota_and_affinity(monkeypatch, caplog, quota, a
     monkeypatch.setattr(threads, "cpus_allowed", lambda: allowed)
     threads.limit_threads()
     assert torch.get_num_threads() == expected
-    assert ("1 threads instead of 2" in caplog.text) == (expected == 1)
+    assert ("threads: 1 instead of 2" in caplog.text) == (expected == 1)
 
 
 def test_a_sweep_keeps_to_the_quota_and_says_so(fobench, tiny, tmp_path, monkeypatch, caplog):
@@ -47,7 +48,7 @@ def test_a_sweep_keeps_to_the_quota_and_says_so(fobench, tiny, tmp_path, monkeyp
     monkeypatch.setattr(cgroup, "cpu_quota", lambda: 1.5)
     words = ("run", tiny, "--device", "cpu", "--only", "_baseline_", "--set", "train.epochs=1")
     assert fobench(*words).exit_code == 0
-    assert "1 threads instead of 2, as the control group's CPU quota allows no more" in caplog.text
+    assert "threads: 1 instead of 2, as the control group's CPU quota allows no more" in caplog.text
     (path,) = tmp_path.glob("results/tiny/*/run.json")
     assert read_record(path.parent)["environment"]["threads"] == 1
 
@@ -103,3 +104,23 @@ def train_apart(config: Path, folder: Path, only: str, processors: int) -> None:
         preexec_fn=lambda: os.sched_setaffinity(0, chosen),
         check=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "known"),
+    [
+        ("OMP_PROC_BIND", "false", True),
+        ("OMP_PROC_BIND", "FALSE", True),
+        ("OMP_PROC_BIND", "", True),
+        ("OMP_PROC_BIND", "spread", False),
+        ("OMP_PLACES", "cores", False),
+    ],
+)
+def test_the_affinity_is_unknown_only_where_openmp_pins_threads(
+    monkeypatch, variable, value, known
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    for name in threads.PINNING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    assert cpus_allowed() == (3 if known else None)

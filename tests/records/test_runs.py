@@ -16,6 +16,7 @@ from fobench.records.epochs import (
     write_epochs,
 )
 from fobench.records.experiments import read_experiment, write_experiment
+from fobench.records.files import write_bytes
 from fobench.records.runs import (
     REQUIRED,
     REQUIRED_WITHIN,
@@ -235,3 +236,11 @@ def test_a_record_without_checksums_is_read(tmp_path):
     del written["sha256"], written["epochs_sha256"]
     path.write_text(json.dumps(written))
     assert read_run(tmp_path / "a").epochs == [ROW]
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    for content in (b"one", b"two"):
+        write_bytes(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "target").read_bytes() == content

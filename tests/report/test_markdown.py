@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fobench.cli.messages import write_or_print
+from fobench.errors import UserError
 from fobench.evidence.results import read_results
 from fobench.records.runs import read_record, write_record
 from fobench.report.markdown import Markdown, escaped
@@ -79,3 +81,21 @@ def test_the_working_folder_has_a_name(tiny_results, tmp_path, monkeypatch):
     shutil.copytree(tiny_results, tmp_path / "mine")
     monkeypatch.chdir(tmp_path / "mine")
     assert "\n## mine\n" in report(*read_results([Path()]))
+
+
+def test_a_working_folder_that_is_gone_is_not_needed(tiny_results, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    text = report(*read_results([tiny_results]))
+    assert "\n## tiny\n" in text
+    with pytest.raises(UserError, match=r"report.md cannot be written \(No such file"):
+        write_or_print(text, Path("report.md"))
+
+
+def test_commands_that_a_message_names_are_code(tiny_results):
+    note = "it is left out: `fobench run` then trains the run again, `not` this"
+    assert "- it is left out: `fobench run` then trains the run again, \\`not\\` this\n" in report(
+        *read_results([tiny_results])[:1], [note]
+    )

@@ -126,3 +126,19 @@ def test_the_time_left_is_logged_once_a_run_is_done(fobench, tiny, caplog):
 )
 def test_spans_are_formatted(seconds, text):
     assert format_duration(seconds) == text
+
+
+def test_runs_that_cannot_be_paired_are_told_of_before_hours_of_training(
+    fobench, tiny, monkeypatch, caplog
+):
+    """Baselines from another machine, or from before machines were told apart as now."""
+    with monkeypatch.context() as patch:
+        patch.setattr("fobench.machine.environment.host", lambda: "0123abcd")
+        assert fobench("run", tiny, "--only", "_baseline_", "--device", "cpu").exit_code == 0
+    caplog.clear()
+    assert fobench("run", tiny, "--device", "cpu").exit_code == 0
+    assert "finished on another machine" in caplog.text
+    assert "otherwise: 1 of the runs of the seeds to do" in caplog.text
+    caplog.clear()
+    assert fobench("run", tiny, "--device", "cpu").exit_code == 0
+    assert "another machine" not in caplog.text, "nothing is due"

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from fobench.freezing.units import Unit
 
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
 
 class FrozenUnits:
     """The frozen units of a network.
@@ -25,6 +27,9 @@ class FrozenUnits:
     def __init__(self, units: Sequence[Unit], optimizer: Optimizer) -> None:
         """`units` in forward order."""
         self._units, self._optimizer = list(units), optimizer
+        for unit in self._units:  # now, as a class may refuse to have subclasses
+            for module in unit.modules:
+                in_evaluation(type(module))
         self._hold_nothing()
 
     def _hold_nothing(self) -> None:
@@ -41,7 +46,7 @@ class FrozenUnits:
         """In a copy together with the network, whose copied modules are of their own classes."""
         vars(self).update(state)
         for module, _ in self._modes:
-            module.__class__ = in_evaluation(type(module))
+            become(module, in_evaluation(type(module)))
 
     def freeze(self, count: int, weights_are_final: bool = False) -> None:
         """Freeze the first `count` units; call it before each step, as it also keeps them so.
@@ -62,7 +67,7 @@ class FrozenUnits:
     def release(self) -> None:
         """Let the frozen units train again, in the mode they had, and with gradients."""
         for module, mode in self._modes:
-            module.__class__ = type(module).__base__
+            become(module, type(module).__base__)
             module.training = mode
         for parameter in self._trained:
             parameter.requires_grad_(True)
@@ -79,7 +84,7 @@ class FrozenUnits:
             module.training = mode
         for module in held:
             module.training = False
-            module.__class__ = in_evaluation(type(module))
+            become(module, in_evaluation(type(module)))
 
     def _hold_parameters(self, parameters: Sequence[nn.Parameter]) -> None:
         self._parameters += parameters
@@ -139,12 +144,14 @@ def in_evaluation(cls: type[nn.Module]) -> type[nn.Module]:
     return frozen
 
 
+def become(module: nn.Module, cls: type[nn.Module]) -> None:
+    """Change a module's class, past a `__setattr__` of its own."""
+    object.__setattr__(module, "__class__", cls)
+
+
 def constant(value: Any) -> property:
     """An attribute that ignores assignments."""
     return property(lambda _: value, lambda _, assigned: None)
-
-
-EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 @torch.no_grad()

@@ -105,8 +105,8 @@ def log_other_hosts(plan: Plan, due: Sequence[Run]) -> None:
     if others:
         log.warning(
             "finished on another machine, or recorded by a version of fobench that told machines "
-            "apart otherwise: %d of the runs of the seeds to do. Their times cannot be paired with those "
-            "of runs trained now; --force trains all on this machine",
+            "apart otherwise: %d of the runs of the seeds to do. Their times cannot be paired with "
+            "those of runs trained now; --force trains all on this machine",
             others,
         )
 

@@ -562,3 +562,36 @@ def test_a_resumed_embedding_is_not_rescaled_again():
     resumed.load_state_dict(freezeout.state_dict())
     assert resumed.frozen == 1
     assert torch.equal(resumed_network[0][0].weight, network[0][0].weight)
+
+
+class Guarded(Block):
+    """Its attributes are not to be assigned, but for torch's own."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "__class__":
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+class OfAKnownKind(Block):
+    """Whose subclasses must say what kind they are."""
+
+    def __init_subclass__(cls, *, kind: str) -> None:
+        super().__init_subclass__()
+
+
+def test_a_module_that_guards_its_attributes_is_frozen_and_released():
+    network, optimizer, freezeout = start(Guarded)
+    freeze_first(freezeout, 3)
+    network.train()
+    before = state_of(network[0])
+    update(network, optimizer, 0)
+    assert same(before, state_of(network[0]))
+    freezeout.release()
+    assert [type(unit) for unit in network[:3]] == [Guarded] * 3
+
+
+def test_a_class_that_cannot_be_frozen_fails_at_once():
+    """In the constructor, not after hours at the first freeze."""
+    with pytest.raises(TypeError, match="kind"):
+        start(OfAKnownKind)

@@ -1,6 +1,7 @@
 """The architecture: the order of packages, and the two wings."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 del MODULES["fobench"]
 
 
+@cache
 def imports_of(path: Path, at_top_only: bool) -> set[str]:
     """The modules that a file imports; for types alone does not count."""
     tree = ast.parse(path.read_text())

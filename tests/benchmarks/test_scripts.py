@@ -10,7 +10,9 @@ import pytest
 from tests.docs.pages import ROOT
 
 TINY = {
-    "step_overhead": "module.SIZE += ['data.train_size=64', 'train.epochs=1']",
+    "step_overhead": (
+        "module.SIZE += ['data.train_size=16', 'train.batch_size=8', 'train.epochs=1']"
+    ),
     "checkpoint_cost": (
         "module.SIZE += ['train.epochs=1', 'data.train_size=128']\n"
         "module.CONFIGS = module.CONFIGS.parent / 'quick'"

@@ -74,15 +74,26 @@ def test_a_reader_that_leaves_early_is_silence(shell, command):
     [
         ("run no.toml", 2),
         ("run --no-such-option", 2),
-        ("run tiny.toml --only baseline_ --device cpu", 0),
+        # Below, whole runs need no standard error.
+        pytest.param("run tiny.toml --only baseline_ --device cpu", 0, marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("closed", ["2> /dev/full", "2>&-", "2> >(true)"])
+@pytest.mark.parametrize(
+    "closed", ["2> /dev/full", "2>&-", pytest.param("2> >(true)", marks=pytest.mark.slow)]
+)
 def test_messages_that_cannot_be_written_change_no_status(shell, command, status, closed):
     assert shell(f"fobench {command} {closed}").returncode == status
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [
+        pytest.param("<&-", marks=pytest.mark.slow),
+        pytest.param(">&-", marks=pytest.mark.slow),
+        "2>&-",
+        "<&- >&- 2>&-",
+    ],
+)
 def test_a_run_needs_no_standard_streams(shell, tmp_path, tiny_results, closed):
     """It is finished, and no message of anybody is in its files."""
     ran = shell(f"fobench run tiny.toml --device cpu {closed}")

@@ -142,7 +142,9 @@ def downloading(url: str, root: Path) -> Iterator[tuple[subprocess.Popen, Path]]
             process.kill()
 
 
-@pytest.mark.parametrize("killed_by", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "killed_by", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_what_a_killed_download_left_is_listed_and_removed(
     fobench, tmp_path, monkeypatch, killed_by
 ):

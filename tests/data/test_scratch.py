@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -122,7 +122,9 @@ def test_many_at_once_do_not_remove_each_others_folders(tmp_path):
 
     def work(number: int) -> None:
         for _ in range(40):
-            (tmp_path / f".cifar10-left{number:04}").mkdir(exist_ok=True)
+            # Another thread may remove it before `exist_ok` could look.
+            with suppress(FileExistsError):
+                (tmp_path / f".cifar10-left{number:04}").mkdir()
             remove_leftovers(tmp_path, NAMES)
             with scratch_folder(tmp_path, "cifar10") as folder:
                 (folder / "part").write_text("x")

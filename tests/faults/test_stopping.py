@@ -34,6 +34,7 @@ STATUSES = [
     (signal.SIGUSR2, 140),
     (signal.SIGXCPU, 152),
 ]
+SIMILAR = (signal.SIGHUP, signal.SIGUSR2)
 
 
 @pytest.fixture
@@ -63,7 +64,14 @@ def test_every_signal_that_stops_is_tried():
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize(("number", "status"), STATUSES)
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        # The code does not tell these from the others; the tests below send each of them.
+        pytest.param(*each, marks=pytest.mark.slow if each[0] in SIMILAR else ())
+        for each in STATUSES
+    ],
+)
 def test_the_first_signal_leaves_within_seconds_and_says_how_to_resume(
     command, tiny, tmp_path, number, status
 ):
@@ -142,8 +150,17 @@ def leave(code: str) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize("first", interruption.SIGNALS)
-@pytest.mark.parametrize("second", set(interruption.SIGNALS) - interruption.REPEATED)
+def pairs_of_signals() -> list[object]:
+    """Each signal once as the first and, if it kills, once as the second; the others are slow."""
+    deadly = [each for each in interruption.SIGNALS if each not in interruption.REPEATED]
+    return [
+        pytest.param(first, second, marks=[] if (i + 1) % len(deadly) == j else [pytest.mark.slow])
+        for i, first in enumerate(interruption.SIGNALS)
+        for j, second in enumerate(deadly)
+    ]
+
+
+@pytest.mark.parametrize(("first", "second"), pairs_of_signals())
 def test_the_second_signal_leaves_at_once(first, second):
     process = leave("sum(iter(lambda: 1, 0))")  # it does not end
     try:

@@ -60,12 +60,14 @@ def usual(tiny_results, tmp_path_factory) -> dict[str, bytes]:
     "environment",
     [
         {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
-        {"MPLBACKEND": "module://no.such.module"},
-        {"MPLBACKEND": "nonsense"},
-        {"MPLBACKEND": "TkAgg"},
+        pytest.param({"MPLBACKEND": "module://no.such.module"}, marks=pytest.mark.slow),
+        pytest.param({"MPLBACKEND": "nonsense"}, marks=pytest.mark.slow),
+        pytest.param({"MPLBACKEND": "TkAgg"}, marks=pytest.mark.slow),
         {"MATPLOTLIBRC": "no-such-file"},
         {"TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1", "PYTHONHASHSEED": "5"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        pytest.param(
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, marks=pytest.mark.slow
+        ),
     ],
     ids=str,
 )
@@ -73,14 +75,22 @@ def test_the_environment_changes_no_figure(usual, tiny_results, tmp_path, enviro
     assert plotted(tiny_results, tmp_path, **environment) == usual
 
 
-@pytest.mark.parametrize("content", [SETTINGS, NOT_UTF8], ids=["settings", "not UTF-8"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(SETTINGS, id="settings"),
+        pytest.param(NOT_UTF8, id="not UTF-8", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(
     ("file", "environment"),
     [
         ("settings", {"MATPLOTLIBRC": "settings"}),
         ("matplotlibrc", {}),
         ("folder/matplotlibrc", {"MPLCONFIGDIR": "folder"}),
-        ("folder/stylelib/some.mplstyle", {"MPLCONFIGDIR": "folder"}),
+        pytest.param(
+            "folder/stylelib/some.mplstyle", {"MPLCONFIGDIR": "folder"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_files_of_settings_change_no_figure(

@@ -123,7 +123,9 @@ def test_compiled_code_never_meets_another_mode(whole):
     assert len(states) == 3
 
 
-@pytest.mark.parametrize("limit", [FREEZES + 1, 2 * (FREEZES + 1)])
+@pytest.mark.parametrize(
+    "limit", [FREEZES + 1, pytest.param(2 * (FREEZES + 1), marks=pytest.mark.slow)]
+)
 def test_with_the_limit_that_the_warning_asks_for_torch_goes_on_compiling(limit):
     """Once per freeze and once at the start; twice as often leaves room for evaluation."""
     torch._dynamo.config.recompile_limit = limit

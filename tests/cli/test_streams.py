@@ -91,7 +91,7 @@ def test_messages_that_cannot_be_written_change_no_status(shell, command, status
         pytest.param("<&-", marks=pytest.mark.slow),
         pytest.param(">&-", marks=pytest.mark.slow),
         "2>&-",
-        "<&- >&- 2>&-",
+        pytest.param("<&- >&- 2>&-", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_needs_no_standard_streams(shell, tmp_path, tiny_results, closed):

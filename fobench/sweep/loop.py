@@ -98,8 +98,8 @@ def later_runs(plan: Plan, plans: Sequence[Plan], due_of: Sequence[list[Run]]) -
 
 def log_other_hosts(plan: Plan, due: Sequence[Run]) -> None:
     """Warn before hours of training if runs cannot be paired with those that are finished."""
-    here, seeds = host(), {run.seed for run in due}
-    finished = [run for run in plan.chosen if run.seed in seeds and run not in due]
+    here, seeds, due_ids = host(), {run.seed for run in due}, {run.id for run in due}
+    finished = [run for run in plan.chosen if run.seed in seeds and run.id not in due_ids]
     hosts = [read_record(plan.folder_of(run))["environment"]["host"] for run in finished]
     others = sum(each != here for each in hosts)
     if others:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from fobench.activations import inputs
+from fobench.activations import frozen_prefix
 from fobench.data import split
 from fobench.data.dataset import DataSet
 from fobench.data.synthetic import open_synthetic
@@ -24,7 +24,7 @@ from fobench.experiment.config import load
 from fobench.experiment.expand import expand
 from fobench.experiment.run import Run
 from fobench.machine import environment
-from fobench.training import loop
+from fobench.training import loop, step
 from fobench.training.progress import Progress
 from fobench.training.state import Training
 
@@ -76,9 +76,9 @@ def watch_the_work() -> Stopwatch:
     stopwatch = Stopwatch()
     stopwatch.run_during(loop, "train_epoch")
     for holder, name in (
-        (loop, "forward"),
-        (inputs, "forward"),
-        (loop, "cross_entropy"),
+        (step, "forward"),
+        (frozen_prefix, "forward"),
+        (step, "cross_entropy"),
         (torch.Tensor, "backward"),
         (torch.optim.SGD, "zero_grad"),
         (torch.optim.SGD, "step"),

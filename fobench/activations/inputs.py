@@ -1,25 +1,32 @@
 """Inputs of the first active unit: outputs of the frozen units, stored or computed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
+from fobench.activations.cut_chain import CutChain
+from fobench.activations.frozen_prefix import FrozenPrefix
 from fobench.activations.places import PLACES, NoRoomError, out_of_memory_as_no_room
 from fobench.activations.plan import StorePlan
 from fobench.activations.plan_file import frozen_epochs_of
 from fobench.activations.store import DTYPES, Store
+from fobench.data.order import Indices
 from fobench.data.split import Split, View
 from fobench.experiment.run import Run
 from fobench.machine.clock import Stopwatch
+from fobench.machine.device import autocast
+from fobench.machine.graphs import Graphs, Repeated
 
 log = logging.getLogger(__name__)
 
 FRESH = None  # the key of an augmentation that is used in one epoch only
+# Types in which activations can overflow; the others have the range of float32.
+NARROW = (torch.float16,)
 
 
 class NotFiniteError(Exception):
@@ -30,24 +37,11 @@ class OverBudgetError(NoRoomError):
     """A store would exceed the budget, given the other stores; a smaller one may fit."""
 
 
-@dataclass
-class CutChain:
-    """How a view's activations are made: rounded at each of `cuts`, and stored at cut `stored`.
-
-    The plan alone decides what is rounded, so results do not depend on whether a store fitted.
-    """
-
-    cuts: tuple[int, ...] = ()
-    store: Store | None = None
-    stored: int = 0
-
-    @property
-    def cuts_after_store(self) -> tuple[int, ...]:
-        return tuple(cut for cut in self.cuts if cut > self.stored)
-
-
 class Activations:
     """The inputs of the active units, batch by batch.
+
+    Of the frozen units, those behind the store's cut remain to be run: by the training step, so
+    that they are part of its CUDA graph.
 
     The frozen units run without gradients, always in chunks of exactly the batch size (or of all
     images, if there are fewer), stored or not. On the CPU a float32 store is therefore bit-exact.
@@ -64,10 +58,18 @@ class Activations:
         notes: deviations from the plan.
     """
 
-    def __init__(self, run: Run, units: Sequence[nn.Module], split: Split, plan: StorePlan) -> None:
+    def __init__(
+        self,
+        run: Run,
+        units: Sequence[nn.Module],
+        split: Split,
+        plan: StorePlan,
+        graphs: Graphs | None = None,
+    ) -> None:
+        """With `graphs`, stores are built by replaying one."""
         self.plan, self.notes = plan, list[str]()
         self.build_seconds, self.read_seconds = list[float](), list[float]()
-        self._run, self._units, self._split = run, list(units), split
+        self._run, self._units, self._split, self._graphs = run, list(units), split, graphs
         self._device = split.labels.device
         self._options = run.method.stores
         precompute = self._options.precompute
@@ -86,22 +88,21 @@ class Activations:
         self._key, self._view = self._view_of(epoch)
         self._cut_to_build = self.plan.cut_in(epoch) if self._can_round else None
 
-    def inputs(self, indices: torch.Tensor, frozen: int) -> torch.Tensor:
-        """The input of unit `frozen` for the images `indices` [B], on the CPU; B ≤ the batch size.
+    def inputs(self, indices: Indices, frozen: int) -> tuple[torch.Tensor, FrozenPrefix]:
+        """What `frozen_prefix.forward` turns into the input of unit `frozen`, and that prefix.
 
-        The units before it must be in evaluation mode.
+        `indices` [B ≤ the batch size] are of images. If units are frozen, the values are those of a
+        full batch, and the first B count. The frozen units must be in evaluation mode.
         """
         if self._cut_to_build is not None:
             cut, self._cut_to_build = self._cut_to_build, None
             self.build(cut)
         if not frozen:
-            return self._split.images_at(indices, self._view)
-        chain, padded = self._chain, self._padded(indices)
+            return self._split.images_at(indices.device, self._view), FrozenPrefix()
+        chain, padded = self._chain, indices.padded(self._chunk)
         with self._reading.running() if chain.store else nullcontext():
             values = self._read(chain, self._view, padded)
-        with torch.no_grad():
-            values, cut = self._forward_through(chain.cuts_after_store, values, chain.stored)
-            return forward(self._units[cut:frozen], values)[: len(indices)]
+        return values, FrozenPrefix(chain.stored, frozen, chain.cuts_after_store, self._dtype)
 
     def build(self, cut: int) -> None:
         """Store the activations of the epoch's view at a cut, replacing the view's previous store.
@@ -206,7 +207,7 @@ class Activations:
                     self._has_room = False
                 self._note(f"no room for a store at cut {cuts[-1]} ({error}): computed instead")
         # Values are rounded even if not stored: check that the type can hold them.
-        if self._dtype != torch.float32:
+        if self._dtype in NARROW:
             self._compute_all(chain, view, cuts, keep=False)
         return None
 
@@ -224,20 +225,33 @@ class Activations:
         Raises NoRoomError or NotFiniteError.
         """
         store, finite = None, torch.ones((), dtype=torch.bool, device=self._device)
-        for indices in torch.arange(len(self._split)).split(self._run.train.batch_size):
-            values = self._read(chain, view, self._padded(indices))
-            through = (*chain.cuts_after_store, *cuts)
-            values, _ = self._forward_through(through, values, chain.stored)
-            values = values[: len(indices)]
+        prefix = FrozenPrefix(chain.stored, cuts[-1], (*chain.cuts_after_store, *cuts), self._dtype)
+        forward = self._repeated(lambda values: prefix.forward(self._units, values))
+        everything = Indices.of(torch.arange(len(self._split)), self._device)
+        batches = list(everything.batches(self._run.train.batch_size))
+        for number, indices in enumerate(batches):
+            values = self._read(chain, view, indices.padded(self._chunk))
+            with autocast(self._device, self._run.train.precision):
+                values = forward(values, calls_left=len(batches) - number)[: len(indices)]
             if keep:
                 store = store or self._allocate(values)
-                store.write(int(indices[0]), values)
-            finite &= values.isfinite().all()
+                store.write(int(indices.host[0]), values)
+            if self._dtype in NARROW:
+                finite &= values.isfinite().all()
+        if store:
+            store.finish()
         if not finite:
             raise NotFiniteError(
                 f"activations at cut {cuts[-1]} exceed the range of {self._options.store}"
             )
         return store
+
+    def _repeated(
+        self, work: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Callable[..., torch.Tensor]:
+        if self._graphs is not None:
+            return Repeated(work, self._graphs)
+        return lambda values, calls_left: work(values)
 
     def _allocate(self, values: torch.Tensor) -> Store:
         """An empty store in the planned place, or in a slower one if that has no room."""
@@ -260,29 +274,13 @@ class Activations:
                 return store
         raise NoRoomError(refused)
 
-    def _read(self, chain: CutChain, view: View | None, indices: torch.Tensor) -> torch.Tensor:
+    def _read(self, chain: CutChain, view: View | None, indices: Indices) -> torch.Tensor:
         """Values from a chain's store; the images if it has none."""
-        return chain.store.read(indices) if chain.store else self._split.images_at(indices, view)
+        if chain.store is None:
+            return self._split.images_at(indices.device, view)
+        return chain.store.read(indices.device if chain.store.is_on_device else indices.host)
 
-    def _forward_through(
-        self, cuts: Sequence[int], values: torch.Tensor, at: int
-    ) -> tuple[torch.Tensor, int]:
-        """Forward from cut `at` to the last cut, rounding at each."""
-        for cut in cuts:
-            values, at = self._rounded(forward(self._units[at:cut], values)), cut
-        return values, at
-
-    def _rounded(self, values: torch.Tensor) -> torch.Tensor:
-        return values.to(self._dtype).float()
-
-    def _padded(self, indices: torch.Tensor) -> torch.Tensor:
-        """The indices padded to a full batch; outputs of the padding are discarded."""
-        missing = min(self._run.train.batch_size, len(self._split)) - len(indices)
-        return torch.cat([indices, indices[:1].expand(missing)]) if missing > 0 else indices
-
-
-def forward(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
-    """The output of the units, run one after another."""
-    for unit in units:
-        x = unit(x)
-    return x
+    @property
+    def _chunk(self) -> int:
+        """The number of images that frozen units run on at once."""
+        return min(self._run.train.batch_size, len(self._split))

@@ -10,7 +10,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,9 @@ from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine import environment
 from fobench.machine.clock import timed
-from fobench.machine.device import set_determinism
-from fobench.models import ModelOptions
+from fobench.machine.device import autocast, prepare, step_mode
+from fobench.machine.graphs import Graphs
+from fobench.machine.memory import release_memory
 from fobench.records.files import RESTORE, exists, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -59,10 +59,9 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
     path = folder / f"plan-{digest}.json"
     if exists(path):
         return read_plan(path, run)
-    set_determinism(run.train.deterministic)
-    dtype, batch_size = DTYPES[stores.store], min(run.train.batch_size, len(split))
-    measured = measure_costs(run.model, run.data_used.classes, batch_size, dtype, split)
-    bytes_at = speed.bytes_at_cuts(run, dtype)
+    prepare(split.labels.device, run.train)
+    measured = measure_costs(run, split)
+    bytes_at = speed.bytes_at_cuts(run, DTYPES[stores.store])
     costs = ForwardCosts(measured.pixels, measured.forward, bytes_at)
     best = make_plan(run, costs, measured.places)
     write_json(
@@ -105,7 +104,7 @@ def read_plan(path: Path, run: Run) -> StorePlan:
 def conditions(run: Run, split: Split) -> dict[str, Any]:
     """What a plan depends on: the method and the machine, not the seed."""
     described = replace(run, seed=0, repeat=0).as_dict()
-    machine = environment.describe(split.labels.device)
+    machine = environment.describe(split.labels.device, run.train)
     return described | {
         "total_steps": run.total_steps,
         "machine": environment.bits_depend_on(machine) | {"host": machine["host"]},
@@ -123,17 +122,31 @@ class MeasuredCosts:
     seconds: float
 
 
-@lru_cache(maxsize=1)  # the cache keeps the images alive
-def measure_costs(
-    model: ModelOptions, classes: int, batch_size: int, dtype: torch.dtype, split: Split
-) -> MeasuredCosts:
-    """Costs of the network's forward pass on this machine, and the available places."""
-    device = split.labels.device
-    log.info("measuring the costs of %s and its stores", model.title())
-    with timed(device) as measuring:
-        network = model.build(classes, split.images.shape[3])
+# By all that they depend on: the run without method, seed and repeat; the stores' type; the device.
+# An lru_cache would keep the images, too.
+measured_costs: dict[tuple[Run, torch.dtype, torch.device], MeasuredCosts] = {}
+
+
+def measure_costs(run: Run, split: Split) -> MeasuredCosts:
+    """Costs of the run's forward pass, and the available places; measured once in this process."""
+    dtype, device = DTYPES[run.method.stores.store], split.labels.device
+    key = (replace(run.baseline_run, seed=0, repeat=0), dtype, device)
+    if key not in measured_costs:
+        measured_costs[key] = measure_costs_anew(run, split, dtype)
+        # Torch keeps the memory of the stores that were measured, which no later run starts with.
+        release_memory(device)
+    return measured_costs[key]
+
+
+def measure_costs_anew(run: Run, split: Split, dtype: torch.dtype) -> MeasuredCosts:
+    """Like `measure_costs`, each time. `dtype` is that of the stores."""
+    device, batch_size = split.labels.device, min(run.train.batch_size, len(split))
+    log.info("measuring the costs of %s and its stores", run.model.title())
+    with timed(device) as measuring, autocast(device, run.train.precision):
+        network = run.model.build(run.data_used.classes, run.data_used.image_shape[2])
         network = network.to(device, memory_format=torch.channels_last).eval()
-        pixels, forward = forward_seconds(network, split, batch_size)
+        graphs = Graphs(device) if step_mode(device, run.train) == "graph" else None
+        pixels, forward = forward_seconds(network, split, batch_size, graphs)
         found = [
             speed.measure_place(name, network, split, batch_size, dtype)
             for name in places.places_for(device)

@@ -9,6 +9,7 @@ from torch import nn
 
 from fobench.activations.places import PLACES, NoRoomError, out_of_memory_as_no_room
 from fobench.activations.plan import Place
+from fobench.activations.staging import BUFFERS
 from fobench.activations.store import Store
 from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Split
@@ -19,7 +20,6 @@ from fobench.machine.seeds import generator
 FLOAT32 = 4  # bytes
 # Three timed passes over a store in each place: one writes, two read.
 PASS_SECONDS = 5.0
-SAMPLE_BYTES = 256 << 20  # maximum size of that store
 
 T = TypeVar("T")
 
@@ -35,8 +35,9 @@ def measure_place(
 ) -> Place | None:
     """Read and write speed of a place, and its room; None if it has no room.
 
-    The largest activations are stored for part of the images and read in random order. A scratch
-    file of that size is mostly in the page cache, so its speed is that of files that fit there.
+    The largest activations are stored for part of the images and read in random order, in a store
+    of the place's `sample_bytes` at most. A scratch file of that size is mostly in the page cache,
+    so its speed is that of files that fit there.
     """
     try:
         with out_of_memory_as_no_room():
@@ -50,20 +51,32 @@ def measure_place_or_raise(
 ) -> Place:
     """Like `measure_place`, but raises NoRoomError."""
     device = split.labels.device
-    room = PLACES[name].room(device)
+    place, room = PLACES[name], PLACES[name].room(device)
     with torch.no_grad():
         x = largest_activations(units, split.images_at(torch.arange(batch_size) % len(split)))
-    sample = min(SAMPLE_BYTES, room) // (x.numel() * dtype.itemsize)
+    sample = min(place.sample_bytes, room) // (x.numel() * dtype.itemsize)
     batches = max(1, min(sample, len(split) // batch_size))
     count = batches * batch_size
+    if device.type == "cuda":
+        warm_up(x, dtype, name, device)
     with timed(device) as allocating:
         store = Store(count, x, dtype, name, device)
-    # Each store is written once, to fresh memory, so the first write is the one to measure.
+    allocated = 0.0 if place.reuses_memory else allocating.seconds
+    # Each store is written once, to new pages where memory is not reused, so the first write is the
+    # one to measure.
     written, writing = write(store, x, count, device)
     read(store, written, batch_size, device)  # warm-up
     images, reading = read(store, written, batch_size, device)
-    image_bytes, write_seconds = store.bytes / count, allocating.seconds / count + writing / written
+    image_bytes, write_seconds = store.bytes / count, allocated / count + writing / written
     return Place(name, room, image_bytes * images / reading, image_bytes / write_seconds)
+
+
+def warm_up(batch: torch.Tensor, dtype: torch.dtype, name: str, device: torch.device) -> None:
+    """Write a small store, so that kernels are loaded and pinned buffers allocated."""
+    store = Store(len(batch), batch, dtype, name, device)
+    for _ in range(BUFFERS):
+        store.write(0, batch)
+    store.finish()
 
 
 def write(store: Store, batch: torch.Tensor, count: int, device: torch.device) -> tuple[int, float]:
@@ -73,14 +86,16 @@ def write(store: Store, batch: torch.Tensor, count: int, device: torch.device) -
         for start in for_seconds(PASS_SECONDS, range(0, count, len(batch))):
             store.write(start, batch)
             written += len(batch)
+        store.finish()
     return written, writing.seconds
 
 
 def read(store: Store, count: int, batch_size: int, device: torch.device) -> tuple[int, float]:
     """Read the first `count` images in random order. Returns images and seconds."""
-    order = torch.randperm(count, generator=generator(0, 0, "cost")).split(batch_size)
+    order = torch.randperm(count, generator=generator(0, 0, "cost")).to(store.rows.device)
+    batches = order.split(batch_size)
     with timed(device) as reading:
-        images = sum(len(store.read(indices)) for indices in for_seconds(PASS_SECONDS, order))
+        images = sum(len(store.read(indices)) for indices in for_seconds(PASS_SECONDS, batches))
     return images, reading.seconds
 
 

@@ -3,11 +3,10 @@
 A store is written in the order of the images and read in any order.
 """
 
-from functools import cache
-
 import torch
 
 from fobench.activations.places import PLACES
+from fobench.activations.staging import Staging
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -21,37 +20,43 @@ class Store:
     def __init__(
         self, count: int, like: torch.Tensor, dtype: torch.dtype, place: str, device: torch.device
     ) -> None:
-        self.device = device
         shape = (count, *rows_of(like).shape[1:])
         self.rows = PLACES[place].allocate(shape, dtype, device)
         self.bytes = self.rows.numel() * self.rows.element_size()
+        self.is_on_device = self.rows.device.type == device.type
+        self._values_dtype = like.dtype
+        self._staging = None if self.is_on_device else Staging(device)
 
     def write(self, start: int, values: torch.Tensor) -> None:
-        """Store the values [B, …] of the images from `start` on, rounded to the store's type."""
-        self.rows[start : start + len(values)].copy_(rows_of(values))
+        """Store the values [B, …] of the images from `start` on, rounded to the store's type.
+
+        Does not wait for a CUDA device.
+        """
+        rows, values = self.rows[start : start + len(values)], rows_of(values)
+        if self._staging is None:
+            rows.copy_(values)
+        else:
+            # Rounded on the device, so that no more bytes than needed are copied; and not read
+            # from `values`, which the caller may overwrite meanwhile.
+            typed = torch.empty(rows.shape, dtype=rows.dtype, device=values.device).copy_(values)
+            self._staging.to_host(typed, rows)
+
+    def finish(self) -> None:
+        """Call it after the last `write`, before the first `read`."""
+        if self._staging is not None:
+            self._staging.finish()
 
     def read(self, indices: torch.Tensor) -> torch.Tensor:
-        """The values of the images `indices` [B], on the CPU, as float32 on the device.
+        """The values of the images `indices` [B], in the type in which they were written.
 
-        Does not wait for a CUDA device: rows elsewhere are gathered into pinned memory and copied
-        on a separate stream.
+        `indices` are on the device if the store is, else on the host. Does not wait for a CUDA
+        device.
         """
-        if self.rows.device == self.device:
-            rows = self.rows[indices.to(self.device, non_blocking=True)]
+        if self._staging is None:
+            rows = self.rows[indices]
         else:
-            rows = self._gather_async(indices)
-        return values_of(rows.float())
-
-    def _gather_async(self, indices: torch.Tensor) -> torch.Tensor:
-        shape = (len(indices), *self.rows.shape[1:])
-        gathered = torch.empty(shape, dtype=self.rows.dtype, pin_memory=True)
-        torch.index_select(self.rows, 0, indices, out=gathered)
-        stream, now = copy_stream(self.device), torch.cuda.current_stream(self.device)
-        with torch.cuda.stream(stream):
-            rows = gathered.to(self.device, non_blocking=True)
-        now.wait_stream(stream)
-        rows.record_stream(now)
-        return rows
+            rows = self._staging.to_device(self.rows, indices)
+        return values_of(rows.to(self._values_dtype))
 
 
 def rows_of(values: torch.Tensor) -> torch.Tensor:
@@ -62,8 +67,3 @@ def rows_of(values: torch.Tensor) -> torch.Tensor:
 def values_of(rows: torch.Tensor) -> torch.Tensor:
     """Rows as the units read them: [B, C, H, W], channels last in memory."""
     return rows.permute(0, 3, 1, 2) if rows.dim() == 4 else rows
-
-
-@cache
-def copy_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)

@@ -123,10 +123,10 @@ def print_plans(plans: "list[Plan]", force: bool) -> None:
 
 
 def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
-    from fobench.machine.device import select
     from fobench.sweep.estimate import estimate
+    from fobench.sweep.loop import select_for
 
-    here = select(device)
+    here = select_for(plans, device)
     estimates = {plan.experiment.name: estimate(plan, here, force) for plan in plans}
     for name, each in estimates.items():
         click.echo(

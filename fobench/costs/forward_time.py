@@ -1,43 +1,78 @@
 """Seconds of the forward pass, unit by unit, measured on the device."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 import torch
-from torch import nn
 
-from fobench.data.split import Split
-from fobench.machine.clock import timed
+from fobench.data.split import Split, View
+from fobench.machine.clock import Laps
+from fobench.machine.graphs import Graphs
 
+Unit = Callable[[torch.Tensor], torch.Tensor]
 # At most ten seconds, unless a single batch takes long.
 MIN_ROUNDS, MAX_ROUNDS, ROUNDS_SECONDS = 2, 30, 10.0
 
 
 def forward_seconds(
-    units: Sequence[nn.Module], split: Split, batch_size: int
+    units: Sequence[Unit], split: Split, batch_size: int, graphs: Graphs | None = None
 ) -> tuple[float, tuple[float, ...]]:
     """Seconds per image to read it, and of each unit without gradients; medians over rounds.
 
     The units must be in evaluation mode. `split` provides the images, augmented if it pads them.
+    With `graphs` each unit is captured and replayed, as in training with CUDA graphs.
+
+    A round runs all units one after another, as training does, and waits for the device at its end
+    only. Where the host starts the kernels of a unit more slowly than a CUDA device runs them, the
+    seconds are those of starting them: that is what the unit costs in a pass that is not captured.
     """
     device = split.labels.device
-    everything = torch.arange(batch_size) % len(split)
+    everything = torch.arange(batch_size, device=device) % len(split)
     view = split.draw_view(0, 0)
+    if graphs is not None:
+        units = captured(units, split.images_at(everything, view), graphs)
+    laps = Laps(device)
     rounds: list[list[float]] = []
     began = time.perf_counter()
     while len(rounds) < MIN_ROUNDS or (
         len(rounds) < MAX_ROUNDS and time.perf_counter() - began < ROUNDS_SECONDS
     ):
-        seconds: list[float] = []
-        with timed(device) as reading:
-            x = split.images_at(everything, view)
-        seconds.append(reading.seconds)
-        for unit in units:
-            with timed(device) as running, torch.no_grad():
-                x = unit(x)
-            seconds.append(running.seconds)
-        rounds.append(seconds)
+        rounds.append(one_round(units, split, everything, view, laps))
     # The first round is slow: memory is allocated, algorithms are chosen.
     pixels, *forward = (median(each) / batch_size for each in zip(*rounds[1:], strict=True))
     return pixels, tuple(forward)
+
+
+@torch.no_grad()
+def one_round(
+    units: Sequence[Unit], split: Split, indices: torch.Tensor, view: View | None, laps: Laps
+) -> list[float]:
+    """Seconds to read the images `indices` [B], and of each unit for them."""
+    laps.mark()
+    x = split.images_at(indices, view)
+    laps.mark()
+    for unit in units:
+        x = unit(x)
+        laps.mark()
+    return laps.read()
+
+
+@torch.no_grad()
+def captured(units: Sequence[Unit], x: torch.Tensor, graphs: Graphs) -> list[Unit]:
+    """The units, each captured on what the one before it returns for `x`, whatever it is called on.
+
+    Seconds do not depend on which images go through, so nothing has to be copied between them.
+    """
+    found: list[Unit] = []
+    for unit in units:
+        unit(x)  # chooses algorithms
+        replay, x = graphs.capture(partial(unit, x))
+        found.append(partial(replayed, replay, x))
+    return found
+
+
+def replayed(replay: Callable[[], None], result: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    replay()
+    return result

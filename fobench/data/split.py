@@ -8,6 +8,7 @@ from torch.nn.functional import pad
 from fobench.data.dataset import DataSet
 from fobench.data.parts import parts_of
 from fobench.experiment.run import DataUsed
+from fobench.machine.device import copied_to
 from fobench.machine.seeds import generator
 
 PADDING = 4  # black pixels on each side, for the random crop
@@ -67,8 +68,9 @@ class Split:
         random = generator(seed, number, purpose)
         offsets = torch.randint(0, 2 * self.padding + 1, (2, len(self)), generator=random)
         flip = torch.randint(0, 2, (len(self),), generator=random, dtype=torch.bool)
-        top, left = offsets.to(self.images.device)
-        return View(top, left, flip.to(self.images.device))
+        device = self.images.device
+        top, left = copied_to(device, offsets)
+        return View(top, left, copied_to(device, flip))
 
     def _crop(self, indices: torch.Tensor, view: View | None) -> torch.Tensor:
         height, width = (size - 2 * self.padding for size in self.images.shape[1:3])

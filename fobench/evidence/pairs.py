@@ -83,6 +83,9 @@ def is_resumed(run: RunResult) -> bool:
 
 
 def cpu_seconds(run: RunResult) -> float:
+    """Processor seconds of training; NaN on a GPU, where they are those of a host that waits."""
+    if run.record["environment"]["gpu"]:
+        return math.nan
     return math.fsum(epoch.train_cpu_seconds for epoch in run.epochs)
 
 
@@ -91,12 +94,15 @@ def log_ratio(one: float, other: float) -> float:
 
 
 def machine(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What must be equal to compare two runs' times: the machine and the version of torch."""
+    """What must be equal to compare two runs' times: machine, precision, step mode and torch."""
     environment = record["environment"]
     keys = ("device", "gpu", "processor", "cores", "threads")
     # A run resumed on another host was timed on several.
     hosts = {host_share(environment, each) for each in (environment, *record.get("resumed_at", []))}
     shown = [environment[key] for key in keys]
+    # Records of earlier versions, all of them from processors, lack these.
+    shown += [environment.get("gpu_uuid"), environment.get("driver")]
+    shown += [environment.get("precision", "float32"), environment.get("step", "eager")]
     return (*sorted(hosts), *shown, environment["versions"]["torch"])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -58,13 +59,17 @@ class ExperimentResults:
 
     @property
     def devices(self) -> list[str]:
-        return sorted(
-            {
-                environment["gpu"]
-                or f"{environment['processor']}, {counted(environment['threads'], 'thread')}"
-                for environment in (run.record["environment"] for run in self.runs)
-            }
-        )
+        return sorted({device_title(run.record["environment"]) for run in self.runs})
+
+
+def device_title(environment: dict[str, Any]) -> str:
+    """The device, and how it computes where that is not a matter of course."""
+    precision = environment.get("precision", "float32")
+    if environment["gpu"]:
+        steps = "CUDA graphs" if environment.get("step") == "graph" else "eager steps"
+        return f"{environment['gpu']}, {precision}, {steps}"
+    title = f"{environment['processor']}, {counted(environment['threads'], 'thread')}"
+    return title if precision == "float32" else f"{title}, {precision}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -112,6 +112,17 @@ class TrainOptions(Options):
     deterministic: bool = Field(
         False, description="on CUDA, repeat bit for bit, at the cost of speed; the CPU always does"
     )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32",
+        description='of forward and backward passes; "tf32", on CUDA only: float32 whose '
+        'convolutions and matrix products round their inputs; "bfloat16": weights and their '
+        "updates stay float32",
+    )
+    step: Literal["auto", "eager", "graph"] = Field(
+        "auto",
+        description='how training steps are carried out; "graph", on CUDA only: captured as CUDA '
+        'graphs and replayed; "auto": graph on CUDA, else eager',
+    )
 
     @field_validator("nesterov")
     @classmethod

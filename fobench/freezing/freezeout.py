@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from fobench.freezing.frozen import FrozenUnits, InEvaluation
-from fobench.freezing.groups import initial_rate, restore_rate, set_rate, units_of_groups
+from fobench.freezing.groups import initial_rate, restore_rate, set_rates, units_of_groups
 from fobench.freezing.recompilation import warn_if_compilation_will_end
 from fobench.freezing.schedule import freeze_steps, freeze_times, learning_rate
 from fobench.freezing.units import Unit, require_separate, units_of
@@ -155,10 +155,14 @@ class FreezeOut:
         return [(unit, group) for unit, group in pairs if unit is not None]
 
     def _anneal(self, progress: float) -> None:
+        groups, rates = [], []
         for (unit, group), initial in zip(self._groups(), self._initial_rates, strict=True):
             frozen = unit < self.frozen
-            rate = 0.0 if frozen else learning_rate(initial, self.freeze_times[unit], progress)
-            set_rate(group, rate)
+            groups.append(group)
+            rates.append(
+                0.0 if frozen else learning_rate(initial, self.freeze_times[unit], progress)
+            )
+        set_rates(groups, rates)
 
 
 def _require_released(units: Sequence[Unit]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer, Rprop
 
@@ -66,12 +67,22 @@ def initial_rate(group: dict[str, Any]) -> float:
 
 def restore_rate(group: dict[str, Any]) -> None:
     """Set the group's learning rate to its initial one again."""
-    set_rate(group, float(group.pop("initial_lr", group["lr"])))
+    set_rates([group], [float(group.pop("initial_lr", group["lr"]))])
 
 
-def set_rate(group: dict[str, Any], rate: float) -> None:
-    """Set the group's learning rate; a tensor is filled in place, as compiled steps keep it."""
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
+def set_rates(groups: Sequence[dict[str, Any]], rates: Sequence[float]) -> None:
+    """Set the learning rates of the groups.
+
+    Those that are tensors are set in place, as compiled and captured steps read them there: all in
+    two operations, as on a device each takes long to start.
+    """
+    tensors, values = [], []
+    for group, rate in zip(groups, rates, strict=True):
+        if isinstance(group["lr"], Tensor):
+            tensors.append(group["lr"])
+            values.append(rate)
+        else:
+            group["lr"] = rate
+    if tensors:
+        torch._foreach_zero_(tensors)
+        torch._foreach_add_(tensors, values)

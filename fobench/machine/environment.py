@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,32 @@ from typing import Any
 import torch
 
 import fobench
+from fobench.machine import gpu
 from fobench.machine.cgroup import cpu_quota
+from fobench.machine.device import Settings, step_mode
 from fobench.machine.host import host, read
 from fobench.machine.memory import total_memory
 from fobench.machine.threads import cpus_allowed
 
 log = logging.getLogger(__name__)
 
+
+@dataclass(frozen=True)
+class DefaultSettings:
+    """The settings of a run that sets none."""
+
+    precision: str = "float32"
+    step: str = "auto"
+    deterministic: bool = False
+
+
+DEFAULTS = DefaultSettings()
 PACKAGES = ("torch", "torchvision", "numpy")
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """The environment as written to run.json."""
+def describe(device: torch.device, settings: Settings = DEFAULTS) -> dict[str, Any]:
+    """The environment as written to run.json, for a run with these settings."""
     return {
         "host": host(),
         "device": device.type,
@@ -34,12 +48,14 @@ def describe(device: torch.device) -> dict[str, Any]:
         "cpu_quota": cpu_quota(),
         "cpus_allowed": cpus_allowed(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        **gpu.describe(device),
+        "precision": settings.precision,
+        "step": step_mode(device, settings),
         "memory_bytes": total_memory(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+        **gpu.describe_libraries(device),
+        "cudnn_benchmark": not settings.deterministic if device.type == "cuda" else None,
         "versions": {"fobench": fobench.__version__} | {name: version(name) for name in PACKAGES},
         **commit(),
     }
@@ -47,7 +63,10 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def bits_depend_on(environment: dict[str, Any]) -> dict[str, Any]:
     """The part of an environment that must be equal for a run to repeat bit for bit."""
-    keys = ("device", "gpu", "cuda", "cudnn", "processor", "instructions", "threads")
+    keys = (
+        *("device", "gpu", "gpu_uuid", "driver", "cuda", "cudnn", "cudnn_benchmark"),
+        *("precision", "step", "processor", "instructions", "threads"),
+    )
     return {key: environment.get(key) for key in keys} | {"torch": environment["versions"]["torch"]}
 
 
@@ -72,7 +91,10 @@ def instructions() -> str:
 
 
 def commit() -> dict[str, Any]:
-    """The commit of this checkout and whether its code has changes; None if installed."""
+    """The commit of this checkout and whether its code has changes; None if unknown.
+
+    Where git does not know the package, as in a copy without `.git`, $FOBENCH_COMMIT says it.
+    """
     package = Path(fobench.__file__).resolve().parent
     checkout = next((each for each in package.parents if (each / ".git").exists()), None)
     try:
@@ -85,7 +107,16 @@ def commit() -> dict[str, Any]:
         changes = git(checkout, package, "status", "--porcelain", "--", ".")
         return {"commit": revision, "dirty": bool(changes)}
     except (OSError, subprocess.SubprocessError):
+        return commit_given()
+
+
+def commit_given() -> dict[str, Any]:
+    """The commit in $FOBENCH_COMMIT, which ends in "-dirty" if the code has changes."""
+    given = os.environ.get("FOBENCH_COMMIT", "").strip()
+    revision = given.removesuffix("-dirty")
+    if not revision:
         return {"commit": None, "dirty": None}
+    return {"commit": revision, "dirty": revision != given}
 
 
 def git(checkout: Path, folder: Path, *arguments: str) -> str:

@@ -13,18 +13,21 @@ CONTAINER_VARIABLES = ("container", "KUBERNETES_SERVICE_HOST")
 def host(root: Path = ROOT) -> str:
     """The machine's hash. `root` is the root of the file system.
 
-    Outside of containers it stands for the machine's id and its name, as copies of a virtual
+    It stands for $FOBENCH_HOST, if set: machines made from one image can share all else. Otherwise,
+    outside of containers, it stands for the machine's id and its name, as copies of a virtual
     machine share the id. A container's id and name come from its image or are random. There the
     hash stands for the kernel's current start, which all containers of a machine share until it
     restarts. On systems with neither, it stands for the name.
     """
     machine_id = read(root / "etc/machine-id").replace("uninitialized", "")
     boot_id = read(root / "proc/sys/kernel/random/boot_id")
-    if boot_id and (not machine_id or in_container(root)):
+    if named := os.environ.get("FOBENCH_HOST"):
+        identity = named
+    elif boot_id and (not machine_id or in_container(root)):
         identity = boot_id
     else:
         identity = f"{machine_id} {platform.node()}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def in_container(root: Path) -> bool:

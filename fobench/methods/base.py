@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,8 +15,6 @@ from fobench.validation import Options
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
-
-    MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
 
 # Default colour and marker; Okabe and Ito's palette for the colour-blind.
 DEFAULT_LOOK = ("#F0E442", "h")
@@ -60,13 +57,8 @@ class MethodOptions(Options):
     epoch_share: float
 
     @abstractmethod
-    def start(
-        self, network: nn.Sequential, make_optimizer: MakeOptimizer, info: RunInfo
-    ) -> tuple[Optimizer, Scheduler]:
-        """The optimizer, with the parameter groups that the method needs, and the scheduler.
-
-        `make_optimizer` takes parameters or parameter groups, like torch's optimizers.
-        """
+    def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
+        """What acts in each step. The optimizer has a parameter group for each unit, in order."""
 
     @abstractmethod
     def freeze_steps(self, info: RunInfo) -> list[int]:

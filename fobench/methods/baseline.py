@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from fobench.methods.base import MakeOptimizer
-
 WHOLE, SHORTER, CONSTANT = ("black", "*"), ("0.45", "X"), ("0.45", "p")
 
 
@@ -29,13 +27,9 @@ class BaselineOptions(MethodOptions):
         description='"constant" never anneals: the control of the published code\'s VGG',
     )
 
-    def start(
-        self, network: nn.Sequential, make_optimizer: MakeOptimizer, info: RunInfo
-    ) -> tuple[Optimizer, Scheduler]:
-        # One parameter group, as usual: one per unit is an overhead of FreezeOut's.
-        optimizer = make_optimizer(network.parameters())
+    def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
         steps = self.annealing_steps(info)
-        return optimizer, CosineAnnealing(optimizer, steps) if steps else ConstantRates(optimizer)
+        return CosineAnnealing(optimizer, steps) if steps else ConstantRates(optimizer)
 
     def freeze_steps(self, info: RunInfo) -> list[int]:
         return [info.total_steps] * info.units

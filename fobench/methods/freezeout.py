@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from fobench.methods.base import MakeOptimizer
-
 # Ensures that a rate divided by a freeze time fits into float32.
 MIN_FREEZE_TIME = 1e-9
 # Networks for which the published code never advances the step counter, so that rates stay constant
@@ -75,23 +73,14 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
             return t0
         raise ValueError(f"t0 = {t0}: the first unit would freeze at once; raise it")
 
-    def start(
-        self, network: nn.Sequential, make_optimizer: MakeOptimizer, info: RunInfo
-    ) -> tuple[Optimizer, Scheduler]:
+    def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
         from fobench.freezing.freezeout import FreezeOut
 
-        optimizer = make_optimizer([{"params": unit.parameters()} for unit in network])
         steps = self.annealing_steps(info)
-        if steps is not None:
-            options = (self.t0, self.scaling, self.scale_lr)
-            return optimizer, FreezeOut(network, optimizer, steps, *options)
-        for group, rate in zip(
-            optimizer.param_groups,
-            self.initial_rates(info, optimizer.param_groups[0]["lr"]),
-            strict=True,
-        ):
-            group["lr"] = rate
-        return optimizer, ConstantRates(optimizer)
+        if steps is None:
+            lr = optimizer.param_groups[0]["initial_lr"]
+            return ConstantRates(optimizer, self.initial_rates(info, lr))
+        return FreezeOut(network, optimizer, steps, self.t0, self.scaling, self.scale_lr)
 
     def freeze_times(self, info: RunInfo) -> list[float]:
         return schedule.freeze_times(info.units, self.t0, self.scaling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fobench.freezing.schedule import learning_rate
@@ -11,21 +12,20 @@ if TYPE_CHECKING:
 
 
 class CosineAnnealing:
-    """Anneals every parameter group's rate from its current value to zero."""
+    """Anneals every parameter group's rate from its initial value to zero."""
 
     frozen = 0
 
     def __init__(self, optimizer: Optimizer, total_steps: int) -> None:
         self._optimizer = optimizer
-        self._initial_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._initial_rates = initial_rates(optimizer)
         self._total_steps = total_steps
         self._steps = 0
 
     def step(self) -> None:
         progress = self._steps / self._total_steps
-        groups = self._optimizer.param_groups
-        for group, initial in zip(groups, self._initial_rates, strict=True):
-            group["lr"] = learning_rate(initial, 1.0, progress)
+        rates = [learning_rate(initial, 1.0, progress) for initial in self._initial_rates]
+        set_rates(self._optimizer, rates)
         self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -36,20 +36,31 @@ class CosineAnnealing:
 
 
 class ConstantRates:
-    """Keeps every parameter group at its current rate."""
+    """Keeps each parameter group at a rate: the given one, or its initial one."""
 
     frozen = 0
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, rates: Sequence[float] | None = None) -> None:
         self._optimizer = optimizer
-        self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._rates = initial_rates(optimizer) if rates is None else list(rates)
 
     def step(self) -> None:
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate
+        set_rates(self._optimizer, self._rates)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rates": list(self._rates)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._rates = list(state["rates"])
+
+
+def initial_rates(optimizer: Optimizer) -> list[float]:
+    from fobench.freezing.groups import initial_rate
+
+    return [initial_rate(group) for group in optimizer.param_groups]
+
+
+def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
+    from fobench.freezing import groups
+
+    groups.set_rates(optimizer.param_groups, rates)

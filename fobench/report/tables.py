@@ -163,6 +163,7 @@ def environments(runs: Sequence[RunResult]) -> dict[str, set[Any]]:
             "cores": environment["cores"],
             "threads": environment["threads"],
             **cpu_limits(environment),
+            **gpu_settings(environment),
             "host": environment["host"],
             "torch": environment["versions"]["torch"],
             "fobench": environment["versions"].get("fobench"),
@@ -171,6 +172,15 @@ def environments(runs: Sequence[RunResult]) -> dict[str, set[Any]]:
         for name, value in shown.items():
             found.setdefault(name, set()).add(value)
     return found
+
+
+def gpu_settings(environment: dict[str, Any]) -> dict[str, Any]:
+    """How a GPU was used, where there was one; the precision, where it was recorded."""
+    names = {"precision": "precision"}
+    if environment["gpu"]:
+        names |= {"step": "training steps", "cudnn_benchmark": "cuDNN benchmark"}
+        names |= {"driver": "driver", "cuda": "CUDA", "cudnn": "cuDNN", "gpu_uuid": "card"}
+    return {names[key]: environment[key] for key in names if key in environment}
 
 
 def cpu_limits(environment: dict[str, Any]) -> dict[str, Any]:

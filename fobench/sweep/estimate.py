@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import cross_entropy
 
+from fobench.activations.frozen_prefix import FrozenPrefix
 from fobench.costs.flops import flops_of, step_flops
 from fobench.costs.unit_costs import unit_costs_of
-from fobench.data.split import Split
+from fobench.data.split import Data, Split
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed
-from fobench.machine.device import set_determinism
 from fobench.machine.threads import limit_threads
 from fobench.sweep.plan import Plan
 from fobench.training.loop import evaluate
-from fobench.training.state import build_network, sgd
+from fobench.training.state import Training
+from fobench.training.step import Batch
 
 STEPS = 5
 BYTES_PER_EPOCH = 250  # a row of epochs.csv, about
@@ -57,27 +57,24 @@ def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
 def measure(run: Run, device: torch.device) -> tuple[float, float]:
     """Seconds of a training step with nothing frozen, and of evaluating an image; random images."""
     limit_threads()
-    set_determinism(run.train.deterministic)
-    network = build_network(run).to(device, memory_format=torch.channels_last)
-    optimizer = sgd(network.parameters(), run.train)
-    batch_size = min(run.train.batch_size, run.data_used.train_images)
-    split = random_images(run, batch_size, device)
-    images, labels = split.batch(torch.arange(batch_size, device=device))
+    split = random_images(run, min(run.train.batch_size, run.data_used.train_images), device)
+    training = Training(run, Data(split, split, split), device)
+    images, labels = split.batch(torch.arange(len(split), device=device))
+    batch = Batch(images, labels, FrozenPrefix())
 
     def train_steps() -> None:
-        network.train()
+        training.network.train()
         for _ in range(STEPS):
-            optimizer.zero_grad(set_to_none=True)
-            cross_entropy(network(images), labels).backward()
-            optimizer.step()
+            training.take_step(0, batch)
 
+    # The first of these steps is run to be captured, the second captured.
     train_steps()
-    with timed(device) as training:
+    with timed(device) as steps:
         train_steps()
-    evaluate(network, split, batch_size)
+    evaluate(training.network, split, len(split), run.train.precision)
     with timed(device) as evaluation:
-        evaluate(network, split, batch_size)
-    return training.seconds / STEPS, evaluation.seconds / batch_size
+        evaluate(training.network, split, len(split), run.train.precision)
+    return steps.seconds / STEPS, evaluation.seconds / len(split)
 
 
 def random_images(run: Run, count: int, device: torch.device) -> Split:

@@ -16,6 +16,8 @@ from fobench.records.runs import read_record, read_run
 from fobench.sweep.plan import Plan
 
 if TYPE_CHECKING:
+    import torch
+
     from fobench.sweep.time_left import Pace
 
 log = logging.getLogger(__name__)
@@ -34,19 +36,19 @@ def train_all(
     With `force`, runs that have ended are trained again, and none resumes from a checkpoint. With
     `sharded`, other processes train the rest of the same runs.
 
-    Raises Stopped if the deadline comes first.
+    Raises Stopped if the deadline comes first, and UserError if the device stops working.
     """
     # Torch is needed only for training.
     from fobench.data.split import load
-    from fobench.machine import device, environment, threads
+    from fobench.machine import environment, threads
     from fobench.sweep.time_left import Pace, format_duration
-    from fobench.training.execute import ExecutionOptions, execute
+    from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
     from fobench.training.run_record import remove_unneeded_checkpoint
 
     for plan in plans:
         require_same_runs(plan, sharded)
     options = ExecutionOptions(
-        device.select(device_name), deadline, keep_checkpoints=keep_checkpoints, restart=force
+        select_for(plans, device_name), deadline, keep_checkpoints=keep_checkpoints, restart=force
     )
     pace = Pace()
     for plan in plans:
@@ -72,13 +74,33 @@ def train_all(
         loaded = load(plan.dataset, used, experiment.data.augment, options.device)
         for number, run in enumerate(due):
             deadline.require_time()
-            left = pace.seconds_for([*due[number:], *later_runs(plan, plans, due_of)])
+            later = [*due[number + 1 :], *later_runs(plan, plans, due_of)]
+            left = pace.seconds_for([run, *later])
             note = "" if left is None else f", about {format_duration(left)} left"
             log.info("%s %d/%d %s%s", experiment.name, number + 1, len(due), run.id, note)
             run_options = replace(options, checkpoint_every=experiment.checkpoint_every)
-            execute(run, plan.folder_of(run), loaded, run_options)
+            try:
+                execute(run, plan.folder_of(run), loaded, run_options)
+            except DeviceLostError as error:
+                raise UserError(lost_device(run, str(error), len(later), force)) from error
             record_pace(pace, run, plan.folder_of(run))
+        del loaded  # before the next experiment's images need its memory
     return log_unfinished(plans) == 0
+
+
+def select_for(plans: Sequence[Plan], device_name: str) -> "torch.device":
+    """The device of that name. Raises UserError if it cannot train as the experiments say."""
+    from fobench.machine import device
+
+    selected, problems = device.select(device_name), []
+    for plan in plans:
+        try:
+            device.require_supported(selected, plan.experiment.train)
+        except UserError as error:
+            problems += [f"{plan.experiment.name}: {problem}" for problem in error.problems]
+    if problems:
+        raise UserError(problems)
+    return selected
 
 
 def require_same_runs(plan: Plan, sharded: bool) -> None:
@@ -94,6 +116,20 @@ def require_same_runs(plan: Plan, sharded: bool) -> None:
 def later_runs(plan: Plan, plans: Sequence[Plan], due_of: Sequence[list[Run]]) -> list[Run]:
     """The due runs of all plans after this one."""
     return [run for due in due_of[plans.index(plan) + 1 :] for run in due]
+
+
+def lost_device(run: Run, reason: str, later: int, force: bool) -> str:
+    """What to say when `run` has failed and left a device that no later run can use."""
+    untouched, command = "still to do", "the same command"
+    if force:
+        untouched, command = "with any earlier results", "the same command without --force"
+    return (
+        f"{run.id} failed, and the device does not work any more in this process ({reason}): the "
+        f"sweep stops here. Later runs, untouched and {untouched}: {later}. Give {command} again: "
+        "it starts with this run, from its last checkpoint. If that fails so again, train the "
+        "others with --only, and find the cause: CUDA_LAUNCH_BLOCKING=1 names the call that "
+        "fails, compute-sanitizer the kernel, the driver's log (dmesg) a fault of the hardware"
+    )
 
 
 def log_other_hosts(plan: Plan, due: Sequence[Run]) -> None:

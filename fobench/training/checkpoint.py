@@ -20,7 +20,7 @@ from fobench.records.files import exists, move, remove
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 END_MARK = b"\nfobench checkpoint\n"
 TRAILER_BYTES = hashlib.sha256().digest_size + len(END_MARK)
 LAST, PREVIOUS, NEW = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.new.pt"

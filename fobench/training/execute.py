@@ -13,6 +13,7 @@ from fobench.data.split import Data
 from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine import environment
+from fobench.machine.device import is_lost
 from fobench.machine.interruption import Deadline, Stopped
 from fobench.machine.lock import run_lock
 from fobench.machine.memory import is_out_of_memory, release_memory
@@ -26,6 +27,10 @@ from fobench.training.run_record import begin, end, remove_unneeded_checkpoint
 from fobench.training.state import Training
 
 log = logging.getLogger(__name__)
+
+
+class DeviceLostError(Exception):
+    """The device does not work any more in this process."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
     It ends as "finished", "diverged" or "failed". It is left to be resumed later if another process
     trains it or its checkpoint does not fit (an error is logged), if Stopped is raised, or if its
     files cannot be written (UserError).
+
+    Raises DeviceLostError if it failed and no other run can be trained in this process.
     """
     make_folder(folder)
     with run_lock(folder) as locked:
@@ -63,6 +70,8 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
         except UserError as error:
             log.error("%s is left as it is: %s", run.id, error)
             return
+        # Now, as a device may tell nothing about itself once a run has failed.
+        here = environment.describe(options.device, run.train)
         plan = None
         try:
             # Before earlier files are removed, as the plan's file may be invalid.
@@ -70,12 +79,12 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
         except UserError:
             raise
         except Exception as error:
-            record = begin(run, folder, options.device, options.keep_checkpoints, saved)
-            end(folder, record, "failed", log_failure(run, error))
+            record = begin(run, folder, here, options.keep_checkpoints, saved)
+            end_as_failed(run, folder, record, error, options.device)
         if plan is None:  # not in the except block: the error keeps the measured tensors alive
             release_memory(options.device)
             return
-        record = begin(run, folder, options.device, options.keep_checkpoints, saved)
+        record = begin(run, folder, here, options.keep_checkpoints, saved)
         record |= plan_file.describe(plan, run)
         try:
             sha256 = train_and_save(run, folder, data, options, record, saved, plan)
@@ -85,7 +94,7 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
         except UserError:
             raise
         except Exception as error:
-            end(folder, record, "failed", log_failure(run, error))
+            end_as_failed(run, folder, record, error, options.device)
         else:
             record["epochs_sha256"] = sha256
             end(folder, record, "finished")
@@ -105,7 +114,7 @@ def last_checkpoint(run: Run, folder: Path, device: torch.device) -> dict[str, A
     if saved["run"] != run.id:
         raise UserError(f"the checkpoint in {folder} is of {saved['run']}: move it, {remedy}")
     before = saved["bits_depend_on"]
-    here = environment.bits_depend_on(environment.describe(device))
+    here = environment.bits_depend_on(environment.describe(device, run.train))
     other = [
         f"{key} {before.get(key)} (here {value})"
         for key, value in here.items()
@@ -150,10 +159,10 @@ def train_and_save(
         "run": run.id,
         "bits_depend_on": environment.bits_depend_on(record["environment"]),
     }
-    precompute = run.method.stores.precompute
-    if precompute:
+    if run.method.stores.precompute:
         plan_file.log_plan(record["store_plan"])
-        record["store"] = training.activations.summary()
+    if summary := training.summary():
+        record |= summary
         write_record(folder, record)
     checkpoints = checkpoint.Writer(folder, options.checkpoint_every, len(rows))
     sha256 = write_epochs(folder, rows)
@@ -161,8 +170,7 @@ def train_and_save(
         with progress.of(run, training.epoch):
             for row in train(training, progress):
                 rows.append(row)
-                if precompute:
-                    record["store"] = training.activations.summary()
+                record |= training.summary()
                 sha256 = write_epochs(folder, rows)
                 deadline.end_epoch()
                 stops = deadline.is_close and not training.is_done
@@ -185,6 +193,20 @@ def train_and_save(
         )
         raise
     return sha256
+
+
+def end_as_failed(
+    run: Run, folder: Path, record: dict[str, Any], error: Exception, device: torch.device
+) -> None:
+    """Write the record of a run that failed. Raises DeviceLostError if the device is lost."""
+    reason = log_failure(run, error)
+    lost = is_lost(device)
+    if lost:
+        reason = f"{reason}; the device was lost"
+    end(folder, record, "failed", reason)
+    if lost:
+        # Chained, so that no tensor of the run is freed before the user is told: that may crash.
+        raise DeviceLostError(f"{type(error).__name__}: {error}".partition("\n")[0]) from error
 
 
 def log_failure(run: Run, error: Exception) -> str:

@@ -5,11 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fobench.costs import flops
 from fobench.experiment.run import Run
-from fobench.machine import environment
 from fobench.records.files import exists, remove
 from fobench.records.runs import ENDED, read_record, write_record
 from fobench.training import checkpoint
@@ -22,11 +19,14 @@ RECORDED_WHEN_RESUMED = ("host", "cpu_quota", "cpus_allowed", "commit", "dirty")
 def begin(
     run: Run,
     folder: Path,
-    device: torch.device,
+    here: dict[str, Any],
     keep_checkpoints: bool,
     saved: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Write and return the record of a run that starts; remove files that cannot be used."""
+    """Write and return the record of a run that starts; remove files that cannot be used.
+
+    `here` is the environment.
+    """
     record = {
         "status": "running",
         "reason": None,
@@ -40,7 +40,7 @@ def begin(
         "total_steps": run.total_steps,
         "steps_per_epoch": run.steps_per_epoch,
         **flops.describe(run),
-        "environment": environment.describe(device),
+        "environment": here,
         "started": now(),
         "ended": None,
         "keeps_checkpoint": keep_checkpoints,

@@ -1,20 +1,20 @@
 """The state of a run in training: network, optimizer, scheduler, activations and progress."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import SGD, Optimizer
 
 from fobench.activations.inputs import Activations
 from fobench.activations.plan import STORE_NOTHING, StorePlan
 from fobench.data.split import Data
-from fobench.experiment.options import TrainOptions
 from fobench.experiment.run import Run
-from fobench.machine.device import set_determinism
+from fobench.machine.device import prepare, step_mode
+from fobench.machine.graphs import Graphs
 from fobench.machine.memory import reset_peak_memory
 from fobench.machine.seeds import seed_globally
+from fobench.training.optimizer import load_state, sgd
+from fobench.training.step import EagerStep, GraphStep, Step, StepsUntilFreeze
 from fobench.training.warmup import warm_up
 
 
@@ -24,16 +24,29 @@ class Training:
     def __init__(
         self, run: Run, data: Data, device: torch.device, plan: StorePlan = STORE_NOTHING
     ) -> None:
-        set_determinism(run.train.deterministic)
+        prepare(device, run.train)
         self.run, self.data, self.device = run, data, device
         self.network = build_network(run).to(device, memory_format=torch.channels_last)
-        self.optimizer, self.scheduler = run.method.start(
-            self.network, lambda groups: sgd(groups, run.train), run.info(len(self.network))
-        )
-        self.activations = Activations(run, self.network, data.train, plan)
+        self.optimizer = sgd(self.network, run.train)
+        info = run.info(len(self.network))
+        self.scheduler = run.method.start(self.network, self.optimizer, info)
+        self.graphs = Graphs(device) if step_mode(device, run.train) == "graph" else None
+        self.take_step = self._step()
+        self.activations = Activations(run, self.network, data.train, plan, self.graphs)
         self.step, self.total_train_seconds = 0, 0.0
-        warm_up(self.network, self.optimizer, data.train, run.train.batch_size)
+        warm_up(self.network, self.optimizer, data, run)
         reset_peak_memory(device)
+
+    def _step(self) -> Step:
+        eager = EagerStep(self.network, self.optimizer, self.run.train.precision)
+        if self.graphs is None:
+            return eager
+        run = self.run
+        until_freeze = StepsUntilFreeze(
+            run.method.freeze_steps(run.info(len(self.network))),
+            *(run.total_steps, run.steps_per_epoch, run.train.batch_size),
+        )
+        return GraphStep(eager, self.graphs, until_freeze)
 
     @property
     def epoch(self) -> int:
@@ -44,6 +57,17 @@ class Training:
     def is_done(self) -> bool:
         return self.step == self.run.total_steps
 
+    def end_epoch(self) -> None:
+        """Record what the epoch's stores and captures took."""
+        self.activations.end()
+        if self.graphs:
+            self.graphs.end_epoch()
+
+    def summary(self) -> dict[str, Any]:
+        """The entries in run.json on stores and graphs; none without them."""
+        stores = {"store": self.activations.summary()} if self.run.method.stores.precompute else {}
+        return stores | ({"graphs": self.graphs.state_dict()} if self.graphs else {})
+
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to resume exactly, between two epochs."""
         return {
@@ -53,15 +77,18 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "method": self.scheduler.state_dict(),
             "activations": self.activations.state_dict(),
+            "graphs": self.graphs.state_dict() if self.graphs else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume where `state` was saved, in a new Training of the same run."""
         self.step, self.total_train_seconds = state["step"], state["total_train_seconds"]
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_state(self.optimizer, state["optimizer"], self.device)
         self.scheduler.load_state_dict(state["method"])
         self.activations.load_state_dict(state["activations"])
+        if self.graphs:
+            self.graphs.load_state_dict(state["graphs"])
 
 
 def build_network(run: Run) -> nn.Sequential:
@@ -69,13 +96,3 @@ def build_network(run: Run) -> nn.Sequential:
     seed_globally(run.seed, 0, "weights")
     channels = run.data_used.image_shape[2]
     return run.model.build(run.data_used.classes, channels)
-
-
-def sgd(groups: Iterable[Any], options: TrainOptions) -> Optimizer:
-    return SGD(
-        groups,
-        lr=options.lr,
-        momentum=options.momentum,
-        nesterov=options.nesterov,
-        weight_decay=options.weight_decay,
-    )

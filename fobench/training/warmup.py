@@ -1,35 +1,62 @@
 """Warm-up steps before timing starts, so that no run is charged for one-off costs."""
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from fobench.data.split import Split
+from fobench.data.split import Data, Split
+from fobench.experiment.run import Run
+from fobench.machine.device import autocast
 
 STEPS = 3
+# On CUDA, where launching kernels takes longer than they do on small batches. On the CPU, larger
+# batches take no less time, and would change how the sums over images are rounded.
+EVALUATION_BATCH = 1000
 
 
-def warm_up(network: nn.Sequential, optimizer: Optimizer, split: Split, batch_size: int) -> None:
-    """Train a copy of the network on random images, in every batch size of the run.
+def warm_up(network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run) -> None:
+    """Train and evaluate a copy of the network on random images, in every batch size of the run.
 
     The network, its buffers, its optimizer and the random state are unchanged. Warmed up are the
     process and the device: threads, allocator, choice of convolution algorithms.
     """
     # Copied together, so that the copied optimizer refers to the copied network's parameters.
     network, optimizer = copy.deepcopy((network, optimizer))
-    device = split.labels.device
-    sizes = {min(batch_size, len(split)), len(split) % batch_size} - {0}
+    device, size = data.train.labels.device, run.train.batch_size
+    evaluated = lengths(evaluation_batch_size(run, device), (data.validation, data.test))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for size in sorted(sizes, reverse=True):
-            images, labels = split.batch(torch.zeros(size, dtype=torch.int64, device=device))
-            images = torch.randn_like(images)
+        for length in lengths(size, [data.train]):
+            images, labels = random_batch(data.train, length)
             for _ in range(STEPS):
                 network.train()
                 optimizer.zero_grad(set_to_none=True)
-                cross_entropy(network(images), labels).backward()
+                with autocast(device, run.train.precision):
+                    loss = cross_entropy(network(images), labels)
+                loss.backward()
                 optimizer.step()
-                with torch.no_grad():
-                    network.eval()(images)
+        for length in evaluated:
+            images, labels = random_batch(data.train, length)
+            for _ in range(STEPS):
+                with torch.no_grad(), autocast(device, run.train.precision):
+                    cross_entropy(network.eval()(images), labels)
+
+
+def lengths(batch_size: int, splits: Iterable[Split]) -> list[int]:
+    """The different lengths of the splits' batches, the longest first."""
+    found = {min(batch_size, len(split)) for split in splits}
+    found |= {len(split) % batch_size for split in splits}
+    return sorted(found - {0}, reverse=True)
+
+
+def random_batch(split: Split, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    images, labels = split.batch(split.labels.new_zeros(length))
+    return torch.randn_like(images), labels
+
+
+def evaluation_batch_size(run: Run, device: torch.device) -> int:
+    size = run.train.batch_size
+    return max(size, EVALUATION_BATCH) if device.type == "cuda" else size

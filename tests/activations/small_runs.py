@@ -8,6 +8,7 @@ import torch
 from fobench.activations.plan import StorePlan, by_view
 from fobench.activations.plan_file import frozen_epochs_of
 from fobench.data import split
+from fobench.data.order import Indices
 from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
 from fobench.experiment.expand import expand
@@ -74,6 +75,11 @@ def methods_units(run: Run) -> torch.nn.Sequential:
 def train_all(run: Run, plan: StorePlan) -> tuple[Training, list[Epoch]]:
     training = Training(run, loaded(run), CPU, plan)
     return training, list(train(training, Unseen()))
+
+
+def first_images() -> Indices:
+    """Those of a full batch."""
+    return Indices.of(torch.arange(10), CPU)
 
 
 def learned(rows: list[Epoch]) -> list[tuple]:

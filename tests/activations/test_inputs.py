@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from fobench.activations import inputs
-from fobench.activations.inputs import forward
+from fobench.activations import frozen_prefix
+from fobench.activations.frozen_prefix import forward
 from fobench.activations.places import PLACES
 from fobench.activations.plan import STORE_NOTHING, ForwardCosts, Place, best_plan
 from fobench.activations.plan_file import frozen_epochs_of
 from fobench.activations.store import DTYPES, Store
 from fobench.costs.flops import freeze_steps_of
 from fobench.data import split
+from fobench.data.order import Indices
 from fobench.experiment.config import load
 from fobench.experiment.run import Run
 from fobench.models import build
@@ -27,6 +28,7 @@ from tests.activations.small_runs import (
     IMAGES,
     Unseen,
     augmented,
+    first_images,
     learned,
     loaded,
     method,
@@ -187,13 +189,13 @@ def test_batches_larger_than_the_data_compute_no_image_twice(run, monkeypatch):
     large = replace(run, train=run.train.replace(batch_size=1000))
     plain = method(augmented(large, "none"), t0=0.3)
     storing = method(augmented(large, "none"), t0=0.3, precompute=True, store="float32")
-    chunks, real = set(), inputs.forward
+    chunks, real = set(), frozen_prefix.forward
 
     def watched(units, x):
         chunks.add(len(x))
         return real(units, x)
 
-    monkeypatch.setattr(inputs, "forward", watched)
+    monkeypatch.setattr(frozen_prefix, "forward", watched)
     _, rows = train_all(plain, STORE_NOTHING)
     training, stored = train_all(storing, plan_of_all(storing))
     assert learned(stored) == learned(rows)
@@ -208,12 +210,12 @@ def test_reading_a_store_to_build_another_counts_as_building(run, monkeypatch):
     training.network.eval()
     (first, cut), (second, further) = plan.builds[:2]
     training.activations.start(first)
-    training.activations.inputs(torch.arange(10), cut)
+    training.activations.inputs(first_images(), cut)
     training.activations.end()
     read = Store.read
     monkeypatch.setattr(Store, "read", lambda *each: (time.sleep(0.1), read(*each))[1])
     training.activations.start(second)
-    training.activations.inputs(torch.arange(10), further)
+    training.activations.inputs(first_images(), further)
     training.activations.end()
     # Five chunks are read to build, one batch to train on.
     assert training.activations.build_seconds[1] >= 0.5
@@ -230,6 +232,12 @@ def test_the_seconds_of_stores_lie_within_those_of_their_epochs(run):
     ):
         assert 0 <= building + reading < row.train_seconds
         assert (reading > 0) == (row.cached_units > 0)
+
+
+def inputs_of(training: Training, indices: Indices, frozen: int) -> torch.Tensor:
+    """The inputs of unit `frozen`."""
+    values, prefix = training.activations.inputs(indices, frozen)
+    return prefix.forward(list(training.network), values)[: len(indices)]
 
 
 @pytest.mark.cuda
@@ -250,8 +258,8 @@ def test_on_cuda_a_store_in_any_place_gives_the_inputs_it_would_compute(run, pla
         training.network.eval()
         training.activations.start(plan.builds[0][0])
     cut = plan.builds[0][1]
-    indices = torch.randperm(IMAGES)[:10].pin_memory()
-    kept, exact = (each.activations.inputs(indices, cut) for each in (stored, computed))
+    indices = Indices.of(torch.randperm(IMAGES)[:10], cuda)
+    kept, exact = (inputs_of(each, indices, cut) for each in (stored, computed))
     assert stored.activations.cut == cut
     assert kept.device.type == "cuda"
     tolerance = {"float16": 1e-2, "bfloat16": 5e-2, "float32": 1e-4}[dtype]

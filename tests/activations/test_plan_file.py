@@ -40,6 +40,11 @@ precompute = true
 """
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_measured_yet(monkeypatch):
+    monkeypatch.setattr(plan_file, "measured_costs", {})
+
+
 @pytest.fixture
 def storing(tiny: Path) -> Path:
     """A tiny experiment of 8 epochs whose last run stores what it freezes."""
@@ -71,7 +76,7 @@ def test_a_plan_is_made_once_and_serves_all_seeds(fobench, storing, tmp_path, mo
         raise AssertionError("measured again")
 
     monkeypatch.setattr(plan_file, "forward_seconds", measure_again)
-    plan_file.measure_costs.cache_clear()
+    plan_file.measured_costs.clear()
     again = fobench("run", storing, "--device", "cpu", "--set", "experiment.seeds=[0, 1]")
     assert again.exit_code == 0, again.output
     records = [

@@ -13,6 +13,10 @@ TINY = {
     "step_overhead": (
         "module.SIZE += ['data.train_size=16', 'train.batch_size=8', 'train.epochs=1']"
     ),
+    "equal_steps": (
+        "module.SIZE += ['data.train_size=16', 'train.batch_size=8']\n"
+        "module.PAIRS, module.NETWORKS = 2, ('densenet',)"
+    ),
     "checkpoint_cost": (
         "module.SIZE += ['train.epochs=1', 'data.train_size=128']\n"
         "module.CONFIGS = module.CONFIGS.parent / 'quick'"

@@ -233,6 +233,18 @@ def test_files_like_those_of_medmnist_train_by_path(fobench, tiny, tmp_path, fam
     assert used["image_shape"] == [*shape, 1][:3]
 
 
+@pytest.mark.parametrize("command", [(), ("--estimate",)])
+def test_what_the_device_cannot_do_is_told_before_anything_is_trained(
+    fobench, tiny, tmp_path, command
+):
+    options = ("--set", "train.precision=tf32", "--set", "train.step=graph")
+    ran = fobench("run", tiny, "--device", "cpu", *options, *command)
+    assert ran.exit_code == 2
+    assert 'tiny: [train] precision = "tf32" is for CUDA devices, not for the cpu' in ran.output
+    assert 'tiny: [train] step = "graph" captures CUDA graphs' in ran.output
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_cuda_device_that_is_not_there_is_reported(fobench, tiny, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     ran = fobench("run", tiny, "--device", "cuda")

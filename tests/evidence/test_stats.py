@@ -103,6 +103,10 @@ def test_repeats_of_a_seed_are_averaged_and_add_no_sample():
         {"versions": {"torch": "3"}},
         {"cpu_quota": 1.0},
         {"cpus_allowed": 1},
+        {"gpu_uuid": "b"},
+        {"driver": "581"},
+        {"precision": "bfloat16"},
+        {"step": "graph"},
     ],
 )
 def test_times_of_two_machines_are_not_paired(other):
@@ -123,6 +127,26 @@ def test_records_without_limits_of_cpus_had_none():
         result("freezeout", 0, 80, 31, cpu_quota=None, cpus_allowed=2),
     ]
     assert summary(table(runs)).to_dict("records")[-1]["pairs"] == 1
+
+
+def test_records_without_precision_and_step_mode_are_of_float32_and_eager_steps():
+    runs = [
+        result("baseline", 0, 100, 30),
+        result("freezeout", 0, 80, 31, precision="float32", step="eager"),
+    ]
+    assert summary(table(runs)).to_dict("records")[1]["pairs"] == 1
+
+
+def test_on_a_gpu_processor_seconds_are_not_compared():
+    """The host waits for the device, and is busy while it does."""
+    runs = [
+        result(method, 0, seconds, 30, gpu="H100")
+        for method, seconds in (("baseline", 100), ("freezeout", 80))
+    ]
+    frozen = table(runs).to_dict("records")[1]
+    assert frozen["log_ratio"] == pytest.approx(math.log(0.8))
+    assert math.isnan(frozen["cpu_log_ratio"])
+    assert math.isnan(frozen["cpu_seconds"])
 
 
 def test_a_run_that_was_resumed_under_another_quota_is_not_paired():

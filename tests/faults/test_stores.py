@@ -5,9 +5,8 @@ import weakref
 from dataclasses import replace
 
 import pytest
-import torch
 
-from fobench.activations import inputs
+from fobench.activations import frozen_prefix
 from fobench.activations.places import PLACES, NoRoomError
 from fobench.activations.plan import STORE_NOTHING
 from fobench.activations.store import Store
@@ -18,6 +17,7 @@ from tests.activations.small_runs import (
     CPU,
     Unseen,
     augmented,
+    first_images,
     learned,
     loaded,
     method,
@@ -149,7 +149,7 @@ def test_a_store_that_was_replaced_is_freed_where_the_next_lies_further_away(run
     try:
         for epoch, cut in plan.builds[:2]:
             training.activations.start(epoch)
-            training.activations.inputs(torch.arange(10), cut)
+            training.activations.inputs(first_images(), cut)
             assert len(alive) == 1
     finally:
         gc.enable()
@@ -158,12 +158,13 @@ def test_a_store_that_was_replaced_is_freed_where_the_next_lies_further_away(run
 def test_activations_that_float16_cannot_hold_are_not_stored(run, monkeypatch):
     storing = method(augmented(run, "none"), precompute=True)
     plan = plan_of_all(storing)
-    real = inputs.forward
-    monkeypatch.setattr(inputs, "forward", lambda units, x: 1e6 * real(units, x))
+    real = frozen_prefix.forward
+    monkeypatch.setattr(frozen_prefix, "forward", lambda units, x: 1e6 * real(units, x))
     training = Training(storing, loaded(run), CPU, plan)
     training.network.eval()
     training.activations.start(plan.builds[0][0])
-    values = training.activations.inputs(torch.arange(10), plan.builds[0][1])
+    values, prefix = training.activations.inputs(first_images(), plan.builds[0][1])
+    values = prefix.forward(list(training.network), values)
     assert values.isfinite().all()
     assert values.abs().max() > 65504
     assert "exceed the range of float16" in training.activations.notes[0]

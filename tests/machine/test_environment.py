@@ -42,6 +42,7 @@ def repository(folder: Path, name: str = "fobench") -> Path:
 @pytest.fixture
 def recorded(monkeypatch):
     """What would be recorded if fobench lay in that folder."""
+    monkeypatch.delenv("FOBENCH_COMMIT", raising=False)
 
     def found(package: Path) -> dict:
         monkeypatch.setattr(fobench, "__file__", str(package / "__init__.py"))
@@ -109,6 +110,27 @@ def test_without_git_there_is_no_commit(recorded, tmp_path, monkeypatch):
     package = repository(tmp_path / "checkout")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert recorded(package) == {"commit": None, "dirty": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "commit", "dirty"),
+    [
+        ("1278656", "1278656", False),
+        ("1278656-dirty", "1278656", True),
+        (" 1278656\n", "1278656", False),
+        ("", None, None),
+        ("-dirty", None, None),
+    ],
+)
+def test_a_copy_without_git_has_the_commit_that_a_variable_says(
+    recorded, tmp_path, monkeypatch, given, commit, dirty
+):
+    checkout = repository(tmp_path / "checkout")
+    copied = shutil.copytree(checkout, tmp_path / "copied" / "fobench")
+    monkeypatch.setenv("FOBENCH_COMMIT", given)
+    assert recorded(copied) == {"commit": commit, "dirty": dirty}
+    head = git(checkout.parent, "rev-parse", "HEAD")
+    assert recorded(checkout) == {"commit": head, "dirty": False}, "a checkout knows better"
 
 
 def test_a_system_without_proc_and_affinity_is_described(monkeypatch, tmp_path):

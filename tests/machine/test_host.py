@@ -14,6 +14,7 @@ BOOT_ID = "dededc26-cb8e-494b-82a5-dea296fe7d49\n"
 def _no_container(monkeypatch):
     for name in CONTAINER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("FOBENCH_HOST", raising=False)
 
 
 @pytest.fixture
@@ -71,3 +72,15 @@ def test_containers_that_only_a_variable_tells_are_one_host(host_of, monkeypatch
 def test_a_system_with_neither_id_is_known_by_its_name(host_of):
     """Such as macOS."""
     assert host_of("one") == host_of("one") != host_of("two")
+
+
+def test_a_name_given_stands_for_the_host(host_of, monkeypatch):
+    """Machines made from one image can share all else; a container can outlive a restart."""
+    unnamed = host_of("image", MACHINE_ID)
+    monkeypatch.setenv("FOBENCH_HOST", "rack 1")
+    one = host_of("image", MACHINE_ID)
+    assert one == host_of("6f1d", MACHINE_ID, BOOT_ID, ".dockerenv"), "whatever else it has"
+    monkeypatch.setenv("FOBENCH_HOST", "rack 2")
+    assert len({unnamed, one, host_of("image", MACHINE_ID)}) == 3
+    monkeypatch.setenv("FOBENCH_HOST", "")
+    assert host_of("image", MACHINE_ID) == unnamed, "empty is not set"

@@ -23,7 +23,8 @@ from fobench.models import FAMILIES
 from fobench.records.epochs import VOLATILE, Epoch
 from fobench.training import loop
 from fobench.training.loop import DivergedError, evaluate, train
-from fobench.training.state import Training, build_network, sgd
+from fobench.training.optimizer import sgd
+from fobench.training.state import Training, build_network
 from fobench.training.warmup import warm_up
 from tests.networks import EXAMPLES
 
@@ -214,10 +215,10 @@ def test_a_loss_that_breaks_after_the_last_step_is_noticed(run, monkeypatch):
 
 def test_a_baseline_saved_and_loaded_resumes(run):
     """Also into an optimizer that has loaded its own state, and so has new parameter groups."""
-    parameters = [torch.nn.Parameter(torch.ones(2))]
-    optimizer = sgd(parameters, run.train)
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    optimizer = sgd(network, run.train)
     method = CosineAnnealing(optimizer, 10)
-    resumed_optimizer = sgd(parameters, run.train)
+    resumed_optimizer = sgd(network, run.train)
     resumed = CosineAnnealing(resumed_optimizer, 10)
     for _ in range(4):
         method.step()
@@ -231,12 +232,12 @@ def test_a_baseline_saved_and_loaded_resumes(run):
 def test_warm_up_leaves_everything_as_it_was(run):
     read = load_data(run)
     network = build_network(run)
-    optimizer = sgd(network.parameters(), run.train)
+    optimizer = sgd(network, run.train)
     cross_entropy(network(read.train.batch(torch.arange(9))[0]), torch.zeros(9).long()).backward()
     optimizer.step()
     before = copy.deepcopy((network.state_dict(), optimizer.state_dict(), torch.get_rng_state()))
     gradients = [parameter.grad.clone() for parameter in network.parameters()]
-    warm_up(network, optimizer, read.train, batch_size=10)
+    warm_up(network, optimizer, read, run)
     after = (network.state_dict(), optimizer.state_dict(), torch.get_rng_state())
     torch.testing.assert_close(after, before, rtol=0, atol=0)
     for parameter, gradient in zip(network.parameters(), gradients, strict=True):

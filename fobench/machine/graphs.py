@@ -1,0 +1,137 @@
+"""CUDA graphs: work that is captured once and replayed with other inputs.
+
+A replay starts all kernels of the work at once, where running it anew starts them one by one, which
+takes longer than the kernels of small networks do. What it reads and writes lies where it lay when
+the work was captured; nothing that Python decides in the work is decided again.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from fobench.machine.device import synchronize
+
+T = TypeVar("T")
+# A capture costs about as much as this many steps save.
+MIN_REPLAYS = 20
+
+
+class CaptureError(RuntimeError):
+    """Work cannot be captured."""
+
+
+class Graphs:
+    """Captures work on a device into graphs that share one pool of memory.
+
+    They may share it, as each graph writes all that it reads there before it reads it, and no two
+    replays overlap.
+
+    Attributes:
+        captures, seconds: the number of captures in each epoch, and the seconds that they took.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.captures, self.seconds = list[int](), list[float]()
+        self._captures, self._seconds = 0, 0.0  # since the last epoch ended
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+        # A pool cannot be used again once none of its graphs is left: this one stays.
+        kept = torch.zeros(1, device=device)
+        self._keeper = self._capture(kept.zero_), kept
+
+    def capture(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+        """A function that replays the work, and what the work returned: tensors that each replay
+        fills. Capturing executes nothing.
+
+        The work must have run once before, on inputs of the same shapes. Raises CaptureError.
+        """
+        synchronize(self._device)
+        began = time.perf_counter()
+        try:
+            captured = self._capture(work)
+        except RuntimeError as error:
+            raise CaptureError(
+                f'this training step cannot be captured as a CUDA graph: set train.step = "eager" '
+                f"({error})"
+            ) from error
+        self._captures += 1
+        self._seconds += time.perf_counter() - began
+        return captured
+
+    def end_epoch(self) -> None:
+        self.captures.append(self._captures)
+        self.seconds.append(self._seconds)
+        self._captures, self._seconds = 0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also the entry in run.json: by epoch."""
+        return {"captures": list(self.captures), "capture_seconds": list(self.seconds)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue the counts; graphs themselves are captured anew."""
+        self.captures, self.seconds = list(state["captures"]), list(state["capture_seconds"])
+
+    def _capture(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+        graph = torch.cuda.CUDAGraph()
+        with without_garbage_collection():
+            # Only calls of this thread are checked: others may allocate pinned memory meanwhile.
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                result = work()
+            except BaseException:
+                with suppress(RuntimeError):  # the capture is invalid: the first error says why
+                    graph.capture_end()
+                raise
+            graph.capture_end()
+        return graph.replay, result
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Freeing device memory of unrelated objects could need calls that a capture forbids."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class Repeated(Generic[T]):
+    """Work that is repeated on inputs of the same shapes: captured in its second call.
+
+    The first call runs it, which allocates what stays, such as momentum, and chooses algorithms.
+    What a call returns is overwritten by the next.
+    """
+
+    def __init__(self, work: Callable[..., T], graphs: Graphs) -> None:
+        self._work, self._graphs = work, graphs
+        self._has_run = False
+        self._inputs: list[torch.Tensor] = []
+        self._replay: Callable[[], None] | None = None
+        self._result: Any = None
+
+    def __call__(self, *inputs: torch.Tensor, calls_left: float) -> T:
+        """The work on these inputs; `calls_left` is how often, with this call, it will be called.
+
+        Raises CaptureError.
+        """
+        if self._replay is None:
+            if not self._has_run or calls_left < MIN_REPLAYS:
+                self._has_run = True
+                return self._work(*inputs)
+            self._inputs = [each.clone() for each in inputs]
+            self._replay, self._result = self._graphs.capture(lambda: self._work(*self._inputs))
+        for static, given in zip(self._inputs, inputs, strict=True):
+            static.copy_(given)
+        self._replay()
+        return self._result
+
+    @property
+    def is_captured(self) -> bool:
+        return self._replay is not None

@@ -1,0 +1,180 @@
+"""The training step as a graph: the same bits as operation by operation, with the CPU's graphs."""
+
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fobench.activations.plan import STORE_NOTHING
+from fobench.costs.flops import freeze_steps_of
+from fobench.experiment.run import Run
+from fobench.machine import graphs
+from fobench.machine.graphs import CaptureError, Repeated
+from fobench.methods import BaselineOptions
+from fobench.training import optimizer, state
+from fobench.training.loop import train
+from fobench.training.state import Training
+from fobench.training.step import StepsUntilFreeze
+from tests.activations.small_runs import (
+    CPU,
+    Unseen,
+    augmented,
+    learned,
+    loaded,
+    method,
+    plan_of_all,
+    same_weights,
+    small_run,
+    train_all,
+)
+from tests.networks import EXAMPLES
+from tests.training.cpu_graphs import CpuGraphs
+
+
+@pytest.fixture(autouse=True)
+def graphs_of_the_cpu(monkeypatch):
+    """Graphs and fused updates on the CPU, captured although few steps follow."""
+    monkeypatch.setattr(state, "Graphs", CpuGraphs)
+    monkeypatch.setattr(optimizer, "FUSED", {"cpu"})
+    monkeypatch.setattr(graphs, "MIN_REPLAYS", 2)
+
+
+@pytest.fixture(params=EXAMPLES)
+def run(request, tiny) -> Run:
+    """8 epochs of 5 steps, the last of 5 images; WideResNet and VGG with dropout."""
+    return small_run(tiny, request.param)
+
+
+def stepping(run: Run, mode: str, **options) -> Run:
+    return replace(run, train=run.train.replace(step=mode, **options))
+
+
+def train_both(run: Run, plan=STORE_NOTHING) -> Training:
+    """Train with eager steps and with graphs; all results must be equal. Returns the latter."""
+    eager, rows = train_all(stepping(run, "eager"), plan)
+    graph, graph_rows = train_all(stepping(run, "graph"), plan)
+    assert learned(graph_rows) == learned(rows)
+    assert same_weights(graph, eager)
+    assert sum(graph.graphs.captures) > 0
+    return graph
+
+
+def test_a_baseline_has_the_same_bits_and_two_graphs(run):
+    """One for each length of batch, captured in the first epoch and in the second."""
+    graph = train_both(replace(run, method=BaselineOptions()))
+    assert graph.graphs.captures == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert all(seconds > 0 for seconds in graph.graphs.seconds[:2])
+
+
+def test_freezing_has_the_same_bits(run):
+    graph = train_both(method(run, t0=0.3))
+    assert graph.scheduler.frozen > 0
+    assert sum(graph.graphs.captures) > 2
+
+
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_stores_have_the_same_bits(run, views, dtype):
+    """They are built by graphs too, and the frozen units behind them are part of the step's."""
+    storing = method(augmented(run, "random"), views=views, precompute=True, store=dtype)
+    graph = train_both(storing, plan_of_all(storing, every=2))
+    assert graph.activations.bytes > 0
+
+
+def test_bfloat16_has_the_same_bits(run):
+    train_both(method(stepping(run, "auto", precision="bfloat16"), t0=0.3))
+
+
+def test_a_resumed_run_captures_anew_and_ends_with_the_same_bits(run):
+    run = stepping(method(run, t0=0.3), "graph")
+    whole, rows, states = Training(run, loaded(run), CPU), [], []
+    for row in train(whole, Unseen()):
+        rows.append(row)
+        states.append(io.BytesIO())
+        torch.save(whole.state_dict(), states[-1])
+    for epochs in (1, 3, 5):
+        states[epochs - 1].seek(0)
+        resumed = Training(run, loaded(run), CPU)
+        resumed.load_state_dict(
+            torch.load(states[epochs - 1], map_location="cpu", weights_only=True)
+        )
+        assert learned(list(train(resumed, Unseen()))) == learned(rows[epochs:])
+        assert same_weights(resumed, whole)
+        assert len(resumed.graphs.captures) == len(rows)
+        assert resumed.graphs.captures[:epochs] == whole.graphs.captures[:epochs]
+
+
+def test_the_rates_stay_tensors_of_their_own_where_steps_are_captured(run):
+    """When set, when the state is loaded, and when it is loaded from a file on the CPU."""
+    training = Training(stepping(method(run), "graph"), loaded(run), CPU)
+    rates = [group["lr"] for group in training.optimizer.param_groups]
+    assert len({rate.data_ptr() for rate in rates}) == len(training.network)
+    training.scheduler.step()
+    assert all(
+        group["lr"] is rate
+        for group, rate in zip(training.optimizer.param_groups, rates, strict=True)
+    )
+    file = io.BytesIO()
+    torch.save(training.state_dict(), file)
+    file.seek(0)
+    training.load_state_dict(torch.load(file, weights_only=True))
+    for group, rate in zip(training.optimizer.param_groups, rates, strict=True):
+        assert isinstance(group["lr"], torch.Tensor)
+        assert torch.equal(group["lr"], rate)
+
+
+def test_graphs_of_fewer_frozen_units_are_dropped_when_one_is_captured(run):
+    training = Training(stepping(method(run, t0=0.3), "graph"), loaded(run), CPU)
+    for _ in train(training, Unseen()):
+        held = {
+            prefix.end
+            for (prefix, _), each in training.take_step._repeated.items()
+            if each.is_captured
+        }
+        assert len(held) <= 1
+
+
+def test_nothing_is_captured_where_few_steps_follow(run, monkeypatch):
+    monkeypatch.setattr(graphs, "MIN_REPLAYS", 41)
+    training, _ = train_all(stepping(method(run), "graph"), STORE_NOTHING)
+    assert sum(training.graphs.captures) == 0
+
+
+def test_the_steps_until_the_next_freeze_by_counting(run):
+    """Of full batches each step until then, of short ones one an epoch."""
+    run = method(run, t0=0.3)
+    freeze_steps, lengths = freeze_steps_of(run), [10, 10, 10, 10, 5] * 8
+    until = StepsUntilFreeze(freeze_steps, 40, 5, 10)
+    frozen = [sum(step <= now for step in freeze_steps) for now in range(40)]
+    for number, length in enumerate(lengths):
+        same = [
+            now
+            for now in range(number, 40)
+            if frozen[now] == frozen[number] and (length == 10 or lengths[now] == length)
+        ]
+        assert until.left(number, length) == len(same)
+
+
+def test_work_is_run_then_captured_then_replayed():
+    calls, total = [], torch.zeros(())
+
+    def work(values: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        total.add_(values.sum())
+        return values * 2
+
+    repeated = Repeated(work, CpuGraphs(CPU))
+    for number in range(1, 6):
+        doubled = repeated(torch.full((3,), float(number)), calls_left=6 - number)
+        assert torch.equal(doubled, torch.full((3,), 2.0 * number))
+        assert total == 3 * sum(range(1, number + 1)), "no step is lost or doubled"
+        assert repeated.is_captured == (number > 1)
+    assert len(calls) == 2
+
+
+def test_work_that_reads_a_value_cannot_be_captured():
+    repeated = Repeated(lambda values: values * float(values.sum()), CpuGraphs(CPU))
+    repeated(torch.ones(2), calls_left=9)
+    with pytest.raises(CaptureError, match=r'set train\.step = "eager"'):
+        repeated(torch.ones(2), calls_left=8)

@@ -28,6 +28,7 @@ from fobench.machine.clock import timed
 from fobench.machine.device import autocast, prepare, step_mode
 from fobench.machine.graphs import Graphs
 from fobench.machine.memory import release_memory
+from fobench.models.fusion import fuse_batch_norm_relu
 from fobench.records.files import RESTORE, exists, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,8 @@ def measure_costs_anew(run: Run, split: Split, dtype: torch.dtype) -> MeasuredCo
     log.info("measuring the costs of %s and its stores", run.model.title())
     with timed(device) as measuring, autocast(device, run.train.precision):
         network = run.model.build(run.data_used.classes, run.data_used.image_shape[2])
+        if run.train.fuse_batchnorm:
+            fuse_batch_norm_relu(network)
         network = network.to(device, memory_format=torch.channels_last).eval()
         graphs = Graphs(device) if step_mode(device, run.train) == "graph" else None
         pixels, forward = forward_seconds(network, split, batch_size, graphs)

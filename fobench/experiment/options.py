@@ -114,9 +114,13 @@ class TrainOptions(Options):
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32",
-        description='of forward and backward passes; "tf32", on CUDA only: float32 whose '
-        'convolutions and matrix products round their inputs; "bfloat16": weights and their '
-        "updates stay float32",
+        description='of forward and backward passes; "tf32", on CUDA only: convolutions and matrix '
+        'products round their float32 inputs; "bfloat16": autocast, with float32 weights',
+    )
+    fuse_batchnorm: bool = Field(
+        False,
+        description="compile each BatchNorm and the ReLU behind it into one kernel, by "
+        "torch.compile; takes up to a minute before training",
     )
     step: Literal["auto", "eager", "graph"] = Field(
         "auto",

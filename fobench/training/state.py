@@ -13,6 +13,7 @@ from fobench.machine.device import prepare, step_mode
 from fobench.machine.graphs import Graphs
 from fobench.machine.memory import reset_peak_memory
 from fobench.machine.seeds import seed_globally
+from fobench.models.fusion import fuse_batch_norm_relu
 from fobench.training.optimizer import load_state, sgd
 from fobench.training.step import EagerStep, GraphStep, Step, StepsUntilFreeze
 from fobench.training.warmup import warm_up
@@ -94,5 +95,7 @@ class Training:
 def build_network(run: Run) -> nn.Sequential:
     """The run's network with the initial weights of its seed, the same on every device."""
     seed_globally(run.seed, 0, "weights")
-    channels = run.data_used.image_shape[2]
-    return run.model.build(run.data_used.classes, channels)
+    network = run.model.build(run.data_used.classes, run.data_used.image_shape[2])
+    if run.train.fuse_batchnorm:
+        fuse_batch_norm_relu(network)
+    return network

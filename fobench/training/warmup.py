@@ -38,6 +38,11 @@ def warm_up(network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run) 
                     loss = cross_entropy(network(images), labels)
                 loss.backward()
                 optimizer.step()
+            if run.train.fuse_batchnorm:
+                # Behind a frozen unit the input has no gradient, for which it is compiled anew.
+                with autocast(device, run.train.precision):
+                    loss = cross_entropy(network[1:](network[0](images).detach()), labels)
+                loss.backward()
         for length in evaluated:
             images, labels = random_batch(data.train, length)
             for _ in range(STEPS):

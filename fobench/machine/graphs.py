@@ -13,15 +13,17 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from fobench.errors import UserError
 from fobench.machine.device import synchronize
+from fobench.machine.memory import is_out_of_memory
 
 T = TypeVar("T")
 # A capture costs about as much as this many steps save.
 MIN_REPLAYS = 20
 
 
-class CaptureError(RuntimeError):
-    """Work cannot be captured."""
+class CaptureError(UserError):
+    """Work cannot be captured. The process cannot capture anything afterwards."""
 
 
 class Graphs:
@@ -47,16 +49,21 @@ class Graphs:
         """A function that replays the work, and what the work returned: tensors that each replay
         fills. Capturing executes nothing.
 
-        The work must have run once before, on inputs of the same shapes. Raises CaptureError.
+        The work must have run once before, on inputs of the same shapes.
+
+        Raises CaptureError, or an out-of-memory error.
         """
         synchronize(self._device)
         began = time.perf_counter()
         try:
             captured = self._capture(work)
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            reason = str(error).partition("\n")[0]
             raise CaptureError(
-                f'this training step cannot be captured as a CUDA graph: set train.step = "eager" '
-                f"({error})"
+                f"a training step cannot be captured as a CUDA graph ({reason}): "
+                'set train.step = "eager"'
             ) from error
         self._captures += 1
         self._seconds += time.perf_counter() - began

@@ -12,6 +12,7 @@ from fobench.experiment.run import Run
 from fobench.machine import graphs
 from fobench.machine.graphs import CaptureError, Repeated
 from fobench.methods import BaselineOptions
+from fobench.records.runs import read_record
 from fobench.training import optimizer, state
 from fobench.training.loop import train
 from fobench.training.state import Training
@@ -178,3 +179,40 @@ def test_work_that_reads_a_value_cannot_be_captured():
     repeated(torch.ones(2), calls_left=9)
     with pytest.raises(CaptureError, match=r'set train\.step = "eager"'):
         repeated(torch.ones(2), calls_left=8)
+
+
+@pytest.fixture
+def graph_by_default(monkeypatch):
+    """As on CUDA, for runs from the command line."""
+    monkeypatch.setattr(state, "step_mode", lambda device, settings: "graph")
+
+
+@pytest.mark.usefixtures("graph_by_default")
+def test_a_run_records_its_captures_by_epoch(fobench, tiny, tmp_path):
+    assert fobench("run", tiny).exit_code == 0
+    records = [read_record(path.parent) for path in tmp_path.glob("results/tiny/*/run.json")]
+    assert len(records) == 4
+    for record in records:
+        epochs = -(-record["total_steps"] // record["steps_per_epoch"])
+        found = record["graphs"]
+        assert len(found["captures"]) == len(found["capture_seconds"]) == epochs
+        assert found["captures"][0] == 1
+        assert found["capture_seconds"][0] > 0
+
+
+@pytest.mark.usefixtures("graph_by_default")
+def test_a_step_that_cannot_be_captured_stops_the_sweep_and_says_what_to_do(
+    fobench, tiny, tmp_path, monkeypatch
+):
+    """Nothing is marked as failed: with the option set, these are other runs."""
+
+    def refuse(graphs, work):
+        raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors …")
+
+    monkeypatch.setattr(CpuGraphs, "_capture", refuse)
+    ran = fobench("run", tiny)
+    assert ran.exit_code == 2
+    assert "(operation not permitted when stream is capturing)" in ran.output
+    assert 'set train.step = "eager"' in ran.output
+    assert "Traceback" not in ran.output
+    assert "failed" not in fobench("run", tiny, "--dry-run").output

@@ -244,8 +244,9 @@ def inputs_of(training: Training, indices: Indices, frozen: int) -> torch.Tensor
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("place", list(PLACES))
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_on_cuda_a_store_in_any_place_gives_the_inputs_it_would_compute(run, place, dtype):
+def test_on_cuda_a_store_in_any_place_gives_the_inputs_it_would_compute(tiny, place, dtype):
     """Within what cuDNN's choice of algorithms and the store's rounding change."""
+    run = small_run(tiny, "densenet")
     cuda = torch.device("cuda")
     storing = method(augmented(run, "none"), precompute=True, store=dtype)
     read = split.load(DATASET, storing.data_used, "none", cuda)

@@ -47,6 +47,12 @@ pytestmark = [
 CUDA = torch.device("cuda")
 SETTINGS = TrainOptions(epochs=1, batch_size=2)
 PLACES = ("device memory", "host memory", "scratch file")
+# Each network, and each place for stores.
+FAMILIES_AND_PLACES = [
+    *(("densenet", place) for place in PLACES),
+    ("wideresnet", "host memory"),
+    ("vgg", "device memory"),
+]
 
 
 @pytest.fixture(params=EXAMPLES)
@@ -93,18 +99,19 @@ def test_freezing_has_the_bits_of_eager_steps(run):
     assert require_equal_modes(method(run, t0=0.3)).scheduler.frozen > 0
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_stores_have_the_bits_of_eager_steps(run, place):
+@pytest.mark.parametrize(("family", "place"), FAMILIES_AND_PLACES)
+def test_stores_have_the_bits_of_eager_steps(tiny, family, place):
+    run = small_run(tiny, family)
     storing = method(augmented(run, "random"), views=2, precompute=True, store="float16")
     graph = require_equal_modes(storing, replace(plan_of_all(storing, every=2), place=place))
     assert graph.activations.bytes > 0
     assert not graph.activations.notes
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("family", "place"), FAMILIES_AND_PLACES)
 @pytest.mark.parametrize("step", ["eager", "graph"])
-def test_a_float32_store_changes_no_bit_of_a_deterministic_run(run, place, step):
-    run = in_mode(augmented(run, "random"), step)
+def test_a_float32_store_changes_no_bit_of_a_deterministic_run(tiny, family, place, step):
+    run = in_mode(augmented(small_run(tiny, family), "random"), step)
     plain, rows = trained(method(run, views=2))
     storing = method(run, views=2, precompute=True, store="float32")
     training, stored_rows = trained(storing, replace(plan_of_all(storing), place=place))
@@ -132,10 +139,9 @@ def test_a_resumed_run_captures_anew_and_ends_with_the_same_bits(run):
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
-@pytest.mark.parametrize("step", ["eager", "graph"])
-def test_every_precision_trains(run, precision, step):
+def test_every_precision_trains(run, precision):
     """Algorithms chosen by their speed, as is usual."""
-    run = in_mode(method(run, t0=0.3), step, deterministic=False, precision=precision)
+    run = in_mode(method(run, t0=0.3), "graph", deterministic=False, precision=precision)
     training, rows = trained(run)
     assert {each.dtype for each in training.network.parameters()} == {torch.float32}
     assert all(loss == pytest.approx(2.3, abs=1.5) for loss, *_ in rows)
@@ -150,11 +156,13 @@ def waiting_is_an_error() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("family", "place"), FAMILIES_AND_PLACES)
 @pytest.mark.parametrize("step", ["eager", "graph"])
-def test_no_training_step_waits_for_the_device(run, place, step, monkeypatch):
+def test_no_training_step_waits_for_the_device(tiny, family, place, step, monkeypatch):
     """Nor what comes before the first and after the last, but for the seconds that are read."""
-    storing = method(augmented(run, "random"), views=2, precompute=True, store="float32")
+    storing = method(
+        augmented(small_run(tiny, family), "random"), views=2, precompute=True, store="float32"
+    )
     storing = in_mode(storing, step, deterministic=False)
     train_whole_epoch, read_seconds = loop.train_epoch, Activations.end
 

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# What fobench does on a GPU, measured in two parts; docs/gpu.md says what each file holds.
+#
+#     benchmarks/gpu/measure.sh [--device cpu] [A|B]
+#
+# A, 220 s: the card, the time of a step at every depth, the tests that need CUDA, loops beside
+# others. B, 260 s: runs of `fobench run`, their seconds predicted and measured, and their errors.
+# Without a letter, both. With --device cpu, everything in small, to rehearse it.
+#
+# Environment: OUT, the folder of results [results/reproduced/gpu]; PYTHON, the interpreter
+# [python3]; FOBENCH_DATA, the folder of prepared data sets; WHEELS, a folder of packages that the
+# interpreter lacks; FOBENCH_COMMIT, what the code is if there is no .git.
+#
+# Every step is a process of its own in a box of time. What it measured until it failed stays, and
+# the next one starts all the same. Exit status 1 if any failed.
+set -u
+
+usage() {
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2
+  exit 2
+}
+
+device=cuda parts=
+while (($#)); do
+  case $1 in
+    --device) device=${2-} && shift ;;
+    A | B) parts+=" $1" ;;
+    *) usage ;;
+  esac
+  shift
+done
+case $device in cuda | cpu) ;; *) usage ;; esac
+
+python=${PYTHON:-python3}
+case $python in /*) ;; */*) python=$PWD/$python ;; esac
+case ${WHEELS:-/} in /*) ;; *) WHEELS=$PWD/$WHEELS ;; esac
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+out=${OUT:-$root/results/reproduced/gpu}
+mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
+scratch=$(mktemp -d) || exit 2
+trap 'rm -rf "$scratch"' EXIT
+cd "$root" || exit 2
+export PYTHONPATH=$root:$scratch/site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+# So small that two threads would only wait for each other.
+[ "$device" = cuda ] || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+wheels=${WHEELS:-} failed=0
+
+# begin PART SECONDS FILE...: the part ends that soon, a few seconds early, and writes these files.
+begin() {
+  log=$out/$1.log
+  deadline=$((SECONDS + $2))
+  shift 2
+  (cd "$out" && rm -f "$log" "$@")
+  if [ -n "$wheels" ]; then
+    step wheels 40 -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
+      --disable-pip-version-check --target "$scratch/site" "$wheels"/*.whl
+    wheels=
+  fi
+}
+
+# step NAME SECONDS ARGUMENT...: Python with these arguments, for so long at most. Not without LEAST
+# seconds.
+LEAST=5
+step() {
+  local name=$1 box=$2 left=$((deadline - SECONDS)) began=$SECONDS status
+  shift 2
+  ((box <= left)) || box=$left
+  if ((box < LEAST)); then
+    echo "== $name: no time left" | tee -a "$log"
+    return 0
+  fi
+  echo "== $name: $box s at most" >>"$log"
+  timeout --kill-after=3 "$box" "$python" "$@" >>"$log" 2>&1 </dev/null
+  status=$?
+  echo "== $name: exit status $status after $((SECONDS - began)) s" | tee -a "$log"
+  ((status == 0)) || failed=1
+  return "$status"
+}
+
+# measure NAME SECONDS SCRIPT ARGUMENT...
+measure() {
+  local name=$1 box=$2 script=$3
+  shift 3
+  step "$name" "$box" "$here/$script" "$@" --device "$device" --out "$out"
+}
+
+part_A() {
+  local depths variants tests
+  begin A 215 hardware.jsonl steps.csv loops.csv
+  measure hardware 30 hardware.py
+  measure depths 90 steps.py depths
+  depths=$?
+  # Only the files with such tests, as importing all of them takes long; pytest takes each once.
+  mapfile -t tests < <(grep -rl --include='test_cuda*.py' 'mark\.cuda' tests
+    grep -rl --include='test_*.py' 'mark\.cuda' tests)
+  # Plugins that happen to be installed would take time, and are not needed.
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 step tests 60 -m pytest -m cuda -v --tb=short --durations=5 \
+    -p no:cacheprovider --continue-on-collection-errors "${tests[@]}"
+  measure variants 45 steps.py variants
+  variants=$?
+  measure loops 38 loops.py
+  LEAST=35 measure fused 60 steps.py fused
+  # What they did not come to.
+  ((depths == 0)) || LEAST=20 measure "depths, the rest" 60 steps.py depths
+  ((variants == 0)) || LEAST=15 measure "variants, the rest" 60 steps.py variants
+}
+
+part_B() {
+  local left
+  begin B 255 profile.csv predicted.csv runs.tar.gz
+  measure profile 70 ladder.py
+  measure timed 95 runs.py timed --seconds 90 --work "$scratch/B"
+  left=$((deadline - SECONDS))
+  measure errors "$left" runs.py errors --seconds "$((left - 5))" --work "$scratch/B"
+}
+
+for part in ${parts:-A B}; do "part_$part"; done
+exit "$failed"

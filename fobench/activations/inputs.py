@@ -224,7 +224,7 @@ class Activations:
 
         Raises NoRoomError or NotFiniteError.
         """
-        store, finite = None, torch.ones((), dtype=torch.bool, device=self._device)
+        store, fits = None, torch.ones((), dtype=torch.bool, device=self._device)
         prefix = FrozenPrefix(chain.stored, cuts[-1], (*chain.cuts_after_store, *cuts), self._dtype)
         forward = self._repeated(lambda values: prefix.forward(self._units, values))
         everything = Indices.of(torch.arange(len(self._split)), self._device)
@@ -235,12 +235,12 @@ class Activations:
                 values = forward(values, calls_left=len(batches) - number)[: len(indices)]
             if keep:
                 store = store or self._allocate(values)
-                store.write(int(indices.host[0]), values)
+                store.write(number * self._run.train.batch_size, values)
             if self._dtype in NARROW:
-                finite &= values.isfinite().all()
+                fits &= values.isfinite().all()
         if store:
             store.finish()
-        if not finite:
+        if self._dtype in NARROW and not fits:  # waits for the device
             raise NotFiniteError(
                 f"activations at cut {cuts[-1]} exceed the range of {self._options.store}"
             )

@@ -103,12 +103,16 @@ def read_plan(path: Path, run: Run) -> StorePlan:
 
 
 def conditions(run: Run, split: Split) -> dict[str, Any]:
-    """What a plan depends on: the method and the machine, not the seed."""
-    described = replace(run, seed=0, repeat=0).as_dict()
+    """What a plan depends on: the method and the machine, not the seed.
+
+    Nor the card: runs that are trained side by side on equal cards are to store the same.
+    """
     machine = environment.describe(split.labels.device, run.train)
-    return described | {
+    known = environment.bits_depend_on(machine) | {"host": machine["host"]}
+    return {
+        "run": replace(run, seed=0, repeat=0).id,
         "total_steps": run.total_steps,
-        "machine": environment.bits_depend_on(machine) | {"host": machine["host"]},
+        "machine": {key: known[key] for key in known if key not in ("gpu_uuid", "driver")},
     }
 
 

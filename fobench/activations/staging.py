@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -36,7 +37,7 @@ class Staging:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device)
+        self._stream = copy_stream(device)
         self._buffers = [Buffer(torch.cuda.Event()) for _ in range(BUFFERS)]
         self._copies = 0
 
@@ -77,6 +78,11 @@ class Staging:
         self._copies += 1
         buffer.wait()
         return buffer
+
+
+@cache
+def copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def pinned(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:

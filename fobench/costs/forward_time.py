@@ -68,11 +68,15 @@ def captured(units: Sequence[Unit], x: torch.Tensor, graphs: Graphs) -> list[Uni
     found: list[Unit] = []
     for unit in units:
         unit(x)  # chooses algorithms
-        replay, x = graphs.capture(partial(unit, x))
-        found.append(partial(replayed, replay, x))
+        replay, result = graphs.capture(partial(unit, x))
+        found.append(partial(replayed, replay, (x, result)))
+        x = result
     return found
 
 
-def replayed(replay: Callable[[], None], result: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+def replayed(
+    replay: Callable[[], None], held: tuple[torch.Tensor, torch.Tensor], _: torch.Tensor
+) -> torch.Tensor:
+    """Replay; `held` are what the graph reads, which must stay alive, and what it fills."""
     replay()
-    return result
+    return held[1]

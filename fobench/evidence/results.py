@@ -66,7 +66,9 @@ def device_title(environment: dict[str, Any]) -> str:
     """The device, and how it computes where that is not a matter of course."""
     precision = environment.get("precision", "float32")
     if environment["gpu"]:
-        steps = "CUDA graphs" if environment.get("step") == "graph" else "eager steps"
+        if "precision" not in environment:  # of an earlier version
+            return environment["gpu"]
+        steps = "CUDA graphs" if environment["step"] == "graph" else "eager steps"
         return f"{environment['gpu']}, {precision}, {steps}"
     title = f"{environment['processor']}, {counted(environment['threads'], 'thread')}"
     return title if precision == "float32" else f"{title}, {precision}"
@@ -138,6 +140,7 @@ def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
     for _, row in results.summary[results.summary["pairs"] == 0].iterrows():
         name = row["method"].label()
         yield (
-            f"no time saved for {name}: its baseline is missing or ran on another machine or with "
-            "other CPU limits" + (", or one of the two was resumed" if len(resumed) else "")
+            f"no time saved for {name}: its baseline is missing or ran on another machine (host, "
+            "processor, CPU limits, card, driver, torch) or in another precision or step mode"
+            + (", or one of the two was resumed" if len(resumed) else "")
         )

@@ -1,6 +1,7 @@
 """Which GPU, and with which driver and libraries."""
 
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 
 from fobench.machine.host import read
 
-DRIVER = Path("/sys/module/nvidia/version")
+DRIVER, KERNEL_MODULE = Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version")
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -34,9 +35,11 @@ def describe_libraries(device: torch.device) -> dict[str, Any]:
 
 
 def driver() -> str | None:
-    """The driver's version, of the kernel module or from nvidia-smi; None if neither tells."""
+    """The driver's version, as the kernel or nvidia-smi tells it; None if neither does."""
     if version := read(DRIVER):
         return version
+    if found := re.search(r"\b\d+\.\d+(\.\d+)?\b", read(KERNEL_MODULE)):
+        return found[0]
     try:
         told = subprocess.run(
             ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],

@@ -6,16 +6,23 @@ the work was captured; nothing that Python decides in the work is decided again.
 """
 
 import gc
+import hashlib
+import logging
+import pickle
+import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 
 from fobench.errors import UserError
 from fobench.machine.device import synchronize
-from fobench.machine.memory import is_out_of_memory
+from fobench.machine.memory import is_out_of_memory, release_memory
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # A capture costs about as much as this many steps save.
@@ -26,6 +33,12 @@ class CaptureError(UserError):
     """Work cannot be captured. The process cannot capture anything afterwards."""
 
 
+def cannot_capture(reason: str) -> CaptureError:
+    return CaptureError(
+        f'a training step cannot be captured as a CUDA graph ({reason}): set train.step = "eager"'
+    )
+
+
 class Graphs:
     """Captures work on a device into graphs that share one pool of memory.
 
@@ -34,10 +47,11 @@ class Graphs:
 
     Attributes:
         captures, seconds: the number of captures in each epoch, and the seconds that they took.
+        notes: what was not captured, and why.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.captures, self.seconds = list[int](), list[float]()
+        self.captures, self.seconds, self.notes = list[int](), list[float](), list[str]()
         self._captures, self._seconds = 0, 0.0  # since the last epoch ended
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
@@ -54,20 +68,35 @@ class Graphs:
         Raises CaptureError, or an out-of-memory error.
         """
         synchronize(self._device)
-        began = time.perf_counter()
+        began, drawn = time.perf_counter(), self.random_state_of_the_host()
         try:
-            captured = self._capture(work)
+            captured = self._capture_or_make_room(work)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            reason = str(error).partition("\n")[0]
-            raise CaptureError(
-                f"a training step cannot be captured as a CUDA graph ({reason}): "
-                'set train.step = "eager"'
-            ) from error
+            log.debug("the capture failed", exc_info=error)
+            raise cannot_capture(str(error).partition("\n")[0]) from error
+        if self.random_state_of_the_host() != drawn:
+            raise cannot_capture("it draws random numbers on the host, which a graph would not")
         self._captures += 1
         self._seconds += time.perf_counter() - began
         return captured
+
+    def _capture_or_make_room(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+        try:
+            return self._capture(work)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Not in the except block, where the error keeps tensors alive. What the steps before left
+        # in torch's cache is not given to a graph.
+        release_memory(self._device)
+        return self._capture(work)
+
+    def random_state_of_the_host(self) -> str:
+        """Of all generators that a step might draw from, but for the device's, which replays do."""
+        states = random.getstate(), np.random.get_state()[1:3], torch.get_rng_state()
+        return hashlib.sha256(b"".join(map(pickle.dumps, states))).hexdigest()
 
     def end_epoch(self) -> None:
         self.captures.append(self._captures)
@@ -76,11 +105,17 @@ class Graphs:
 
     def state_dict(self) -> dict[str, Any]:
         """Also the entry in run.json: by epoch."""
-        return {"captures": list(self.captures), "capture_seconds": list(self.seconds)}
+        return {
+            "captures": list(self.captures),
+            "capture_seconds": list(self.seconds),
+            "notes": list(self.notes),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue the counts; graphs themselves are captured anew."""
         self.captures, self.seconds = list(state["captures"]), list(state["capture_seconds"])
+        self.notes = list(state["notes"])
+        self._captures, self._seconds = 0, 0.0  # what was captured to rebuild stores
 
     def _capture(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
         graph = torch.cuda.CUDAGraph()
@@ -118,7 +153,7 @@ class Repeated(Generic[T]):
 
     def __init__(self, work: Callable[..., T], graphs: Graphs) -> None:
         self._work, self._graphs = work, graphs
-        self._has_run = False
+        self._has_run, self._has_room = False, True
         self._inputs: list[torch.Tensor] = []
         self._replay: Callable[[], None] | None = None
         self._result: Any = None
@@ -129,15 +164,27 @@ class Repeated(Generic[T]):
         Raises CaptureError.
         """
         if self._replay is None:
-            if not self._has_run or calls_left < MIN_REPLAYS:
+            if self._has_run and calls_left >= MIN_REPLAYS and self._has_room:
+                self._capture(inputs)
+            if self._replay is None:
                 self._has_run = True
                 return self._work(*inputs)
-            self._inputs = [each.clone() for each in inputs]
-            self._replay, self._result = self._graphs.capture(lambda: self._work(*self._inputs))
         for static, given in zip(self._inputs, inputs, strict=True):
             static.copy_(given)
         self._replay()
         return self._result
+
+    def _capture(self, inputs: Sequence[torch.Tensor]) -> None:
+        self._inputs = [each.clone() for each in inputs]
+        try:
+            self._replay, self._result = self._graphs.capture(lambda: self._work(*self._inputs))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._inputs, self._has_room = [], False
+            note = "no memory for a CUDA graph: training goes on with eager steps"
+            log.warning("%s", note)
+            self._graphs.notes += [] if note in self._graphs.notes else [note]
 
     @property
     def is_captured(self) -> bool:

@@ -19,10 +19,12 @@ def available_memory(device: torch.device) -> tuple[int, int]:
     The limit of a control group is taken into account.
     """
     if device.type == "cuda":
+        # What torch keeps for later is free if it lets go of it, which it does not for CUDA graphs.
+        torch.cuda.empty_cache()
         free, total = torch.cuda.mem_get_info(device)
-        # Cached blocks below the peak do not count as free: they will be needed again.
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device)
-        return free + max(0, unused), total
+        # What was in use at the peak will be needed again.
+        peak, now = torch.cuda.max_memory_allocated(device), torch.cuda.memory_allocated(device)
+        return max(0, free - (peak - now)), total
     available, total = host_memory()
     limit, held = cgroup.memory() or (total, 0)
     if limit >= total:

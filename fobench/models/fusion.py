@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import batch_norm, relu
 
+from fobench.errors import UserError
+
 
 class BatchNormReLU(nn.BatchNorm2d):
     """BatchNorm2d followed by ReLU."""
@@ -40,6 +42,8 @@ def fuse_batch_norm_relu(network: nn.Module) -> int:
 
     Names and values of parameters and buffers stay as they are. Modules of other classes, and
     BatchNorms without running statistics or weights, are left alone.
+
+    Raises UserError if there is none.
     """
     fused = 0
     for sequence in [each for each in network.modules() if type(each) is nn.Sequential]:
@@ -50,4 +54,9 @@ def fuse_batch_norm_relu(network: nn.Module) -> int:
                 norm.__class__ = BatchNormReLU
                 setattr(sequence, name, nn.Identity())
                 fused += 1
+    if not fused:
+        raise UserError(
+            "[train] fuse_batchnorm = true: the network has no BatchNorm2d right in front of a "
+            "ReLU in an nn.Sequential: leave the option out"
+        )
     return fused

@@ -36,12 +36,13 @@ def warnings(results: ExperimentResults) -> list[str]:
         use = "included" if timed else "left out"
         found.append(f"resumed, so its time is in pieces and {use}: {run_id}")
     for run in results.runs:
-        for note in run.record.get("store", {}).get("notes", ()):
-            found.append(f"{note}: {run.id}")
+        for part in ("store", "graphs"):
+            for note in run.record.get(part, {}).get("notes", ()):
+                found.append(f"{note}: {run.id}")
     if table["machine"].nunique() > 1:
         found.append(
-            "the runs come from several machines, or had several CPU limits: times are paired "
-            "within each, but figures of seconds mix them"
+            "the runs come from several machines, cards or drivers, or had several CPU limits: "
+            "times are paired within each, but figures of seconds mix them"
         )
     if len({run.record["environment"].get("commit") for run in results.runs}) > 1:
         found.append("the runs come from several commits of fobench")

@@ -15,6 +15,7 @@ from fobench.sweep.plan import Plan
 from fobench.training.loop import evaluate
 from fobench.training.state import Training
 from fobench.training.step import Batch
+from fobench.training.warmup import evaluation_batch_size
 
 STEPS = 5
 BYTES_PER_EPOCH = 250  # a row of epochs.csv, about
@@ -57,10 +58,10 @@ def estimate(plan: Plan, device: torch.device, force: bool = False) -> Estimate:
 def measure(run: Run, device: torch.device) -> tuple[float, float]:
     """Seconds of a training step with nothing frozen, and of evaluating an image; random images."""
     limit_threads()
-    split = random_images(run, min(run.train.batch_size, run.data_used.train_images), device)
+    split = random_images(run, evaluation_batch_size(run, device), device)
     training = Training(run, Data(split, split, split), device)
-    images, labels = split.batch(torch.arange(len(split), device=device))
-    batch = Batch(images, labels, FrozenPrefix())
+    length = min(run.train.batch_size, run.data_used.train_images)
+    batch = Batch(*split.batch(torch.arange(length, device=device)), FrozenPrefix())
 
     def train_steps() -> None:
         training.network.train()

@@ -4,11 +4,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fobench.errors import UserError
 from fobench.experiment.run import Run
-from fobench.machine.host import host
 from fobench.machine.interruption import Deadline
 from fobench.records.experiments import listed_runs, unlisted_runs, write_experiment
 from fobench.records.files import exists, make_folder
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from fobench.sweep.time_left import Pace
 
 log = logging.getLogger(__name__)
+
+# Entries of an environment that can differ where the same command is given again.
+MACHINE = ("host", "gpu_uuid", "driver")
 
 
 def train_all(
@@ -55,6 +57,7 @@ def train_all(
         make_folder(plan.folder)
     threads.limit_threads()
     environment.log_machine(options.device)
+    here = environment.describe(options.device)
     # Read all records before training, so that a damaged one is reported at once.
     due_of = [plan.due(force) for plan in plans]
     for plan, due in zip(plans, due_of, strict=True):
@@ -65,7 +68,7 @@ def train_all(
             folder = plan.folder_of(run)
             remove_unneeded_checkpoint(folder, read_record(folder))
             record_pace(pace, run, folder)
-        log_plan(plan, due)
+        log_plan(plan, due, here)
     for plan, due in zip(plans, due_of, strict=True):
         write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
         if not due:
@@ -132,17 +135,20 @@ def lost_device(run: Run, reason: str, later: int, force: bool) -> str:
     )
 
 
-def log_other_hosts(plan: Plan, due: Sequence[Run]) -> None:
-    """Warn before hours of training if runs cannot be paired with those that are finished."""
-    here, seeds, due_ids = host(), {run.seed for run in due}, {run.id for run in due}
+def log_other_machines(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
+    """Warn before hours of training if runs cannot be paired with those that are finished.
+
+    `here` is the environment.
+    """
+    seeds, due_ids = {run.seed for run in due}, {run.id for run in due}
     finished = [run for run in plan.chosen if run.seed in seeds and run.id not in due_ids]
-    hosts = [read_record(plan.folder_of(run))["environment"]["host"] for run in finished]
-    others = sum(each != here for each in hosts)
+    found = [read_record(plan.folder_of(run))["environment"] for run in finished]
+    others = sum(any(each.get(key) != here[key] for key in MACHINE) for each in found)
     if others:
         log.warning(
-            "finished on another machine, or recorded by a version of fobench that told machines "
-            "apart otherwise: %d of the runs of the seeds to do. Their times cannot be paired with "
-            "those of runs trained now; --force trains all on this machine",
+            "finished on another machine or card, with another driver, or recorded by a version of "
+            "fobench that told machines apart otherwise: %d of the runs of the seeds to do. Their "
+            "times cannot be paired with those of runs trained now; --force trains all here",
             others,
         )
 
@@ -176,8 +182,8 @@ def reason_of(folder: Path) -> str:
     return f": {reason}" if reason else ""
 
 
-def log_plan(plan: Plan, due: Sequence[Run]) -> None:
-    """Log what will be done, and what the user may not expect."""
+def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
+    """Log what will be done, and what the user may not expect. `here` is the environment."""
     log.info("%s: %d of %d runs to do", plan.title, len(due), len(plan.chosen))
     name = plan.experiment.name
     if plan.missing(lambda run: run.baseline_run):
@@ -187,7 +193,7 @@ def log_plan(plan: Plan, due: Sequence[Run]) -> None:
     controls = plan.missing(lambda run: run.control_run).values()
     for label in dict.fromkeys(run.method.label() for run in controls):
         log.warning("%s lacks the control of one of its methods: %s", name, label)
-    log_other_hosts(plan, due)
+    log_other_machines(plan, due, here)
     due_ids = {run.id for run in due}
     for run in plan.chosen:
         if run.id not in due_ids and plan.status_of(run) == "diverged":

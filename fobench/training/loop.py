@@ -51,6 +51,7 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
         steps = min(run.steps_per_epoch, run.total_steps - training.step)
         with timed(device) as trained:
             totals = train_epoch(training, epoch, steps, progress)
+        peak = peak_memory(device)  # before the larger batches of the evaluation
         training.step += steps
         training.total_train_seconds += trained.seconds
         train_loss, train_error = totals.means()
@@ -81,7 +82,7 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
             eval_seconds=evaluation.seconds,
             images_per_second=totals.images / trained.seconds,
             cache_bytes=training.activations.bytes,
-            peak_memory_bytes=peak_memory(device),
+            peak_memory_bytes=peak,
         )
 
 

@@ -18,6 +18,7 @@ from fobench.activations.staging import BUFFERS
 from fobench.activations.store import Store
 from fobench.experiment.run import Run
 from tests.activations.small_runs import loaded, method, small_run
+from tests.training.cpu_graphs import CpuGraphs
 
 ALLOCATING = 0.3  # seconds
 BATCH = 10
@@ -139,3 +140,19 @@ def test_the_sample_in_device_memory_is_far_larger_than_a_cache():
     samples = {name: place.sample_bytes for name, place in PLACES.items()}
     assert samples.pop("device memory") >= 4 << 30
     assert set(samples.values()) == {SAMPLE_BYTES}
+
+
+@pytest.mark.parametrize("step", ["eager", "graph"])
+def test_units_are_measured_as_training_runs_them(run, monkeypatch, step):
+    """In its precision, captured if its steps are."""
+    seen = []
+
+    def measure(units, split, batch_size, graphs):
+        seen.append((graphs is not None, torch.is_autocast_enabled("cpu")))
+        return 1e-6, (1e-6,) * 7
+
+    monkeypatch.setattr(plan_file, "forward_seconds", measure)
+    monkeypatch.setattr(plan_file, "Graphs", CpuGraphs)
+    settings = run.train.replace(step=step, precision="bfloat16")
+    plan_file.measure_costs_anew(replace(run, train=settings), loaded(run).train, torch.float16)
+    assert seen == [(step == "graph", True)]

@@ -10,6 +10,7 @@ from fobench.costs import forward_time
 from fobench.costs.forward_time import MAX_ROUNDS, MIN_ROUNDS, forward_seconds
 from fobench.data.split import Split
 from fobench.machine import clock
+from tests.training.cpu_graphs import CpuGraphs
 
 BATCH = 4
 
@@ -58,3 +59,17 @@ def test_a_round_waits_for_the_device_once(monkeypatch, seconds, rounds):
     monkeypatch.setattr(forward_time, "ROUNDS_SECONDS", seconds)
     forward_seconds([nn.Identity()] * 7, images(BATCH), BATCH)
     assert len(waited) == rounds
+
+
+def test_units_are_captured_and_replayed_where_steps_are():
+    """Each once, on what the one before it returned; then only replays are timed."""
+    calls, made = [], CpuGraphs(torch.device("cpu"))
+
+    def unit(x: torch.Tensor) -> torch.Tensor:
+        calls.append(x.shape)
+        return x[:, :-1] * 2
+
+    pixels, forward = forward_seconds([unit] * 3, images(BATCH), BATCH, made)
+    assert made._captures == 3
+    assert calls == [(BATCH, channels, 8, 8) for channels in (3, 3, 2, 2, 1, 1)]
+    assert min(pixels, *forward) > 0

@@ -85,6 +85,7 @@ def test_the_workspace_of_cublas_has_a_fixed_size_before_torch_starts():
 
 def test_the_driver_is_that_of_the_kernel_module_else_what_nvidia_smi_says(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "version")
+    monkeypatch.setattr(gpu, "KERNEL_MODULE", tmp_path / "none")
     monkeypatch.setattr(
         gpu.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout="580.1\n580.1\n")
     )
@@ -92,6 +93,12 @@ def test_the_driver_is_that_of_the_kernel_module_else_what_nvidia_smi_says(tmp_p
     (tmp_path / "version").write_text("575.2\n")
     assert gpu.driver() == "575.2"
     (tmp_path / "version").unlink()
+    monkeypatch.setattr(gpu, "KERNEL_MODULE", tmp_path / "module")
+    (tmp_path / "module").write_text(
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.3.01  Tue\nGCC version: gcc 12.2.0\n"
+    )
+    assert gpu.driver() == "570.3.01"
+    (tmp_path / "module").unlink()
 
     def missing(*_, **__):
         raise FileNotFoundError("nvidia-smi")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import fobench
+from fobench.experiment.options import TrainOptions
 from fobench.machine import environment, memory
 
 ROOT = Path(fobench.__file__).parents[1]
@@ -104,6 +105,28 @@ def test_a_package_that_no_repository_tracks_has_no_commit(recorded, tmp_path):
     assert recorded(tmp_path / "site-packages" / "fobench") == unknown
     (tmp_path / "site-packages" / ".git").mkdir()
     assert recorded(tmp_path / "site-packages" / "fobench") == unknown, "a broken repository"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("device", "gpu", "gpu_uuid", "driver", "cuda", "cudnn", "cudnn_benchmark"),
+        *("precision", "step", "processor", "instructions", "threads"),
+    ],
+)
+def test_what_bits_depend_on(key):
+    described = environment.describe(torch.device("cpu"))
+    assert key in described
+    before = environment.bits_depend_on(described)
+    assert environment.bits_depend_on(described | {key: "other"}) != before
+
+
+def test_the_environment_is_that_of_a_runs_settings():
+    cpu = torch.device("cpu")
+    settings = TrainOptions(epochs=1, batch_size=2, precision="bfloat16")
+    described = environment.describe(cpu, settings)
+    assert (described["precision"], described["step"]) == ("bfloat16", "eager")
+    assert environment.describe(cpu)["precision"] == "float32"
 
 
 def test_without_git_there_is_no_commit(recorded, tmp_path, monkeypatch):

@@ -88,7 +88,9 @@ def test_baselines_on_fewer_processors_are_not_paired(tiny, tmp_path, fobench):
     assert [each["threads"] for each in environments] == [1, 2]
     text = fobench("report", "results/tiny").output
     assert "no time saved for FreezeOut" in text
-    assert "the runs come from several machines, or had several CPU limits" in text
+    assert (
+        "the runs come from several machines, cards or drivers, or had several CPU limits" in text
+    )
     assert "| CPUs allowed | 1, 2 |" in text
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fobench.activations.plan import STORE_NOTHING
+from fobench.errors import UserError
 from fobench.models import build, fusion
 from fobench.models.fusion import BatchNormReLU, batch_norm_relu, fuse_batch_norm_relu
 from tests.activations.small_runs import learned, method, small_run, train_all
@@ -43,10 +44,16 @@ def test_a_fused_network_computes_what_the_network_computes(family, uncompiled):
         assert torch.equal(fused.state_dict()[name], value), name
 
 
+def test_a_network_without_any_is_refused():
+    with pytest.raises(UserError, match="leave the option out"):
+        fuse_batch_norm_relu(nn.Sequential(nn.BatchNorm2d(3), nn.Tanh()))
+
+
 def test_only_a_batchnorm_in_front_of_a_relu_is_fused():
     network = nn.Sequential(
         nn.BatchNorm2d(3), nn.Tanh(), nn.BatchNorm2d(3), nn.BatchNorm2d(3, affine=False), nn.ReLU(),
-        nn.BatchNorm2d(3, track_running_stats=False), nn.ReLU(), nn.BatchNorm2d(3), nn.ReLU(),
+        nn.BatchNorm2d(3, track_running_stats=False), nn.ReLU(), nn.BatchNorm2d(3, momentum=None),
+        nn.ReLU(), nn.BatchNorm2d(3), nn.ReLU(),
     )  # fmt: skip
     assert fuse_batch_norm_relu(network) == 1
     assert [type(each) for each in network[-2:]] == [BatchNormReLU, nn.Identity]

@@ -6,6 +6,7 @@ that existed before can tell. Where a CUDA graph would share memory with others,
 operations make are spoiled before each replay.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,15 +24,19 @@ class CpuGraphs(Graphs):
     """Graphs of the CPU; what they count is counted by the real class."""
 
     def __init__(self, device: torch.device) -> None:
-        self.captures, self.seconds = [], []
+        self.captures, self.seconds, self.notes = [], [], []
         self._captures, self._seconds = 0, 0.0
         self._device = device
 
+    def random_state_of_the_host(self) -> str:
+        """Here the host's generator is the device's."""
+        return str(random.getstate())
+
     def _capture(self, work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
-        recording, random = Recording(), torch.get_rng_state()
+        recording, drawn = Recording(), torch.get_rng_state()
         with recording:
             result = work()
-        torch.set_rng_state(random)
+        torch.set_rng_state(drawn)
         recording.undo()
         return recording.replay, result
 

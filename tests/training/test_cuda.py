@@ -46,10 +46,13 @@ pytestmark = [
 
 CUDA = torch.device("cuda")
 SETTINGS = TrainOptions(epochs=1, batch_size=2)
-PLACES = ("device memory", "host memory", "scratch file")
+NO_DISK = pytest.mark.skipif(not places.room_on_disk(), reason="the scratch folder has no room")
+PLACES = ("device memory", "host memory", pytest.param("scratch file", marks=NO_DISK))
 # Each network, and each place for stores.
 FAMILIES_AND_PLACES = [
-    *(("densenet", place) for place in PLACES),
+    ("densenet", "device memory"),
+    ("densenet", "host memory"),
+    pytest.param("densenet", "scratch file", marks=NO_DISK),
     ("wideresnet", "host memory"),
     ("vgg", "device memory"),
 ]
@@ -270,6 +273,7 @@ def test_a_run_from_the_command_line_records_captures_and_card(fobench, tiny, tm
 def test_freezeout_follows_a_loop_whose_step_is_a_cuda_graph():
     """Rates that are tensors on the device are set there, where the captured update reads them."""
     prepare(CUDA, SETTINGS)
+    torch.manual_seed(0)
     network = torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(3))).to(CUDA)
     groups = [{"params": unit.parameters()} for unit in network]
     rate = torch.tensor(0.1, device=CUDA)
@@ -291,4 +295,4 @@ def test_freezeout_follows_a_loop_whose_step_is_a_cuda_graph():
         before = network[0].weight.detach().clone()
         replay()
         changes.append(float((network[0].weight.detach() - before).abs().max()))
-    assert changes[-1] < 0.1 * changes[0], "the rate was fixed when the step was captured"
+    assert changes[-1] < 0.01 * changes[0], "the rate was fixed when the step was captured"

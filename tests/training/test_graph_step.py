@@ -1,22 +1,27 @@
 """The training step as a graph: the same bits as operation by operation, with the CPU's graphs."""
 
 import io
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from fobench.activations.frozen_prefix import FrozenPrefix
 from fobench.activations.plan import STORE_NOTHING
 from fobench.costs.flops import freeze_steps_of
 from fobench.experiment.run import Run
+from fobench.freezing.frozen import FrozenUnits
+from fobench.freezing.units import units_of
 from fobench.machine import graphs
-from fobench.machine.graphs import CaptureError, Repeated
+from fobench.machine.graphs import CaptureError, Graphs, Repeated
 from fobench.methods import BaselineOptions
 from fobench.records.runs import read_record
 from fobench.training import optimizer, state
 from fobench.training.loop import train
 from fobench.training.state import Training
-from fobench.training.step import StepsUntilFreeze
+from fobench.training.step import Batch, StepsUntilFreeze
 from tests.activations.small_runs import (
     CPU,
     Unseen,
@@ -106,6 +111,24 @@ def test_a_resumed_run_captures_anew_and_ends_with_the_same_bits(run):
         assert resumed.graphs.captures[:epochs] == whole.graphs.captures[:epochs]
 
 
+def test_what_is_captured_to_rebuild_stores_is_no_part_of_an_epoch(run):
+    """It is outside the seconds of training."""
+    storing = stepping(method(run, views=1, precompute=True, t0=0.3), "graph")
+    plan = plan_of_all(storing)
+    whole = Training(storing, loaded(run), CPU, plan)
+    rows = train(whole, Unseen())
+    for _ in range(6):
+        next(rows)
+    resumed = Training(storing, loaded(run), CPU, plan)
+    resumed.load_state_dict(whole.state_dict())
+    assert resumed.activations.bytes > 0
+    next(rows)
+    next(train(resumed, Unseen()))
+    # Its steps are captured anew, but the store of this epoch as in the other run.
+    assert resumed.graphs.captures[6] - whole.graphs.captures[6] <= 2
+    assert len(resumed.graphs.captures) == 7
+
+
 def test_the_rates_stay_tensors_of_their_own_where_steps_are_captured(run):
     """When set, when the state is loaded, and when it is loaded from a file on the CPU."""
     training = Training(stepping(method(run), "graph"), loaded(run), CPU)
@@ -155,6 +178,61 @@ def test_the_steps_until_the_next_freeze_by_counting(run):
             if frozen[now] == frozen[number] and (length == 10 or lengths[now] == length)
         ]
         assert until.left(number, length) == len(same)
+
+
+def test_frozen_units_that_are_rounded_elsewhere_are_another_graph(run):
+    """Of two views, one may have been stored at cuts where the other was not."""
+    training = Training(stepping(run, "graph"), loaded(run), CPU)
+    FrozenUnits(units_of(training.network), training.optimizer).freeze(2)
+    training.network.train()
+    images, labels = training.data.train.batch(torch.arange(10))
+    prefixes = [FrozenPrefix(0, 2, cuts, torch.bfloat16) for cuts in ((1,), (2,), (1, 2))]
+    prefixes += [FrozenPrefix(0, 2, (1,), torch.float16)]
+    for number in range(3):
+        for prefix in prefixes:
+            training.take_step(number, Batch(images, labels, prefix))
+    assert training.graphs._captures == len(prefixes)
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand])
+def test_work_that_draws_on_the_host_cannot_be_captured(draw):
+    """A graph would draw once and for all. Of torch's own generator, see the real class."""
+    repeated = Repeated(lambda values: values * draw(), CpuGraphs(CPU))
+    repeated(torch.ones(2), calls_left=9)
+    if draw is random.random:
+        with pytest.raises(CaptureError, match="draws random numbers on the host"):
+            repeated(torch.ones(2), calls_left=8)
+    before = Graphs.random_state_of_the_host(CpuGraphs(CPU))
+    assert Graphs.random_state_of_the_host(CpuGraphs(CPU)) == before
+    draw()
+    assert Graphs.random_state_of_the_host(CpuGraphs(CPU)) != before
+    before = Graphs.random_state_of_the_host(CpuGraphs(CPU))
+    torch.rand(1)
+    assert Graphs.random_state_of_the_host(CpuGraphs(CPU)) != before
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_without_memory_for_a_graph_room_is_made_or_steps_stay_eager(failures, monkeypatch):
+    """No step is lost either way, and the run tells."""
+    made, tries, capture = CpuGraphs(CPU), [], CpuGraphs._capture
+
+    def fail_at_first(graphs, work):
+        tries.append(1)
+        if len(tries) <= failures:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return capture(graphs, work)
+
+    monkeypatch.setattr(CpuGraphs, "_capture", fail_at_first)
+    total = torch.zeros(())
+    repeated = Repeated(total.add_, made)
+    for number in range(1, 6):
+        repeated(torch.ones(()), calls_left=9)
+        assert total == number
+    assert repeated.is_captured == (failures == 1)
+    assert len(tries) == 2
+    assert [note.partition(":")[0] for note in made.notes] == (
+        [] if failures == 1 else ["no memory for a CUDA graph"]
+    )
 
 
 def test_work_is_run_then_captured_then_replayed():

@@ -25,11 +25,13 @@ from fobench.training import loop
 from fobench.training.loop import DivergedError, evaluate, train
 from fobench.training.optimizer import sgd
 from fobench.training.state import Training, build_network
-from fobench.training.warmup import warm_up
+from fobench.training.warmup import evaluation_batch_size, lengths, warm_up
+from tests.activations import small_runs
 from tests.networks import EXAMPLES
 
 CPU = torch.device("cpu")
 DATASET = open_synthetic("synthetic", 55, 20)
+STORED = {"precompute": True, "store": "float32"}
 
 
 class Watch:
@@ -256,6 +258,34 @@ def test_evaluation_counts_a_short_last_batch_by_its_images(run):
     assert error == pytest.approx(100 * float((logits.argmax(1) != labels).float().mean()))
 
 
+def test_evaluation_on_cuda_takes_as_many_pixels_at_once_as_a_thousand_small_images(run):
+    """At least a batch; on the CPU as many images as a step."""
+    cuda = torch.device("cuda")
+    assert evaluation_batch_size(run, cuda) == 1000
+    large = replace(run, data_used=replace(run.data_used, image_shape=(224, 224, 3)))
+    assert evaluation_batch_size(large, cuda) == 20
+    assert (
+        evaluation_batch_size(replace(run, train=run.train.replace(batch_size=2000)), cuda) == 2000
+    )
+    assert evaluation_batch_size(run, CPU) == 10
+
+
+def test_warm_up_knows_every_length_of_a_batch(run):
+    read = load_data(run)
+    assert lengths(10, [read.train]) == [10, 5]
+    assert lengths(7, [read.validation, read.test]) == [7, 6, 3]
+    assert lengths(50, [read.validation, read.test]) == [20, 10]
+
+
+def test_a_training_prepares_its_device(run):
+    try:
+        Training(replace(run, train=run.train.replace(deterministic=True)), load_data(run), CPU)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        Training(run, load_data(run), CPU)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_rows_hold_together(run):
     rows = train_all(run)
     seconds = 0.0
@@ -289,7 +319,8 @@ class HostReads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("family", EXAMPLES)
-def test_no_training_step_waits_for_the_device(run, family, monkeypatch):
+def test_no_training_step_waits_for_the_device(run, tiny, family, monkeypatch):
+    """Nor does building and reading a store whose type holds all that float32 does."""
     reads = HostReads()
     train_whole_epoch = loop.train_epoch
 
@@ -300,6 +331,9 @@ def test_no_training_step_waits_for_the_device(run, family, monkeypatch):
     monkeypatch.setattr(loop, "train_epoch", watched)
     run = with_method(of_family(run, family), scaling="linear", t0=0.3)
     assert train_all(run)[-1].frozen_units > 0
+    storing = small_runs.method(small_runs.small_run(tiny, family), views=2, **STORED)
+    training, _ = small_runs.train_all(storing, small_runs.plan_of_all(storing))
+    assert training.activations.bytes > 0
     assert reads.count == 0
     with reads:
         float(torch.ones(1))

@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fobench.experiment.run import Run
+from fobench.freezing.groups import set_rates
 from fobench.methods import BaselineOptions, FreezeOutOptions
 from fobench.training import optimizer as optimizers
 from fobench.training.loop import train
@@ -84,3 +85,6 @@ def test_loaded_rates_are_tensors_on_the_device_whatever_was_saved(run, monkeypa
         for group in optimizer.param_groups:
             assert group["lr"].dtype == torch.float32
             assert float(group["lr"]) == pytest.approx(0.05)
+        # Setting the rates must not change what was saved.
+        set_rates(optimizer.param_groups, [7.0] * len(optimizer.param_groups))
+        assert all(float(group["lr"]) < 1 for group in saved["param_groups"])

@@ -7,6 +7,7 @@ import torch
 
 from fobench.activations.plan import STORE_NOTHING
 from fobench.experiment.run import Run
+from fobench.training.loop import evaluate
 from fobench.training.state import Training
 from tests.activations.small_runs import (
     CPU,
@@ -41,6 +42,17 @@ def test_bfloat16_trains_float32_weights_to_about_the_same_loss(run):
     assert learned(rounded) != learned(rows), "nothing was rounded"
     assert rounded[-1].train_loss == pytest.approx(rows[-1].train_loss, rel=0.1)
     assert rounded[-1].test_loss == pytest.approx(rows[-1].test_loss, rel=0.3)
+
+
+def test_evaluation_is_in_the_precision_of_training(run):
+    training = Training(run, loaded(run), CPU)
+    test = training.data.test
+    exact, rounded = (
+        evaluate(training.network, test, 10, precision)[0] for precision in ("float32", "bfloat16")
+    )
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.05)
+    assert evaluate(training.network, test, 10) == evaluate(training.network, test, 10, "float32")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

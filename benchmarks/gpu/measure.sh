@@ -34,6 +34,7 @@ case $device in cuda | cpu) ;; *) usage ;; esac
 python=${PYTHON:-python3}
 case $python in /*) ;; */*) python=$PWD/$python ;; esac
 case ${WHEELS:-/} in /*) ;; *) WHEELS=$PWD/$WHEELS ;; esac
+case ${FOBENCH_DATA:-/} in /*) ;; *) export FOBENCH_DATA=$PWD/$FOBENCH_DATA ;; esac
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 out=${OUT:-$root/results/reproduced/gpu}
@@ -71,7 +72,7 @@ step() {
     return 0
   fi
   echo "== $name: $box s at most" >>"$log"
-  timeout --kill-after=3 "$box" "$python" "$@" >>"$log" 2>&1 </dev/null
+  timeout --signal="${SIGNAL:-TERM}" --kill-after=3 "$box" "$python" "$@" >>"$log" 2>&1 </dev/null
   status=$?
   echo "== $name: exit status $status after $((SECONDS - began)) s" | tee -a "$log"
   ((status == 0)) || failed=1
@@ -87,19 +88,20 @@ measure() {
 
 part_A() {
   local depths variants tests
-  begin A 215 hardware.jsonl steps.csv loops.csv
+  begin A "${A_SECONDS:-215}" hardware.jsonl steps.csv loops.csv
   measure hardware 30 hardware.py
-  measure depths 90 steps.py depths
+  measure depths 110 steps.py depths
   depths=$?
   # Only the files with such tests, as importing all of them takes long; pytest takes each once.
   mapfile -t tests < <(grep -rl --include='test_cuda*.py' 'mark\.cuda' tests
     grep -rl --include='test_*.py' 'mark\.cuda' tests)
   # Plugins that happen to be installed would take time, and are not needed.
-  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 step tests 60 -m pytest -m cuda -v --tb=short --durations=5 \
+  # Interrupted, it still tells what failed.
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 SIGNAL=INT step tests 60 -m pytest -m cuda -v --tb=short --durations=5 \
     -p no:cacheprovider --continue-on-collection-errors "${tests[@]}"
+  measure loops 38 loops.py
   measure variants 45 steps.py variants
   variants=$?
-  measure loops 38 loops.py
   LEAST=35 measure fused 60 steps.py fused
   # What they did not come to.
   ((depths == 0)) || LEAST=20 measure "depths, the rest" 60 steps.py depths
@@ -108,7 +110,7 @@ part_A() {
 
 part_B() {
   local left
-  begin B 255 profile.csv predicted.csv runs.tar.gz
+  begin B "${B_SECONDS:-255}" profile.csv predicted.csv runs.tar.gz
   measure profile 70 ladder.py
   measure timed 95 runs.py timed --seconds 90 --work "$scratch/B"
   left=$((deadline - SECONDS))

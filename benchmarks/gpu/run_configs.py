@@ -15,8 +15,8 @@ from fobench.models import ModelOptions
 DATASETS = ["cifar10", "synthetic"]
 NEVER = 1_000_000  # seconds between checkpoints: none but where a run is cut off
 STORES = 4  # that a run builds, at equal distances
-START_SECONDS = 15.0  # of a process, until it trains
-RUN_SECONDS = 1.5  # of a run besides training: warm-up, evaluation, files
+START_SECONDS = 20.0  # of a process, until it trains
+RUN_SECONDS = 3.5  # of a run besides replayed steps: warm-up, captures, evaluation, files
 # Steps of the runs together, as multiples of the baseline's: estimates, to choose the epochs by.
 TIMED_RUNS, TIMED_COST = 6, 5.0
 ERROR_RUNS, ERROR_COST = 6, 4.7

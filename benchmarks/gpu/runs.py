@@ -9,6 +9,7 @@ networks for their error. DIR/runs.tar.gz holds the configs, and of each run its
 epochs.csv. No torch here, so that packing takes little from the runs.
 """
 
+import io
 import json
 import subprocess
 import sys
@@ -67,14 +68,18 @@ class Runs:
     def _wait_for(self, command: list[str]) -> int:
         child = subprocess.Popen(command)
         packed: set[Path] = set()
-        while child.poll() is None:
-            if time.monotonic() > self._end:
-                child.kill()
-            time.sleep(EVERY)
-            ended = set(self.ended())
-            if ended != packed:
-                self.pack()
-                packed = ended
+        try:
+            while child.poll() is None:
+                if time.monotonic() > self._end:
+                    child.kill()
+                time.sleep(EVERY)
+                ended = set(self.ended())
+                if ended != packed:
+                    self.pack()
+                    packed = ended
+        finally:
+            child.kill()  # nothing, if it has ended
+            child.wait()
         self.pack()
         return child.returncode
 
@@ -88,18 +93,18 @@ class Runs:
                 yield folder
 
     def pack(self) -> None:
-        """Replace the archive, so that it is whole at any time."""
-        new = self._archive.with_name(f".{self._archive.name}")
+        """Write the archive anew."""
         files = [
             *self._configs.glob("*.toml"),
             *self.results.glob("*/*.json"),
             *self.results.glob("*/*/run.json"),
             *self.results.glob("*/*/epochs.csv"),
         ]
-        with tarfile.open(new, "w:gz") as packed:
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w:gz") as packed:
             for path in sorted(files):
                 packed.add(path, path.relative_to(self._configs.parent))
-        new.replace(self._archive)
+        self._archive.write_bytes(content.getvalue())
 
 
 def timed(sizes: Sizes, profile: Profile, runs: Runs, out: Path) -> list[int]:
@@ -140,7 +145,8 @@ def main() -> None:
     profile = Profile(Table(options.out / "profile.csv", StepRow).rows())
     runs = Runs(options.work, options.out / "runs.tar.gz", options.device, options.seconds)
     statuses = MEASURED[options.what](sizes_for(options.device), profile, runs, options.out)
-    sys.exit(max(status for status in (0, *statuses) if status != OUT_OF_TIME))
+    # Negative if it was killed.
+    sys.exit(max(abs(status) for status in (0, *statuses) if status != OUT_OF_TIME))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,8 @@ class Stepper:
             setup_seconds=setup_seconds,
             first_seconds=first_seconds if is_new else None,
             capture_seconds=capture_seconds if captures else None,
-            peak_memory_bytes=peak_memory(device),
+            # Replays allocate nothing.
+            peak_memory_bytes=peak_memory(device) if is_new else None,
         )
 
     @torch.no_grad()

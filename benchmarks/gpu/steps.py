@@ -4,9 +4,9 @@
 
 Adds rows to DIR/steps.csv, and leaves out what it holds already. `depths`: the step as a run takes
 it, at every depth from the pixels, at every other one also from a stored activation; with nothing
-frozen at the start, in the middle and at the end, which shows drift. `variants`: operation by
-operation, in other precisions and layouts, in larger batches. `fused`: with `train.fuse_batchnorm`,
-whose compilation is part of `setup_seconds`; on the CPU it is not compiled.
+frozen at the start, in the middle and at the end, which shows drift; then operation by operation at
+every fourth. `variants`: in other precisions and layouts, in larger batches. `fused`: with
+`train.fuse_batchnorm`, whose compilation is part of `setup_seconds`; on the CPU it is not compiled.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +22,8 @@ from stepper import Stepper
 from fobench.machine.device import select, step_mode
 from fobench.machine.environment import DEFAULTS
 from fobench.models import ModelOptions, fusion
+
+EAGER = {"step": "eager"}
 
 
 def depths(sizes: Sizes, device: torch.device, table: Table, measurements: Measurements) -> None:
@@ -47,6 +49,9 @@ def every_depth(model: ModelOptions, sizes: Sizes, device: torch.device, table: 
         if (whole.units - 1 - depth) % sizes.cut_every == 0:
             table.add(freezing.time(*size, "depths", at_the_cut=True))
     table.add(whole.time(*size, "end"))
+    # Here, where the algorithms are chosen already.
+    eager = Variant(model, sizes.batch, every(sizes.eager_every), sizes.eager_group_steps, EAGER)
+    measure(eager, sizes.groups, device, table)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,10 @@ class Variant:
         return any(wanted.items() <= row.items() for row in rows)
 
 
+def every(few: int) -> Callable[[int], Iterable[int]]:
+    return lambda units: range(0, units, few)
+
+
 def variants(sizes: Sizes, device: torch.device, table: Table, measurements: Measurements) -> None:
     mode, written = step_mode(device, DEFAULTS), table.rows()
     for variant in all_variants(sizes, device):
@@ -94,16 +103,12 @@ def measure(variant: Variant, groups: int, device: torch.device, table: Table) -
 def all_variants(sizes: Sizes, device: torch.device) -> Iterator[Variant]:
     """The most valuable first."""
     precisions = ["tf32", "bfloat16"] if device.type == "cuda" else ["bfloat16"]
-    steps = sizes.group_steps
 
     def of_all(
-        batch: int, depths: Callable[[int], Iterable[int]], steps: int = steps, **options: str
+        batch: int, depths: Callable[[int], Iterable[int]], **options: str
     ) -> Iterator[Variant]:
         for model in sizes.steps:
-            yield Variant(model, batch, depths, steps, options)
-
-    def every_few(units: int) -> Iterable[int]:
-        return range(0, units, sizes.eager_every)
+            yield Variant(model, batch, depths, sizes.group_steps, options)
 
     def five(units: int) -> Iterable[int]:
         return sorted({round(number * (units - 1) / 4) for number in range(5)})
@@ -111,7 +116,6 @@ def all_variants(sizes: Sizes, device: torch.device) -> Iterator[Variant]:
     def nothing_frozen(units: int) -> Iterable[int]:
         return [0]
 
-    yield from of_all(sizes.batch, every_few, sizes.eager_group_steps, step="eager")
     for precision in precisions:
         yield from of_all(sizes.batch, nothing_frozen, precision=precision)
     yield from of_all(sizes.batch, nothing_frozen, layout="contiguous")

@@ -8,7 +8,6 @@ the work was captured; nothing that Python decides in the work is decided again.
 import gc
 import hashlib
 import logging
-import pickle
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -95,8 +94,10 @@ class Graphs:
 
     def random_state_of_the_host(self) -> str:
         """Of all generators that a step might draw from, but for the device's, which replays do."""
-        states = random.getstate(), np.random.get_state()[1:3], torch.get_rng_state()
-        return hashlib.sha256(b"".join(map(pickle.dumps, states))).hexdigest()
+        numbers, position = np.random.get_state()[1:3]
+        drawn = f"{random.getstate()} {position}".encode()
+        drawn += numbers.tobytes() + torch.get_rng_state().numpy().tobytes()
+        return hashlib.sha256(drawn).hexdigest()
 
     def end_epoch(self) -> None:
         self.captures.append(self._captures)

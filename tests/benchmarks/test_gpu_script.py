@@ -68,7 +68,7 @@ def test_a_step_that_fails_does_not_stop_the_others(tmp_path):
     ended = [line.removeprefix("== ").partition(" after")[0] for line in ran.stdout.splitlines()]
     assert ended == [
         *("wheels: exit status 0", "hardware: exit status 7", "depths: exit status 137"),
-        *("tests: exit status 0", "variants: exit status 0", "loops: exit status 0"),
+        *("tests: exit status 0", "loops: exit status 0", "variants: exit status 0"),
         *("fused: exit status 0", "depths, the rest: exit status 137"),
         *("profile: exit status 0", "timed: exit status 0", "errors: exit status 0"),
     ]

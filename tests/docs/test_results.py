@@ -1,6 +1,8 @@
 """The pages say what the committed files say."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -203,3 +205,23 @@ def test_the_cost_of_checkpoints_is_that_of_the_committed_file():
     percents = sorted(each["percent_of_training"] for each in measured)
     assert between("checkpoint") == f"{percents[0]:.2f} to {percents[-1]:.2f}"
     assert percents[-1] < 1
+
+
+CARD = ROOT / "results" / "gpu-h100"
+
+
+def printed_by(script: str, *words: str) -> str:
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu" / script), str(CARD), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_tables_of_the_card_are_those_of_the_committed_files():
+    parts = ("gpu-steps", "gpu-saved", "gpu-predicted")
+    shown = [between(f"{part}:start", f"{part}:end") for part in parts]
+    assert "\n\n".join(shown) == printed_by("tables.py").strip()
+
+
+def test_the_figure_of_the_card_is_drawn_again_byte_for_byte(tmp_path):
+    drawn = tmp_path / "time-saved.svg"
+    printed_by("figure.py", "-o", str(drawn))
+    assert drawn.read_bytes() == (CARD / "time-saved.svg").read_bytes()

@@ -207,6 +207,22 @@ def test_the_cost_of_checkpoints_is_that_of_the_committed_file():
     assert percents[-1] < 1
 
 
+def test_a_step_costs_the_same_under_either_method():
+    """While nothing is frozen; every interval holds no difference."""
+    measured = json.loads((ROOT / "benchmarks" / "equal_steps.json").read_text())["measured"]
+    header = ("network", "step of the baseline, ms", "FreezeOut without freezing, %")
+    rows = []
+    for each in measured:
+        ratio, low, high = each["ratio_percent"]
+        assert low < 0 < high
+        shown = f"{ratio:+.1f} ({low:+.1f} to {high:+.1f})"
+        rows.append((each["network"], f"{each['step_milliseconds']:.1f}", shown))
+    assert len(rows) == 3
+    assert (
+        between("equal-steps:start", "equal-steps:end") == Table(header, rows).markdown().rstrip()
+    )
+
+
 CARD = ROOT / "results" / "gpu-h100"
 
 

@@ -87,7 +87,7 @@ measure() {
 }
 
 part_A() {
-  local depths variants tests
+  local depths variants tests workers=()
   begin A "${A_SECONDS:-215}" hardware.jsonl steps.csv loops.csv
   measure hardware 30 hardware.py
   measure depths 110 steps.py depths
@@ -95,9 +95,12 @@ part_A() {
   # Only the files with such tests, as importing all of them takes long; pytest takes each once.
   mapfile -t tests < <(grep -rl --include='test_cuda*.py' 'mark\.cuda' tests
     grep -rl --include='test_*.py' 'mark\.cuda' tests)
-  # Plugins that happen to be installed would take time, and are not needed.
+  # In one process they take longer than there is time for. Other plugins are not needed.
+  if (($(nproc) >= 8)) && "$python" -c 'import xdist' 2>/dev/null; then
+    workers=(-p xdist --numprocesses=4)
+  fi
   # Interrupted, it still tells what failed.
-  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 SIGNAL=INT step tests 60 -m pytest -m cuda -v --tb=short --durations=5 \
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 SIGNAL=INT step tests 60 -m pytest "${workers[@]}" -m cuda -v --tb=short --durations=5 \
     -p no:cacheprovider --continue-on-collection-errors "${tests[@]}"
   measure loops 38 loops.py
   measure variants 45 steps.py variants

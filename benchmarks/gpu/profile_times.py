@@ -85,16 +85,28 @@ class Times:
         return self._usual_excess
 
 
-def steps_by_prefix(record: dict[str, Any]) -> Counter[tuple[int, int]]:
-    """The steps of a run by what their frozen units start from and end at, for one view at most."""
+def prefixes(record: dict[str, Any]) -> list[tuple[int, int]]:
+    """What the frozen units of each step of a run start from and end at; for one view at most."""
     total, per_epoch = record["total_steps"], record["steps_per_epoch"]
     freeze_steps = [unit["freeze_step"] or total for unit in record["units"]]
     builds = record.get("store_plan", {}).get("builds", [])
-    counted: Counter[tuple[int, int]] = Counter()
+    found = []
     for step in range(total):
         epoch = step // per_epoch + 1
         cut = max((build["cut"] for build in builds if build["epoch"] <= epoch), default=0)
-        counted[cut, bisect_right(freeze_steps, step)] += 1
+        found.append((cut, bisect_right(freeze_steps, step)))
+    return found
+
+
+def eager_steps(record: dict[str, Any]) -> Counter[int]:
+    """The steps of a run that are not replayed, by depth: only the first of each prefix, unless the
+    next unit freezes too soon for a capture."""
+    found, counted = prefixes(record), Counter[int]()
+    depths = [depth for _, depth in found]
+    for (cut, depth), count in Counter(found).items():
+        second = found.index((cut, depth)) + 1
+        next_freeze = depths.index(depth) + depths.count(depth)
+        counted[depth] += 1 if next_freeze - second >= MIN_REPLAYS else count
     return counted
 
 
@@ -122,14 +134,13 @@ class PredictedRow:
 
 def predict(experiment: str, result: RunResult, times: Times) -> PredictedRow:
     record = result.record
-    counted = steps_by_prefix(record)
+    counted = Counter(prefixes(record))
     parts = {
         "steps_seconds": sum(
             count * times.with_store(cut, depth) for (cut, depth), count in counted.items()
         ),
         "first_seconds": sum(
-            (1 if count > MIN_REPLAYS else count) * times.excess(depth)
-            for (_, depth), count in counted.items()
+            count * times.excess(depth) for depth, count in eager_steps(record).items()
         ),
         "capture_seconds": sum(record.get("graphs", {}).get("capture_seconds", [])),
         "build_seconds": sum(record.get("store", {}).get("build_seconds", [])),

@@ -52,7 +52,7 @@ def timed_configs(sizes: Sizes, profile: Profile, seconds: float) -> dict[str, s
     ]
     data = {"train_size": images, "test_size": min(images, 1000)}
     return {
-        name: config(name, sizes.timed, epochs, batch, data, of, [0])
+        name: config(name, sizes.timed, {"epochs": epochs, "batch_size": batch}, data, of, [0])
         for name, of in (("gpu-timed", methods), ("gpu-timed-again", [baseline]))
     }
 
@@ -70,8 +70,9 @@ def error_configs(sizes: Sizes, profile: Profile, seconds: float) -> dict[str, s
         *({"name": "baseline", "epoch_share": 0.6}, freezeout("linear", T0)),
     ]
     data = {"train_size": images, "validation": validation, "test_size": test}
+    train = {"epochs": epochs, "batch_size": sizes.batch, "precision": sizes.error_precision}
     return {
-        name: config(name, model, epochs, sizes.batch, data, methods, sizes.error_seeds)
+        name: config(name, model, train, data, methods, sizes.error_seeds)
         for name, model in ((f"gpu-{each.name}", each) for each in sizes.errors)
     }
 
@@ -100,8 +101,7 @@ def freezeout(scaling: str, t0: float, **options: Any) -> dict[str, Any]:
 def config(
     name: str,
     model: ModelOptions,
-    epochs: int,
-    batch: int,
+    train: dict[str, Any],
     data: dict[str, Any],
     methods: Iterable[dict[str, Any]],
     seeds: Sequence[int],
@@ -111,7 +111,7 @@ def config(
         Table("[experiment]", experiment),
         Table("[data]", {"dataset": DATASETS, **data}),
         Table("[model]", {"name": model.name, **model.non_defaults()}),
-        Table("[train]", {"epochs": epochs, "batch_size": batch}),
+        Table("[train]", train),
         *(Table("[[method]]", method) for method in methods),
     ]
     return "\n".join(map(str, tables))

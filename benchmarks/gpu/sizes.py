@@ -36,6 +36,7 @@ class Sizes:
     error_images: tuple[int, int, int]
     error_epochs: tuple[int, int]
     error_seeds: tuple[int, ...]
+    error_precision: str
 
 
 DENSENET = FAMILIES["densenet"](depth=76, growth_rate=12)
@@ -53,7 +54,7 @@ FULL = Sizes(
     eager_every=4,
     cut_every=2,
     profile_steps=61,  # so that depths seldom change where epochs do
-    loop_images=3000,
+    loop_images=1500,
     loop_epochs=3,
     copied_bytes=4 << 30,
     pinned_bytes=1 << 30,
@@ -62,6 +63,7 @@ FULL = Sizes(
     error_images=(18_000, 2_000, 10_000),
     error_epochs=(15, 40),
     error_seeds=(0, 1, 2),
+    error_precision="tf32",  # so that more runs fit
 )
 SMALL_DENSENET = FAMILIES["densenet"](depth=10, growth_rate=4)
 SMALL_VGG = FAMILIES["vgg"](width=0.05)
@@ -88,6 +90,7 @@ SMALL = Sizes(
     error_images=(48, 16, 16),
     error_epochs=(2, 2),
     error_seeds=(0,),
+    error_precision="float32",
 )
 
 

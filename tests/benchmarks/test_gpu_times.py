@@ -152,7 +152,7 @@ def test_the_predicted_seconds_are_those_of_adding_up_every_step():
         # Stored activations at a cut spare 0.5 ms.
         seconds += (4.0 - depth - 0.5 * (cut > 0)) / 1000
         prefixes.append((cut, depth))
-    # The second step of a prefix is captured if 20 are left until the next freeze, at 35, 75 or 110.
+    # A prefix is captured at its second step, if 20 are left until a freeze: at 35, 75 or 110.
     ends = [next((end for end in (35, 75, 110) if end > step), 120) for step in range(120)]
     eager, captured, seen = 0, set(), set()
     for step, prefix in enumerate(prefixes):

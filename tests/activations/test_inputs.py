@@ -17,7 +17,6 @@ from fobench.costs.flops import freeze_steps_of
 from fobench.data import split
 from fobench.data.order import Indices
 from fobench.experiment.config import load
-from fobench.experiment.run import Run
 from fobench.models import build
 from fobench.training.loop import train
 from fobench.training.state import Training
@@ -40,11 +39,6 @@ from tests.activations.small_runs import (
 from tests.networks import EXAMPLES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-@pytest.fixture(params=EXAMPLES)
-def run(request, tiny) -> Run:
-    return small_run(tiny, request.param)
 
 
 @pytest.mark.parametrize("batch_size", [10, 50, 64])

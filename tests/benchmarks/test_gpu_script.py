@@ -33,6 +33,7 @@ measurements.exit()
 """
 
 
+@pytest.mark.slow
 def test_measurements_go_on_after_failures_in_another_process_if_they_must(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(TAKING.format(folder=str(FOLDER)))
@@ -112,6 +113,7 @@ def require_depths(rows: list[dict[str, str]]) -> None:
     assert {row["mode"] for row in rows} == {"eager"}
 
 
+@pytest.mark.slow
 def test_the_steps_of_the_rehearsal_make_a_figure(tmp_path):
     words = ("depths", "--device", "cpu", "--out", tmp_path)
     ran = run_script(sys.executable, FOLDER / "steps.py", *words)

@@ -102,6 +102,7 @@ def test_the_time_saved_is_that_of_adding_up_every_step(made_up, scaling, t0):
         assert saved == pytest.approx(100 * (1 - seconds / baseline), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_figure_names_what_it_is_of(made_up):
     drawn = made_up / "figure.svg"
     ran = run_script(sys.executable, FOLDER / "figure.py", made_up, "-o", drawn)

@@ -119,10 +119,8 @@ def command(code: str) -> list[str]:
     return [sys.executable, "-c", "\n".join(lines)]
 
 
-@pytest.mark.parametrize(
-    "only",
-    [pytest.param("halfway-0.40_", marks=pytest.mark.slow), "halfway-0.40-views2-precompute"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("only", ["halfway-0.40_", "halfway-0.40-views2-precompute"])
 def test_its_runs_are_killed_and_resumed_to_the_same_end(tiny, tmp_path, only):
     """Those with a store build it again when they resume, from units that are frozen."""
     (code,) = code_of("docs/adding-a-method.md")

@@ -10,7 +10,6 @@ from fobench.activations import frozen_prefix
 from fobench.activations.places import PLACES, NoRoomError
 from fobench.activations.plan import STORE_NOTHING
 from fobench.activations.store import Store
-from fobench.experiment.run import Run
 from fobench.training.loop import train
 from fobench.training.state import Training
 from tests.activations.small_runs import (
@@ -23,15 +22,8 @@ from tests.activations.small_runs import (
     method,
     plan_of_all,
     same_weights,
-    small_run,
     train_all,
 )
-from tests.networks import EXAMPLES
-
-
-@pytest.fixture(params=EXAMPLES)
-def run(request, tiny) -> Run:
-    return small_run(tiny, request.param)
 
 
 @pytest.mark.parametrize("fits", ["none", "some"])

@@ -63,7 +63,7 @@ def usual(tiny_results, tmp_path_factory) -> dict[str, bytes]:
         pytest.param({"MPLBACKEND": "module://no.such.module"}, marks=pytest.mark.slow),
         pytest.param({"MPLBACKEND": "nonsense"}, marks=pytest.mark.slow),
         pytest.param({"MPLBACKEND": "TkAgg"}, marks=pytest.mark.slow),
-        {"MATPLOTLIBRC": "no-such-file"},
+        pytest.param({"MATPLOTLIBRC": "no-such-file"}, marks=pytest.mark.slow),
         {"TZ": "Asia/Tokyo", "SOURCE_DATE_EPOCH": "1", "PYTHONHASHSEED": "5"},
         pytest.param(
             {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, marks=pytest.mark.slow
@@ -86,7 +86,7 @@ def test_the_environment_changes_no_figure(usual, tiny_results, tmp_path, enviro
     ("file", "environment"),
     [
         ("settings", {"MATPLOTLIBRC": "settings"}),
-        ("matplotlibrc", {}),
+        pytest.param("matplotlibrc", {}, marks=pytest.mark.slow),
         ("folder/matplotlibrc", {"MPLCONFIGDIR": "folder"}),
         pytest.param(
             "folder/stylelib/some.mplstyle", {"MPLCONFIGDIR": "folder"}, marks=pytest.mark.slow

@@ -76,6 +76,7 @@ def test_threads_that_openmp_pins_are_not_taken_for_a_limit():
 
 
 @AFFINITY
+@pytest.mark.slow
 def test_baselines_on_fewer_processors_are_not_paired(tiny, tmp_path, fobench):
     """As under taskset: baselines on one processor, the other runs on all."""
     train_apart(tiny, tmp_path, "_baseline_", processors=1)

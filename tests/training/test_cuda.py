@@ -37,7 +37,6 @@ from tests.activations.small_runs import (
     same_weights,
     small_run,
 )
-from tests.networks import EXAMPLES
 
 pytestmark = [
     pytest.mark.cuda,
@@ -56,12 +55,6 @@ FAMILIES_AND_PLACES = [
     ("wideresnet", "host memory"),
     ("vgg", "device memory"),
 ]
-
-
-@pytest.fixture(params=EXAMPLES)
-def run(request, tiny) -> Run:
-    """8 epochs of 5 steps, the last of 5 images; WideResNet and VGG with dropout."""
-    return small_run(tiny, request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -31,10 +31,8 @@ from tests.activations.small_runs import (
     method,
     plan_of_all,
     same_weights,
-    small_run,
     train_all,
 )
-from tests.networks import EXAMPLES
 from tests.training.cpu_graphs import CpuGraphs
 
 
@@ -44,12 +42,6 @@ def graphs_of_the_cpu(monkeypatch):
     monkeypatch.setattr(state, "Graphs", CpuGraphs)
     monkeypatch.setattr(optimizer, "FUSED", {"cpu"})
     monkeypatch.setattr(graphs, "MIN_REPLAYS", 2)
-
-
-@pytest.fixture(params=EXAMPLES)
-def run(request, tiny) -> Run:
-    """8 epochs of 5 steps, the last of 5 images; WideResNet and VGG with dropout."""
-    return small_run(tiny, request.param)
 
 
 def stepping(run: Run, mode: str, **options) -> Run:
@@ -79,8 +71,7 @@ def test_freezing_has_the_same_bits(run):
     assert sum(graph.graphs.captures) > 2
 
 
-@pytest.mark.parametrize("views", [1, 2])
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(("views", "dtype"), [(1, "float16"), (2, "float32")])
 def test_stores_have_the_same_bits(run, views, dtype):
     """They are built by graphs too, and the frozen units behind them are part of the step's."""
     storing = method(augmented(run, "random"), views=views, precompute=True, store=dtype)

@@ -7,15 +7,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fobench.experiment.run import Run
 from fobench.freezing.groups import set_rates
 from fobench.methods import BaselineOptions, FreezeOutOptions
 from fobench.training import optimizer as optimizers
 from fobench.training.loop import train
 from fobench.training.optimizer import load_state, sgd
 from fobench.training.state import Training, build_network
-from tests.activations.small_runs import CPU, Unseen, loaded, small_run
-from tests.networks import EXAMPLES
+from tests.activations.small_runs import CPU, Unseen, loaded
 
 METHODS = (
     BaselineOptions(),
@@ -23,11 +21,6 @@ METHODS = (
     FreezeOutOptions(t0=1.0),
     FreezeOutOptions(t0=1.0, scale_lr=False, scaling="linear"),
 )
-
-
-@pytest.fixture(params=EXAMPLES)
-def run(request, tiny) -> Run:
-    return small_run(tiny, request.param)
 
 
 def test_every_method_has_a_parameter_group_for_each_unit(run):

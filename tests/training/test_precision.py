@@ -18,15 +18,8 @@ from tests.activations.small_runs import (
     method,
     plan_of_all,
     same_weights,
-    small_run,
     train_all,
 )
-from tests.networks import EXAMPLES
-
-
-@pytest.fixture(params=EXAMPLES)
-def run(request, tiny) -> Run:
-    return small_run(tiny, request.param)
 
 
 def in_precision(run: Run, precision: str) -> Run:

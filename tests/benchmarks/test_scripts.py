@@ -24,10 +24,8 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name == "equal_steps" else ()) for name in TINY],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
 def test_a_script_writes_what_it_measured(name, tmp_path):
     code = f"import benchmarks.{name} as module\n{TINY[name]}\nmodule.main()"
     output = tmp_path / "out.json"

@@ -93,6 +93,7 @@ def test_the_first_signal_leaves_within_seconds_and_says_how_to_resume(
     assert status_of(folder) == "running"
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_a_run_that_the_kernel_stops_for_its_processor_time_resumes_exactly(
     command, fobench, tiny, tmp_path

@@ -27,7 +27,9 @@ def out_of_memory(kind: str) -> None:
     raise MemoryError
 
 
-@pytest.mark.parametrize("kind", ["host", "device", "python"])
+@pytest.mark.parametrize(
+    "kind", ["device", *(pytest.param(each, marks=pytest.mark.slow) for each in ("host", "python"))]
+)
 def test_memory_exhausted_in_training_is_recorded_and_the_sweep_continues(
     fobench, tiny, tmp_path, tiny_results, monkeypatch, caplog, kind
 ):

@@ -237,6 +237,13 @@ def test_the_tables_of_the_card_are_those_of_the_committed_files():
     assert "\n\n".join(shown) == printed_by("tables.py").strip()
 
 
+def test_the_tests_that_passed_on_the_card_are_those_of_its_log():
+    words = [line.partition(" ")[0] for line in (CARD / "tests.txt").read_text().splitlines()]
+    assert between("cuda-passed") == str(words.count("PASSED"))
+    assert words.count("SKIPPED") == 1
+    assert not {"FAILED", "ERROR"} & set(words)
+
+
 def test_the_figure_of_the_card_is_drawn_again_byte_for_byte(tmp_path):
     drawn = tmp_path / "time-saved.svg"
     printed_by("figure.py", "-o", str(drawn))

@@ -136,8 +136,8 @@ def git(checkout: Path, folder: Path, *arguments: str) -> str:
     return ran.stdout.strip()
 
 
-def log_machine(device: torch.device) -> None:
-    machine = describe(device)
+def log_machine(machine: dict[str, Any]) -> None:
+    """Log what `describe` found, in a line."""
     log.info(
         "%s, threads: %d, torch %s",
         *(machine["gpu"] or machine["processor"], machine["threads"], machine["versions"]["torch"]),

@@ -56,8 +56,8 @@ def train_all(
     for plan in plans:
         make_folder(plan.folder)
     threads.limit_threads()
-    environment.log_machine(options.device)
     here = environment.describe(options.device)
+    environment.log_machine(here)
     # Read all records before training, so that a damaged one is reported at once.
     due_of = [plan.due(force) for plan in plans]
     for plan, due in zip(plans, due_of, strict=True):

@@ -65,13 +65,13 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
         # Another process may have ended it since the sweep was planned.
         if not options.restart and status_of(folder) in ENDED:
             return
+        # Now, as a device may tell nothing about itself once a run has failed.
+        here = environment.describe(options.device, run.train)
         try:
-            saved = None if options.restart else last_checkpoint(run, folder, options.device)
+            saved = None if options.restart else last_checkpoint(run, folder, here)
         except UserError as error:
             log.error("%s is left as it is: %s", run.id, error)
             return
-        # Now, as a device may tell nothing about itself once a run has failed.
-        here = environment.describe(options.device, run.train)
         plan = None
         try:
             # Before earlier files are removed, as the plan's file may be invalid.
@@ -102,8 +102,8 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
         remove_unneeded_checkpoint(folder, record)
 
 
-def last_checkpoint(run: Run, folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The run's last checkpoint; None if there is none.
+def last_checkpoint(run: Run, folder: Path, here: dict[str, Any]) -> dict[str, Any] | None:
+    """The run's last checkpoint; None if there is none. `here` is the environment.
 
     Raises UserError for one from which this process cannot resume exactly.
     """
@@ -114,10 +114,9 @@ def last_checkpoint(run: Run, folder: Path, device: torch.device) -> dict[str, A
     if saved["run"] != run.id:
         raise UserError(f"the checkpoint in {folder} is of {saved['run']}: move it, {remedy}")
     before = saved["bits_depend_on"]
-    here = environment.bits_depend_on(environment.describe(device, run.train))
     other = [
         f"{key} {before.get(key)} (here {value})"
-        for key, value in here.items()
+        for key, value in environment.bits_depend_on(here).items()
         if before.get(key) != value
     ]
     if other:

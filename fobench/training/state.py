@@ -7,6 +7,7 @@ from torch import nn
 
 from fobench.activations.inputs import Activations
 from fobench.activations.plan import STORE_NOTHING, StorePlan
+from fobench.costs.flops import freeze_steps_of
 from fobench.data.split import Data
 from fobench.experiment.run import Run
 from fobench.machine.device import prepare, step_mode
@@ -44,8 +45,7 @@ class Training:
             return eager
         run = self.run
         until_freeze = StepsUntilFreeze(
-            run.method.freeze_steps(run.info(len(self.network))),
-            *(run.total_steps, run.steps_per_epoch, run.train.batch_size),
+            freeze_steps_of(run), run.total_steps, run.steps_per_epoch, run.train.batch_size
         )
         return GraphStep(eager, self.graphs, until_freeze)
 

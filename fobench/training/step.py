@@ -88,11 +88,13 @@ class GraphStep:
         if key not in self._repeated:
             self._repeated[key] = Repeated(partial(self._step.work, batch.prefix), self._graphs)
         repeated = self._repeated[key]
-        was_captured = repeated.is_captured
-        left = self._steps.left(number, len(batch))
-        repeated(batch.values, batch.labels, calls_left=left)
-        if repeated.is_captured and not was_captured:
-            self._forget_others(batch.prefix.end)
+        if repeated.is_captured:
+            repeated(batch.values, batch.labels)
+        else:
+            left = self._steps.left(number, len(batch))
+            repeated(batch.values, batch.labels, calls_left=left)
+            if repeated.is_captured:
+                self._forget_others(batch.prefix.end)
         self.totals.images += len(batch)
 
     def _forget_others(self, frozen: int) -> None:

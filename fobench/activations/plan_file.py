@@ -20,6 +20,7 @@ from fobench.activations.plan import STORE_NOTHING, ForwardCosts, FrozenEpoch, P
 from fobench.activations.store import DTYPES
 from fobench.costs.flops import freeze_steps_of
 from fobench.costs.forward_time import forward_seconds
+from fobench.costs.profile import Profile
 from fobench.data.split import Split
 from fobench.errors import UserError
 from fobench.experiment.run import Run
@@ -47,29 +48,30 @@ def frozen_epochs_of(run: Run) -> list[FrozenEpoch]:
     )
 
 
-def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
+def plan_of(run: Run, folder: Path, split: Split, profile: Profile | None = None) -> StorePlan:
     """The plan of a run of the experiment in `folder`: read from its file, or made and written.
+
+    The seconds of forward passes are those of the profile, or else measured.
 
     Raises UserError for a file that is invalid or cannot be written.
     """
-    stores = run.method.stores
+    stores, device = run.method.stores, split.labels.device
     if not stores.precompute:
         return STORE_NOTHING
-    made_for = conditions(run, split)
-    digest = hashlib.sha256(json.dumps(made_for, sort_keys=True).encode()).hexdigest()[:8]
-    path = folder / f"plan-{digest}.json"
+    path = path_of(run, folder, device)
     if exists(path):
         return read_plan(path, run)
-    prepare(split.labels.device, run.train)
+    prepare(device, run.train)
     measured = measure_costs(run, split)
     bytes_at = speed.bytes_at_cuts(run, DTYPES[stores.store])
-    costs = ForwardCosts(measured.pixels, measured.forward, bytes_at)
+    source = measured if profile is None else profile
+    costs = ForwardCosts(source.pixels, source.forward, bytes_at)
     best = make_plan(run, costs, measured.places)
     write_json(
         path,
         {
             "format": FORMAT,
-            "for": made_for,
+            "for": conditions(run, device),
             "costs": asdict(costs),
             "places": [asdict(place) for place in measured.places],
             "measuring_seconds": measured.seconds,
@@ -77,6 +79,12 @@ def plan_of(run: Run, folder: Path, split: Split) -> StorePlan:
         },
     )
     return best
+
+
+def path_of(run: Run, folder: Path, device: torch.device) -> Path:
+    """The file of a run's plan on this machine, in the folder of its experiment."""
+    made_for = json.dumps(conditions(run, device), sort_keys=True)
+    return folder / f"plan-{hashlib.sha256(made_for.encode()).hexdigest()[:8]}.json"
 
 
 def read_plan(path: Path, run: Run) -> StorePlan:
@@ -102,12 +110,12 @@ def read_plan(path: Path, run: Run) -> StorePlan:
         raise UserError(f"{path} does not hold a valid plan ({error}): {RESTORE}") from error
 
 
-def conditions(run: Run, split: Split) -> dict[str, Any]:
+def conditions(run: Run, device: torch.device) -> dict[str, Any]:
     """What a plan depends on: the method and the machine, not the seed.
 
     Nor the card: runs that are trained side by side on equal cards are to store the same.
     """
-    machine = environment.describe(split.labels.device, run.train)
+    machine = environment.describe(device, run.train)
     known = environment.bits_depend_on(machine) | {"host": machine["host"]}
     return {
         "run": replace(run, seed=0, repeat=0).id,

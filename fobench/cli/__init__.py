@@ -12,6 +12,7 @@ from fobench import __version__
 from fobench.cli.data import data
 from fobench.cli.init import init
 from fobench.cli.plot import plot
+from fobench.cli.predict import predict
 from fobench.cli.report import report
 from fobench.cli.run import run
 from fobench.cli.schema import schema
@@ -33,6 +34,7 @@ def main() -> None:
 
     \b
     fobench init -o mine.toml               a config to start from
+    fobench predict mine.toml               what freezing should save, from a minute's profile
     fobench run mine.toml                   train what it describes
     fobench plot results/mine               draw time saved against test error
     fobench report results/mine             tables, noise, warnings
@@ -42,5 +44,5 @@ def main() -> None:
     logging.getLogger("fobench").setLevel(logging.INFO)
 
 
-for command in (run, plot, report, data, init, schema):
+for command in (predict, run, plot, report, data, init, schema):
     main.add_command(command)

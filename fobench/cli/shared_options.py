@@ -26,6 +26,30 @@ class UserPath(click.Path):
 
 FOLDER = UserPath(file_okay=False)
 
+configs_argument = click.argument("configs", nargs=-1, required=True, type=UserPath())
+overrides_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override an option of the configs, such as train.epochs=3.",
+)
+only_option = click.option(
+    "--only", metavar="PATTERN", help="Only runs whose id contains this text or pattern."
+)
+results_option = click.option(
+    "--results",
+    type=FOLDER,
+    default="results",
+    show_default=True,
+    help="The folder of results, with a folder per experiment.",
+)
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+no_wait_option = click.option(
+    "--no-wait", is_flag=True, help="Exit if another `fobench run` is on this machine."
+)
 data_root_option = click.option(
     "--data-root",
     type=FOLDER,

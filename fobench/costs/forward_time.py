@@ -17,7 +17,11 @@ MIN_ROUNDS, MAX_ROUNDS, ROUNDS_SECONDS = 2, 30, 10.0
 
 
 def forward_seconds(
-    units: Sequence[Unit], split: Split, batch_size: int, graphs: Graphs | None = None
+    units: Sequence[Unit],
+    split: Split,
+    batch_size: int,
+    graphs: Graphs | None = None,
+    seconds: float = ROUNDS_SECONDS,
 ) -> tuple[float, tuple[float, ...]]:
     """Seconds per image to read it, and of each unit without gradients; medians over rounds.
 
@@ -37,7 +41,7 @@ def forward_seconds(
     rounds: list[list[float]] = []
     began = time.perf_counter()
     while len(rounds) < MIN_ROUNDS or (
-        len(rounds) < MAX_ROUNDS and time.perf_counter() - began < ROUNDS_SECONDS
+        len(rounds) < MAX_ROUNDS and time.perf_counter() - began < seconds
     ):
         rounds.append(one_round(units, split, everything, view, laps))
     # The first round is slow: memory is allocated, algorithms are chosen.

@@ -20,7 +20,8 @@ class UnitCost:
     """A unit's size, and its FLOPs for one image; a multiply-add counts as two.
 
     `backward_flops` include the gradient of the unit's input, `first_backward_flops` do not.
-    `activation_bytes` is the size of its output in float32.
+    `activation_bytes` is the size of its output in float32. `convolution_flops` are the part of the
+    forward pass's FLOPs that convolutions take.
     """
 
     name: str
@@ -29,6 +30,7 @@ class UnitCost:
     backward_flops: int
     first_backward_flops: int
     activation_bytes: int
+    convolution_flops: int
 
 
 def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitCost]:
@@ -38,8 +40,8 @@ def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitC
     x = torch.empty(BATCH, channels, height, width, device="meta")
     costs = []
     for name, unit in units.named_children():
-        forward, first_backward = count_flops(unit, x)
-        _, backward = count_flops(unit, x.requires_grad_())
+        forward, convolutions, first_backward = count_flops(unit, x)
+        _, _, backward = count_flops(unit, x.requires_grad_())
         x = unit(x).detach()
         costs.append(
             UnitCost(
@@ -49,20 +51,23 @@ def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitC
                 backward_flops=backward // BATCH,
                 first_backward_flops=first_backward // BATCH,
                 activation_bytes=x[0].numel() * x.element_size(),
+                convolution_flops=convolutions // BATCH,
             )
         )
     return costs
 
 
-def count_flops(unit: nn.Module, x: torch.Tensor) -> tuple[int, int]:
-    """FLOPs of a unit's forward and of its backward pass."""
+def count_flops(unit: nn.Module, x: torch.Tensor) -> tuple[int, int, int]:
+    """FLOPs of a unit's forward pass, of the convolutions in it, and of its backward pass."""
     with FlopCounterMode(display=False) as forward:
         y = unit(x)
+    total = forward.get_total_flops()
+    convolutions = forward.get_flop_counts()["Global"].get(torch.ops.aten.convolution, 0)
     if not y.requires_grad:
-        return forward.get_total_flops(), 0
+        return total, convolutions, 0
     with FlopCounterMode(display=False) as backward:
         y.backward(torch.empty_like(y))
-    return forward.get_total_flops(), backward.get_total_flops()
+    return total, convolutions, backward.get_total_flops()
 
 
 def unit_costs_of(run: Run) -> list[UnitCost]:

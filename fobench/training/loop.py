@@ -23,7 +23,7 @@ from fobench.machine.memory import peak_memory
 from fobench.machine.seeds import generator, seed_globally
 from fobench.records.epochs import Epoch
 from fobench.training.state import Training
-from fobench.training.step import Batch
+from fobench.training.step import Batch, Step
 from fobench.training.totals import Totals
 from fobench.training.warmup import evaluation_batch_size
 
@@ -93,21 +93,35 @@ def require_finite(loss: float | None, what: str) -> None:
 
 def train_epoch(training: Training, epoch: int, steps: int, progress: Progress) -> Totals:
     """The first `steps` training steps of an epoch."""
-    run, split, scheduler = training.run, training.data.train, training.scheduler
-    activations, take_step = training.activations, training.take_step
-    order = torch.randperm(len(split), generator=generator(run.seed, epoch, "order"))
-    batches = Indices.of(order, training.device).batches(run.train.batch_size)
-    take_step.totals.reset()
-    seed_globally(run.seed, epoch, "dropout")
-    training.network.train()
-    activations.start(epoch)
+    scheduler = training.scheduler
+    batches = start_epoch(training, epoch)
     for number, indices in enumerate(islice(batches, steps), start=training.step):
         scheduler.step()
-        values, prefix = activations.inputs(indices, scheduler.frozen)
-        take_step(number, Batch(values, split.labels_at(indices.device), prefix))
+        train_step(training, number, indices, scheduler.frozen, training.take_step)
         progress.step(len(indices), scheduler.frozen)
     training.end_epoch()
-    return take_step.totals
+    return training.take_step.totals
+
+
+def start_epoch(training: Training, epoch: int) -> Iterator[Indices]:
+    """Draw an epoch's order and augmentation. Returns its batches, as indices of images."""
+    run, split = training.run, training.data.train
+    order = torch.randperm(len(split), generator=generator(run.seed, epoch, "order"))
+    batches = Indices.of(order, training.device).batches(run.train.batch_size)
+    training.take_step.totals.reset()
+    seed_globally(run.seed, epoch, "dropout")
+    training.network.train()
+    training.activations.start(epoch)
+    return batches
+
+
+def train_step(
+    training: Training, number: int, indices: Indices, frozen: int, take_step: Step
+) -> None:
+    """Train on a batch with the first `frozen` units frozen, as step `number` of the run."""
+    values, prefix = training.activations.inputs(indices, frozen)
+    labels = training.data.train.labels_at(indices.device)
+    take_step(number, Batch(values, labels, prefix))
 
 
 @torch.no_grad()

@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fobench import models
-from fobench.costs.flops import describe, flops_saved_percent, run_flops, step_flops
-from fobench.costs.unit_costs import UnitCost, unit_costs
+from fobench.costs.flops import (
+    describe,
+    flops_saved_percent,
+    freeze_steps_of,
+    paper_saved_percent,
+    paper_step_cost,
+    run_flops,
+    step_flops,
+)
+from fobench.costs.unit_costs import UnitCost, unit_costs, unit_costs_of
 from fobench.data.synthetic import open_synthetic
 from fobench.experiment.config import load
 from fobench.experiment.expand import expand
@@ -34,6 +42,43 @@ def test_unit_costs_are_those_counted_by_hand():
     )
 
 
+def test_unit_costs_of_the_other_families_are_those_counted_by_hand():
+    network = models.build("wideresnet", 10, depth=10, width=2)
+    costs = {each.name: each for each in unit_costs(network, (32, 32, 3))}
+    # Two 3x3 convolutions, from 32 to 64 channels with stride 2 and from 64 to 64, on 16 by 16
+    # pixels, and the 1x1 of the shortcut.
+    weights = 3 * 3 * 32 * 64 + 3 * 3 * 64 * 64 + 32 * 64
+    assert costs["group2_block1"].flops == 2 * weights * 16 * 16
+    # And scale and shift of the BatchNorm before each of the two.
+    assert costs["group2_block1"].parameters == weights + 2 * 32 + 2 * 64
+    network = models.build("vgg", 10, width=0.25)
+    costs = {each.name: each for each in unit_costs(network, (32, 32, 3))}
+    # A 3x3 convolution from 16 to 32 channels, on 16 by 16 pixels.
+    assert costs["conv2_1"].flops == 2 * (3 * 3 * 16 * 32) * 16 * 16
+    # Linear layers from 128 channels of one pixel through 128 and 128, a quarter of 512, to 10.
+    assert costs["head"].flops == 2 * (128 * 128 + 128 * 128 + 128 * 10)
+    assert costs["head"].convolution_flops == 0
+
+
+def test_the_papers_estimate_is_that_of_its_formula():
+    """A step's cost: all units forward and the active ones backward, by convolutions alone."""
+    costs = [replace(unit(0, 7, 7), convolution_flops=each) for each in (10, 30, 60)]
+    assert [paper_step_cost(costs, frozen) for frozen in range(3)] == [1, 0.95, 0.8]
+    assert paper_step_cost([unit(0, 1, 1)], 0) == 1
+
+
+def test_the_papers_estimate_of_a_run_equals_the_sum_over_units(tiny):
+    """C_f = Σ c_i + Σ c_i·t_i, beside C = 2·Σ c_i, as the published code writes it."""
+    run = expand(load(tiny), open_synthetic("synthetic", 55, 20))[2]
+    costs = unit_costs_of(run)
+    shares = [min(step, run.total_steps) / run.total_steps for step in freeze_steps_of(run)]
+    convolutions = [each.convolution_flops for each in costs]
+    trained = sum(each * share for each, share in zip(convolutions, shares, strict=True))
+    saved = 100 * (1 - (sum(convolutions) + trained) / (2 * sum(convolutions)))
+    assert paper_saved_percent(run, costs) == pytest.approx(saved)
+    assert describe(run)["predictions"]["paper_saved_percent"] == pytest.approx(saved)
+
+
 def test_backward_flops_are_those_counted_by_hand():
     """Each convolution's backward pass has a gradient of weights and one of inputs, each as much
     work as forward; only a unit that begins with its convolution saves that of the inputs."""
@@ -50,7 +95,7 @@ def test_backward_flops_are_those_counted_by_hand():
 
 
 def unit(flops: int, backward: int, first: int) -> UnitCost:
-    return UnitCost("unit", 0, flops, backward, first, 0)
+    return UnitCost("unit", 0, flops, backward, first, 0, convolution_flops=flops)
 
 
 def test_step_flops_leave_out_what_is_frozen():

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from fobench.costs import forward_time
 from fobench.costs.forward_time import MAX_ROUNDS, MIN_ROUNDS, forward_seconds
 from fobench.data.split import Split
 from fobench.machine import clock
@@ -56,8 +55,7 @@ def test_a_round_waits_for_the_device_once(monkeypatch, seconds, rounds):
     """However many units there are, and however little time."""
     waited = []
     monkeypatch.setattr(clock, "synchronize", waited.append)
-    monkeypatch.setattr(forward_time, "ROUNDS_SECONDS", seconds)
-    forward_seconds([nn.Identity()] * 7, images(BATCH), BATCH)
+    forward_seconds([nn.Identity()] * 7, images(BATCH), BATCH, seconds=seconds)
     assert len(waited) == rounds
 
 

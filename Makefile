@@ -48,8 +48,10 @@ figures:
 	done; \
 	echo "All experiments side by side:"; \
 	$(BIN)/fobench plot $(EXPERIMENTS) -o $(REPRODUCED)/$(PROFILE)-speedup-error.svg || status=1; \
-	echo "Report:"; \
-	$(BIN)/fobench report $(EXPERIMENTS) -o $(REPRODUCED)/$(PROFILE)-report.md || status=1; \
+	echo "Report, as Markdown and as a page for the browser:"; \
+	for form in md html; do \
+	  $(BIN)/fobench report $(EXPERIMENTS) -o $(REPRODUCED)/$(PROFILE)-report.$$form || status=1; \
+	done; \
 	exit $$status
 
 prepare-quick:

@@ -91,7 +91,7 @@ def test_the_wings_share_only_what_is_below_them():
         if package_of(name) in EVIDENCE_WING:
             assert not others & set(TRAINING_WING), name
             # What they know of methods and networks they ask of a recorded run.
-            assert others <= {"errors", "experiment", "records", *EVIDENCE_WING}, name
+            assert others <= {"errors", "validation", "experiment", "records", *EVIDENCE_WING}, name
 
 
 @pytest.mark.parametrize("name", [each for each in MODULES if package_of(each) in TORCH_FREE])

@@ -1,4 +1,4 @@
-"""`fobench report`: tables, the noise of the clock, warnings."""
+"""`fobench report`: whether freezing pays off, tables, the noise of the clock, warnings."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import click
 from fobench.cli.messages import errors_as_messages, write_or_print
 from fobench.cli.shared_options import Percent, UserPath, folders_argument, include_resumed_option
 
+PAGES = (".html", ".htm")
+
 
 @click.command()
 @folders_argument
@@ -14,7 +16,7 @@ from fobench.cli.shared_options import Percent, UserPath, folders_argument, incl
     "-o",
     "--output",
     type=UserPath(dir_okay=False),
-    help="A Markdown file.  [default: the screen]",
+    help="A file: .html for a page with figures, all else for Markdown.  [default: the screen]",
 )
 @click.option(
     "--target-error",
@@ -22,17 +24,35 @@ from fobench.cli.shared_options import Percent, UserPath, folders_argument, incl
     help="Report the time to this validation error, in percent.  "
     "[default: one that all baselines reach]",
 )
+@click.option(
+    "--claims",
+    "claims_file",
+    type=UserPath(dir_okay=False),
+    help="A TOML file with claims of your own to test, besides the paper's.",
+)
 @include_resumed_option
 def report(
     folders: tuple[Path, ...],
     output: Path | None,
     target_error: float | None,
+    claims_file: Path | None,
     include_resumed: bool,
 ) -> None:
-    """Report the results of the experiments in DIR: tables, the noise of the clock, warnings."""
+    """Report the results of the experiments in DIR: tables, noise of the clock, verdicts.
+
+    With -o report.html it is one page with figures that needs nothing but a browser.
+    """
+    from fobench.evidence.claims import read_claims
     from fobench.evidence.results import read_results
-    from fobench.report.report import report as report_on
 
     with errors_as_messages():
-        text = report_on(*read_results(folders, include_resumed), target_error)
+        if output is not None and output.suffix.lower() in PAGES:
+            from fobench.figures.settings import import_without_user_settings
+
+            import_without_user_settings()
+            from fobench.report.html import page as written
+        else:
+            from fobench.report.report import report as written
+        claims = read_claims(claims_file)
+        text = written(*read_results(folders, include_resumed), target_error, claims)
         write_or_print(text, output)

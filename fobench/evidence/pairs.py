@@ -21,9 +21,13 @@ def table(
 
     A pair is a run and its baseline on the same machine; without one, the paired columns are NaN.
     `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds;
-    both are also NaN if either run was resumed, unless `include_resumed`. `error_points` and
-    `error_relative` (in percent) compare the test errors. `against` is the key in the record of
-    the run to pair with: "baseline" or "control".
+    both are also NaN if either run's time does not count. `error_points` and `error_relative` (in
+    percent) compare the test errors. `against` is the key in the record of the run to pair with:
+    "baseline" or "control".
+
+    `timed` says whether a run's time counts: it was trained `alone` on its machine, and in one
+    piece unless `include_resumed`. `profile_saved`, `flops_saved` and `paper_saved` are what was
+    predicted of its time saved against the baseline, in percent.
     """
     by_id = {run.id: run for run in runs}
     return pd.DataFrame(
@@ -35,19 +39,21 @@ def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool)
     first, last = run.epochs[0], run.epochs[-1]
     return {
         "id": run.id,
+        "baseline": run.record["baseline"],
         "variant": variant(run.record),
         "method": method_of(run.record),
         "seed": run.record["run"]["seed"],
         "repeat": run.record["run"]["repeat"],
         "machine": str(machine(run.record)),
         "resumed": is_resumed(run),
-        "timed": include_resumed or not is_resumed(run),
+        "alone": is_alone(run),
+        "timed": is_timed(run, include_resumed),
         "steps": last.step,
         "train_seconds": last.total_train_seconds,
         "cpu_seconds": cpu_seconds(run),
         "first_epoch_seconds": first.train_seconds if is_unfrozen(run, first) else math.nan,
         "test_error": last.test_error,
-        "flops_saved": run.record.get("predictions", {}).get("flops_saved_percent", math.nan),
+        **predictions(run.record),
         **compare(run, baseline, include_resumed),
     }
 
@@ -64,7 +70,7 @@ def compare(run: RunResult, baseline: RunResult | None, include_resumed: bool) -
         "error_points": error - least,
         "error_relative": 100 * (error / least - 1) if least else math.nan,
     }
-    if not include_resumed and (is_resumed(run) or is_resumed(baseline)):
+    if not (is_timed(run, include_resumed) and is_timed(baseline, include_resumed)):
         return nothing | errors
     seconds = run.epochs[-1].total_train_seconds, baseline.epochs[-1].total_train_seconds
     return errors | {
@@ -80,6 +86,27 @@ def is_unfrozen(run: RunResult, epoch: Epoch) -> bool:
 
 def is_resumed(run: RunResult) -> bool:
     return bool(run.record.get("resumed"))
+
+
+def is_alone(run: RunResult) -> bool:
+    """Whether nothing was trained beside it; records of earlier versions do not say so."""
+    return bool(run.record.get("timed", True))
+
+
+def is_timed(run: RunResult, include_resumed: bool) -> bool:
+    """Whether a run's time counts."""
+    return is_alone(run) and (include_resumed or not is_resumed(run))
+
+
+def predictions(record: dict[str, Any]) -> dict[str, float]:
+    """Predicted time saved in percent: by the profile, by FLOPs, by the paper's estimate."""
+    found = record.get("predictions") or {}
+    profile = found.get("profile") or {}
+    return {
+        "profile_saved": profile.get("saved_percent", math.nan),
+        "flops_saved": found.get("flops_saved_percent", math.nan),
+        "paper_saved": found.get("paper_saved_percent", math.nan),
+    }
 
 
 def cpu_seconds(run: RunResult) -> float:

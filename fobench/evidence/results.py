@@ -25,6 +25,7 @@ class ExperimentResults:
     table: pd.DataFrame
     summary: pd.DataFrame
     left_out: Sequence[str] = ()
+    include_resumed: bool = False  # whether the times of resumed runs count
 
     def timed(self, runs: Sequence[RunResult]) -> list[RunResult]:
         """The runs whose times count."""
@@ -113,7 +114,7 @@ def results_of(
 ) -> ExperimentResults:
     """The results made up of these runs."""
     paired = table(runs, include_resumed)
-    return ExperimentResults(folder, runs, paired, summary(paired), left_out)
+    return ExperimentResults(folder, runs, paired, summary(paired), left_out, include_resumed)
 
 
 def known_methods(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[str]]:
@@ -130,17 +131,37 @@ def known_methods(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[str]
 
 
 def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
-    """Notes on variants and runs without time saved, and why."""
-    resumed = results.table[results.table["resumed"] & ~results.table["timed"]]
-    for run_id in resumed["id"]:
+    """Notes on variants and runs without a measured time saved, why, and what to do."""
+    table = results.table
+    for run_id in table.loc[table["resumed"] & table["alone"] & ~table["timed"], "id"]:
         yield (
             f"the time of {run_id} is left out, as it was resumed: include it with "
             f"--include-resumed, or time it again with `fobench run` --force --only {run_id}"
         )
-    for _, row in results.summary[results.summary["pairs"] == 0].iterrows():
-        name = row["method"].label()
+    without = results.summary[results.summary["pairs"] == 0]
+    untimed: dict[bool, list[str]] = {}
+    for _, row in without.iterrows():
+        name, runs = row["method"].label(), table[table["variant"] == row["variant"]]
+        if runs["error_points"].isna().all():
+            yield (
+                f"no time saved measured for {name}: its baseline is missing or ran on another "
+                "machine (host, processor, CPU limits, threads, card, driver, torch) or in another "
+                "precision or step mode"
+            )
+        elif has_untimed_pair(runs, table):
+            untimed.setdefault(row["predicted"], []).append(name)
+        else:
+            yield f"no time saved measured for {name}: of each pair, one run was resumed"
+    for predicted, names in untimed.items():
+        use = "predicted from the profile" if predicted else "unknown, as no profile was measured"
         yield (
-            f"no time saved for {name}: its baseline is missing or ran on another machine (host, "
-            "processor, CPU limits, card, driver, torch) or in another precision or step mode"
-            + (", or one of the two was resumed" if len(resumed) else "")
+            f"no times of {'; '.join(names)}: these runs or their baselines were trained beside "
+            f"others. Their errors count; the time saved is {use}. To measure it, train both again "
+            "on a quiet machine: `fobench run` --force --only PART-OF-THE-RUN-ID"
         )
+
+
+def has_untimed_pair(runs: pd.DataFrame, table: pd.DataFrame) -> bool:
+    """Whether one of these runs, or its baseline, was trained beside others."""
+    alone = table.set_index("id")["alone"]
+    return not runs["alone"].all() or bool(alone.reindex(runs["baseline"]).eq(False).any())

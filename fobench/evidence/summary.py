@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from fobench.evidence.intervals import columns, mean_interval, speedup, time_saved
+from fobench.evidence.intervals import Interval, columns, mean_interval, speedup, time_saved
+from fobench.evidence.line_to_beat import against_fewer_steps
 from fobench.records.runs import RunResult
 
 
@@ -15,38 +17,56 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     `n` is the number of seeds, `pairs` and `error_pairs` the numbers of seeds whose time or error
     is paired with the baseline's. `saved`, `speedup`, `cpu_saved`, `points` and `relative` (changes
     of the test error) are means over pairs, `error` over all seeds; each has `_low` and `_high`.
-    `on_front` is true if no variant is at least as fast and as accurate, and better in one.
+    `profile_saved`, `flops_saved` and `paper_saved` are predictions of the time saved. Without a
+    pair, `saved` and `speedup` are those predicted from the profile, without an interval, and
+    `predicted` is true. `on_front` is true if no variant is at least as fast and as accurate, and
+    better in one. The columns of `against_fewer_steps` compare with the line to beat.
     """
-    rows = []
-    for name, group in runs.groupby("variant", sort=False):
-        # Repeats of a seed measure timing noise; they are not further samples of the method.
-        measures = ["log_ratio", "cpu_log_ratio", "error_points", "error_relative", "test_error"]
-        seeds = group.groupby("seed")[measures].mean()
-        log_ratios, cpu_log_ratios, points, relative, errors = (
-            seeds[column].dropna().tolist() for column in measures
-        )
-        timed = group[group["timed"]]
-        rows.append(
-            {
-                "variant": name,
-                "method": group.iloc[0]["method"],
-                "n": len(errors),
-                "pairs": len(log_ratios),
-                "error_pairs": len(points),
-                "steps": int(group.iloc[0]["steps"]),
-                "train_seconds": timed["train_seconds"].mean(),
-                "flops_saved": group.iloc[0]["flops_saved"],
-            }
-            | columns("saved", time_saved(log_ratios))
-            | columns("speedup", speedup(log_ratios))
-            | columns("cpu_saved", time_saved(cpu_log_ratios))
-            | columns("error", mean_interval(errors))
-            | columns("points", mean_interval(points))
-            | columns("relative", mean_interval(relative))
-        )
-    found = pd.DataFrame(rows)
-    found["on_front"] = pareto([-saved for saved in found["saved"]], found["error"].tolist())
-    return found
+    variants = pd.DataFrame(
+        [summary_row(name, group) for name, group in runs.groupby("variant", sort=False)]
+    )
+    variants["on_front"] = pareto([-saved for saved in variants["saved"]], list(variants["error"]))
+    return pd.concat([variants, against_fewer_steps(runs, variants)], axis=1)
+
+
+def summary_row(name: str, group: pd.DataFrame) -> dict[str, Any]:
+    """The columns that follow from a variant's own runs."""
+    # Repeats of a seed measure timing noise; they are not further samples of the method.
+    measures = ["log_ratio", "cpu_log_ratio", "error_points", "error_relative", "test_error"]
+    seeds = group.groupby("seed")[measures].mean()
+    log_ratios, cpu_log_ratios, points, relative, errors = (
+        seeds[column].dropna().tolist() for column in measures
+    )
+    predictions = group[["profile_saved", "flops_saved", "paper_saved"]].mean()
+    predicted = not log_ratios and not math.isnan(predictions["profile_saved"])
+    if predicted:
+        times = predicted_times(predictions["profile_saved"])
+    else:
+        times = columns("saved", time_saved(log_ratios)) | columns("speedup", speedup(log_ratios))
+    return {
+        "variant": name,
+        "method": group.iloc[0]["method"],
+        "n": len(errors),
+        "pairs": len(log_ratios),
+        "error_pairs": len(points),
+        "steps": int(group.iloc[0]["steps"]),
+        "train_seconds": group.loc[group["timed"], "train_seconds"].mean(),
+        **predictions,
+        "predicted": predicted,
+        **times,
+        **columns("cpu_saved", time_saved(cpu_log_ratios)),
+        **columns("error", mean_interval(errors)),
+        **columns("points", mean_interval(points)),
+        **columns("relative", mean_interval(relative)),
+    }
+
+
+def predicted_times(saved: float) -> dict[str, float | None]:
+    """Columns of a predicted time saved, in percent, and of the speedup that it means."""
+    faster = 100 / (100 - saved)
+    return columns("saved", Interval(saved, None, None, 0)) | columns(
+        "speedup", Interval(faster, None, None, 0)
+    )
 
 
 def pareto(costs: Sequence[float], errors: Sequence[float]) -> list[bool]:

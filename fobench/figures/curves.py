@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 
 from fobench.evidence.intervals import mean_interval
 from fobench.evidence.results import ExperimentResults
-from fobench.figures.style import HEIGHT, LINES, PANEL_WIDTH, Style, styles, title_of
+from fobench.figures.style import (
+    HEIGHT,
+    LINES,
+    PANEL_WIDTH,
+    Style,
+    styles,
+    title_of,
+    write_in_the_middle,
+)
 from fobench.records.epochs import Epoch
 from fobench.records.runs import RunResult
 
@@ -27,8 +35,9 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
             number = drawn[style.colour] = drawn.get(style.colour, -1) + 1
             curve = mean_curve(runs, measured)
             means += curve["mean"].tolist()
-            label = f"{row['method'].label()} (n = {row['n']})"
-            seconds = mean_seconds(panel.timed(runs))
+            timed = panel.timed(runs)
+            label = f"{row['method'].label()} ({seeds_note(runs, timed)})"
+            seconds = mean_seconds(timed)
             for ax, x in ((by_epoch, curve["epoch"]), (by_time, seconds)):
                 line = {"color": style.colour, "linestyle": LINES[number % len(LINES)]}
                 if len(x):
@@ -41,7 +50,10 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         by_epoch.set_xlabel("epochs trained")
         by_time.set_xlabel("training time (s)")
         by_epoch.set_title(title_of(panel), fontsize=9, loc="left")
+        if not by_time.lines:
+            write_in_the_middle(by_time, "no run's time counts")
         by_time.legend(
+            *by_epoch.get_legend_handles_labels(),
             title="mean of n seeds; at the ends 95 % intervals,\ncut off at the frame",
             title_fontsize=8,
             fontsize=8,
@@ -49,6 +61,12 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
             bbox_to_anchor=(1, 1),
         )
     return figure
+
+
+def seeds_note(runs: Sequence[RunResult], timed: Sequence[RunResult]) -> str:
+    """The numbers of seeds of the errors and of the times."""
+    errors, times = (len({run.record["run"]["seed"] for run in each}) for each in (runs, timed))
+    return f"n = {errors}" if times == errors else f"n = {errors} of errors, {times} of times"
 
 
 def mean_seconds(runs: Sequence[RunResult]) -> pd.Series:

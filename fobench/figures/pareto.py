@@ -11,6 +11,7 @@ from fobench.figures.labels import Label, draw_labels
 from fobench.figures.style import (
     Style,
     count_note,
+    explain_open_points,
     frame,
     legend_below,
     paired,
@@ -38,6 +39,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         )
         for _, row in summary.iterrows():
             draw_variant(ax, row, known[row["method"].line()])
+        explain_open_points(ax, summary)
         ax.set_xlabel("training time (% of the baseline's)")
     points = pd.concat(summaries)
     frame(axes[0], 100 - points["saved"], points["error"])
@@ -48,12 +50,12 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
 
 
 def draw_variant(ax: Axes, row: pd.Series, style: Style) -> None:
-    """A variant's point; pale if it is off the front."""
-    name, size = row["method"].line(), 12 if style.marker == "*" else 7
-    # An empty plot for the legend, which must not be pale.
-    ax.plot([], [], label=name, linestyle="none", **style.points)
-    look = {"markersize": size, "linestyle": "none", "alpha": opacity(row)}
-    ax.plot(100 - row["saved"], row["error"], **style.points, **look)
+    """A variant's point; pale if it is off the front, open if its time is predicted."""
+    # An empty plot for the legend, which must be neither.
+    ax.plot([], [], label=row["method"].line(), linestyle="none", **style.points)
+    look = {"markersize": style.size, "linestyle": "none", "alpha": opacity(row)}
+    look |= style.open_points if row["predicted"] else style.points
+    ax.plot(100 - row["saved"], row["error"], **look)
 
 
 def label_of(row: pd.Series) -> Label:

@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from fobench.evidence.line_to_beat import line_of
 from fobench.evidence.results import ExperimentResults
 from fobench.figures.labels import Label, draw_labels
 from fobench.figures.style import (
     SHORTER,
     Style,
+    explain_open_points,
     frame,
     interval_note,
     legend_below,
@@ -35,6 +37,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         names = [method.line() for method in summary["method"]]
         for name in dict.fromkeys(names):
             draw_line(ax, summary[[each == name for each in names]], name, known[name])
+        explain_open_points(ax, summary)
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.set_xlabel("training time saved (% of the baseline's)")
     points = pd.concat(summaries)
@@ -56,8 +59,7 @@ def draw_envelope(ax: Axes, summary: pd.DataFrame) -> None:
 
 def draw_line_to_beat(ax: Axes, summary: pd.DataFrame) -> None:
     """Join the baselines trained for fewer steps with the whole one."""
-    plain = summary[[method.is_baseline for method in summary["method"]]]
-    ordered = plain.iloc[argsort(-method.epoch_share for method in plain["method"])]
+    ordered = line_of(summary)
     if len(ordered) > 1:
         label = "the line to beat"
         line = {"color": SHORTER, "linestyle": "--", "linewidth": 1.2}
@@ -65,11 +67,17 @@ def draw_line_to_beat(ax: Axes, summary: pd.DataFrame) -> None:
 
 
 def draw_line(ax: Axes, points: pd.DataFrame, name: str, style: Style) -> None:
-    """The points of a line, joined."""
+    """The points of a line, joined; open ones where the time is predicted."""
     points = points.iloc[argsort(method.position() for method in points["method"])]
     joined = len(points) > 1 and not points["method"].iloc[0].is_baseline
-    look = style.points | {"linestyle": style.line if joined else "none"}
-    draw_intervals(ax, points, label=name, markersize=12 if style.marker == "*" else 7, **look)
+    line = style.line if joined else "none"
+    ax.plot(points["saved"], points["error"], color=style.colour, linestyle=line)
+    # The legend shows the line and its marker, whichever of its points are open.
+    ax.plot([], [], label=name, markersize=style.size, **style.points, linestyle=line)
+    predicted = points["predicted"]
+    for part, look in ((~predicted, style.points), (predicted, style.open_points)):
+        if part.any():
+            draw_intervals(ax, points[part], markersize=style.size, linestyle="none", **look)
 
 
 def argsort(keys: Iterable[float]) -> list[int]:
@@ -78,7 +86,7 @@ def argsort(keys: Iterable[float]) -> list[int]:
 
 
 def draw_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
-    """Points joined by a line, with their intervals on both axes."""
+    """Points with their intervals on both axes."""
     bars = {}
     for axis, column in (("xerr", "saved"), ("yerr", "error")):
         low, high = points[f"{column}_low"].astype(float), points[f"{column}_high"].astype(float)

@@ -24,7 +24,8 @@ LEGEND_WIDTH = 3.1  # minimum width of a legend column, in inches
 CHARACTER, HANDLE = 0.062, 0.5  # inches in a legend
 MARGIN = 0.25  # around the points, as a share of their range
 SHORTER = "0.45"  # the line to beat
-FILLS = ("full", "none", "left", "bottom")
+FILLS = ("full", "left", "bottom", "right", "top")
+PREDICTED = "open: time saved predicted from the profile, not measured"
 LINES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 3)))
 
 
@@ -39,11 +40,19 @@ class Style:
 
     @property
     def points(self) -> dict[str, Any]:
-        """For matplotlib."""
-        if self.fill == "none":
-            return {"color": self.colour, "marker": self.marker, "markerfacecolor": "white"}
+        """For matplotlib: points whose time was measured."""
         face = {"fillstyle": self.fill, "markerfacecoloralt": "white"}
         return {"color": self.colour, "marker": self.marker, **face}
+
+    @property
+    def open_points(self) -> dict[str, Any]:
+        """Points whose time is predicted."""
+        return {"color": self.colour, "marker": self.marker, "markerfacecolor": "white"}
+
+    @property
+    def size(self) -> float:
+        """Of a marker, in points of 1/72 inch."""
+        return 12 if self.marker == "*" else 7
 
 
 def styles(panels: Sequence[ExperimentResults]) -> dict[str, Style]:
@@ -60,16 +69,17 @@ def styles(panels: Sequence[ExperimentResults]) -> dict[str, Style]:
     return found
 
 
-def with_pairs(panels: Sequence[ExperimentResults]) -> list[ExperimentResults]:
-    """The experiments with at least one pair.
+def with_times_saved(panels: Sequence[ExperimentResults]) -> list[ExperimentResults]:
+    """The experiments with at least one time saved, measured or predicted.
 
     Raises UserError if there is none.
     """
-    found = [panel for panel in panels if panel.summary["pairs"].any()]
+    found = [panel for panel in panels if panel.summary["saved"].notna().any()]
     if not found:
         raise UserError(
-            f"{panels[0].folder}: no run has its baseline from the same machine, neither of them "
-            "resumed: run the baseline first, or give --include-resumed"
+            f"{panels[0].folder}: no time saved is known, as no run has its baseline from the same "
+            "machine, both trained alone and neither resumed, and no profile was measured: run the "
+            "baseline first, train again without --untimed and --jobs, or give --include-resumed"
         )
     return found
 
@@ -77,8 +87,8 @@ def with_pairs(panels: Sequence[ExperimentResults]) -> list[ExperimentResults]:
 def paired_axes(
     panels: Sequence[ExperimentResults],
 ) -> tuple[list[ExperimentResults], Figure, list[Axes]]:
-    """Axes side by side, test error on the y axis, for the experiments with pairs."""
-    panels = with_pairs(panels)
+    """Axes side by side, test error on the y axis, for the experiments with times saved."""
+    panels = with_times_saved(panels)
     figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     for ax, panel in zip(axes, panels, strict=True):
@@ -107,8 +117,21 @@ def drawable(text: str) -> str:
 
 
 def paired(panels: Sequence[ExperimentResults]) -> list[pd.DataFrame]:
-    """The variants of each experiment that have pairs."""
-    return [panel.summary[panel.summary["pairs"] > 0] for panel in panels]
+    """The variants of each experiment whose time saved is known."""
+    return [panel.summary[panel.summary["saved"].notna()] for panel in panels]
+
+
+def explain_open_points(ax: Axes, summary: pd.DataFrame) -> None:
+    """An entry in the legend if the time of a variant is predicted."""
+    if summary["predicted"].any():
+        look = {"color": "0.3", "markerfacecolor": "white", "linestyle": "none"}
+        ax.plot([], [], marker="o", label=PREDICTED, **look)
+
+
+def write_in_the_middle(ax: Axes, text: str) -> None:
+    """What an empty panel says in place of lines."""
+    ax.set_xticks([])
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="0.3")
 
 
 def frame(ax: Axes, x: Sequence[float], y: Sequence[float]) -> None:
@@ -155,14 +178,13 @@ def points_note(panels: Sequence[ExperimentResults]) -> str:
 
 
 def count_note(panels: Sequence[ExperimentResults]) -> str:
-    """The numbers of seeds of times and of errors."""
-    times, errors = (
-        sorted({int(count) for panel in panels for count in panel.summary[column] if count})
-        for column in ("pairs", "n")
-    )
+    """The numbers of seeds of errors and of times, over the points whose time saved is known."""
+    points = pd.concat(paired(panels))
+    errors, times = (sorted(set(points[column].tolist())) for column in ("n", "pairs"))
     if times == errors:
-        return f"n = {format_range(times)}"
-    return f"n = {format_range(times)} of times and {format_range(errors)} of errors"
+        return f"n = {format_range(errors)} of errors and of times"
+    of_times = "no times" if times == [0] else f"{format_range(times)} of times"
+    return f"n = {format_range(errors)} of errors, {of_times}"
 
 
 def format_range(counts: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from fobench.errors import UserError
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.store_savings import seconds_by_epoch
 from fobench.figures.style import PANEL_WIDTH, legend_below, title_of
@@ -21,7 +22,15 @@ BAR, LABELS = 0.32, 2.0  # inches
 
 
 def draw(panels: Sequence[ExperimentResults]) -> Figure:
-    """One bar per variant: mean seconds over n runs, split into phases, stores and evaluation."""
+    """One bar per variant: mean seconds over n timed runs, by phases, stores and evaluation.
+
+    Raises UserError if no run's time counts.
+    """
+    if not any(panel.timed(panel.runs) for panel in panels):
+        raise UserError(
+            f"{panels[0].folder}: no run's time counts, as each was trained beside others or "
+            "resumed: train again without --untimed and --jobs, or give --include-resumed"
+        )
     longest = max(len(panel.summary) for panel in panels)
     size = ((PANEL_WIDTH + LABELS) * len(panels), 2.2 + BAR * longest)
     figure = Figure(figsize=size, layout="constrained")
@@ -32,7 +41,8 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         labels = []
         for place, (row, runs) in enumerate(panel.variants()):
             timed = panel.timed(runs)
-            labels.append(f"{row['method'].label()} (n = {len(timed)})")
+            count = f"n = {len(timed)}" if timed else "no times"
+            labels.append(f"{row['method'].label()} ({count})")
             left = 0.0
             for name, (seconds, colour, hatch) in mean_phases(timed).items():
                 style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
@@ -40,7 +50,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
                 left += seconds
         ax.set_yticks(range(len(labels)), labels, fontsize=8)
         ax.set_ylim(longest - 0.5, -0.5)
-        ax.set_xlabel("seconds, mean over the runs")
+        ax.set_xlabel("seconds, mean over n timed runs")
     legend_below(figure, list(axes), "epochs by what is frozen at their end")
     return figure
 

@@ -7,7 +7,8 @@ from fobench.errors import printable
 
 # All that Markdown, its tables, HTML or formulas give a meaning; "_" inside a word has none.
 MARKUP = re.compile(r"[\\`*\[\]<>|~$&#]|(?<![^\W_])_|_(?![^\W_])")
-COMMAND = re.compile("(`fobench [a-z]+`)")  # as our own messages name one
+# As our own messages name one, such as `fobench run cpu/densenet`.
+COMMAND = re.compile(r"(`fobench [a-z]+(?: [\w./-]+)*`)")
 
 
 class Markdown(str):

@@ -9,6 +9,8 @@ from fobench.report.tables import number
 
 def noise_notes(results: ExperimentResults) -> list[str]:
     """The spread of times of equal work: repeats, first epochs, seeds and pairs."""
+    if not results.table["timed"].any():
+        return ["Unknown: no run's time counts, as each was trained beside others or resumed."]
     repeats = clock_noise.noise_of_repeats(results.table)
     if repeats is None:
         notes = ["Repeats (A/A): none; `experiment.repeats = 2` runs everything twice."]

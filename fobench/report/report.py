@@ -1,27 +1,26 @@
 """The report of experiments, as Markdown."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from textwrap import fill
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fobench.evidence.claims import Claim
 from fobench.evidence.results import ExperimentResults
-from fobench.report import tables
+from fobench.report.contents import contents
 from fobench.report.markdown import Markdown, escaped
-from fobench.report.noise import noise_notes
-from fobench.report.warnings import warnings
+from fobench.report.tables import Table
+
+LINE = 100  # characters
 
 
 def report(
     experiments: Sequence[ExperimentResults],
     left_out: Sequence[str],
     target: float | None = None,
+    claims: Sequence[Claim] | None = None,
 ) -> str:
-    """The report of several experiments, one after another.
-
-    `left_out` are notes on what is left out; `target` is the validation error for the time to a
-    target, by default one that all baselines reach.
-    """
+    """The report as Markdown; for the arguments see `contents`."""
     templates = Environment(
         loader=PackageLoader("fobench.report", "templates"),
         undefined=StrictUndefined,
@@ -30,31 +29,23 @@ def report(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    text = templates.get_template("report.md").render(
-        sections=[section(each, target) for each in experiments],
-        left_out=bullets(left_out) if left_out else None,
-    )
-    return text.rstrip() + "\n"
+    templates.filters |= {"block": block, "wrapped": wrapped, "lines": lines}
+    shown = contents(experiments, left_out, target, claims)
+    return templates.get_template("report.md").render(report=shown).rstrip() + "\n"
 
 
-def section(results: ExperimentResults, target: float | None) -> dict[str, Any]:
-    """The values that the template shows for an experiment."""
-    target = tables.target_error(results, target)
-    return {
-        "name": results.folder.name or results.folder.resolve().name,
-        "title": Markdown("  \n".join(map(escaped, results.title.splitlines()))),
-        "methods": tables.methods_table(results.summary),
-        "control": tables.control_table(results),
-        "stores": tables.stores_table(results),
-        "target_error": tables.number(target, 2),
-        "target": None if target is None else tables.target_table(results, target),
-        "environment": tables.environment_table(results),
-        # They have markup of ours, and nothing of the user.
-        "noise": bullets(map(Markdown, noise_notes(results))),
-        "warnings": bullets(warnings(results)),
-    }
+def block(content: Table | Iterable[str]) -> Markdown:
+    """A table, or notes as a list."""
+    if isinstance(content, Table):
+        return content.markdown()
+    return Markdown("".join(f"- {escaped(note)}\n" for note in content) or "None.\n")
 
 
-def bullets(lines: Iterable[str]) -> Markdown:
-    """Lines as a list."""
-    return Markdown("".join(f"- {escaped(line)}\n" for line in lines) or "None.\n")
+def wrapped(text: str) -> Markdown:
+    """A paragraph in lines."""
+    return Markdown(fill(escaped(text), LINE, break_long_words=False, break_on_hyphens=False))
+
+
+def lines(texts: Iterable[str]) -> Markdown:
+    """Each text on a line of its own."""
+    return Markdown("  \n".join(map(escaped, texts)))

@@ -9,21 +9,29 @@ import pandas as pd
 
 from fobench.evidence import store_savings
 from fobench.evidence.pairs import table
+from fobench.evidence.predictions import difference
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.summary import default_target, seconds_to_error, summary
 from fobench.records.runs import RunResult
 from fobench.report.markdown import Markdown, escaped
 
 MISSING = "–"
+AGAINST_FEWER_STEPS = "against fewer steps, points"
 METHODS_HEADER = (
-    *("method", "n", "pairs", "steps", "time saved, %", "predicted by FLOPs, %", "speedup, ×"),
-    *("CPU time saved, %", "test error, %", "error change, points", "error change, %", "Pareto"),
+    *("method", "n (errors)", "n (times)", "steps", "time saved, %", "speedup, ×"),
+    *("CPU time saved, %", "test error, %", "error change, points", "error change, %"),
+    *(AGAINST_FEWER_STEPS, "Pareto"),
+)
+PREDICTIONS_HEADER = (
+    *("method", "n (times)", "time saved, %", "predicted by profile, %"),
+    *("measured minus profile, points", "predicted by FLOPs, %", "by the paper's estimate, %"),
 )
 STORES_HEADER = (
-    *("method", "n", "time saved, %", "without the store, %", "saved by the store, points"),
-    *("predicted by its plan, points", "building and reading, %", "error change, points"),
+    *("method", "n (errors)", "n (times)", "time saved, %", "without the store, %"),
+    *("saved by the store, points", "predicted by its plan, points", "building and reading, %"),
+    "error change, points",
 )
-TARGET_HEADER = ("method", "runs that reach it", "median seconds of training")
+TARGET_HEADER = ("method", "runs that reach it", "timed runs", "median seconds of training")
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,12 @@ def interval(row: pd.Series, column: str, digits: int = 1, sign: bool = False) -
     return f"{mean} ({number(low, digits, sign)} to {number(high, digits, sign)})"
 
 
+def time(row: pd.Series, column: str, digits: int = 1) -> str:
+    """A measured time saved or speedup with its interval, or the predicted one, marked as such."""
+    shown = interval(row, column, digits)
+    return f"{shown} predicted" if row["predicted"] else shown
+
+
 def methods_table(variants: pd.DataFrame) -> Table:
     """All methods of a summary, one row each."""
     rows = []
@@ -67,19 +81,18 @@ def methods_table(variants: pd.DataFrame) -> Table:
         # The baseline compared with itself: exactly 0, without an interval.
         against_itself = row["method"].is_whole_baseline
         compared = {
-            "saved": "0" if against_itself else interval(row, "saved"),
-            "speedup": "1" if against_itself else interval(row, "speedup", 2),
+            "saved": "0" if against_itself else time(row, "saved"),
+            "speedup": "1" if against_itself else time(row, "speedup", 2),
             "cpu_saved": "0" if against_itself else interval(row, "cpu_saved"),
             "points": "0" if against_itself else interval(row, "points", 1, sign=True),
             "relative": "0" if against_itself else interval(row, "relative", 1, sign=True),
         }
         rows.append(
             (
-                row["method"].label(),
-                *(str(row["n"]), pairs(row), f"{row['steps']:,}"),
-                *(compared["saved"], number(row["flops_saved"])),
-                *(compared["speedup"], compared["cpu_saved"], interval(row, "error")),
-                *(compared["points"], compared["relative"]),
+                *(row["method"].label(), str(row["n"]), str(row["pairs"]), f"{row['steps']:,}"),
+                *(compared["saved"], compared["speedup"], compared["cpu_saved"]),
+                *(interval(row, "error"), compared["points"], compared["relative"]),
+                fewer_steps(row),
                 # Unknown without a time.
                 MISSING if math.isnan(row["saved"]) else "yes" if row["on_front"] else "no",
             )
@@ -87,10 +100,25 @@ def methods_table(variants: pd.DataFrame) -> Table:
     return Table(METHODS_HEADER, rows)
 
 
-def pairs(row: pd.Series) -> str:
-    if row["pairs"] == row["error_pairs"]:
-        return str(row["pairs"])
-    return f"{row['pairs']} ({row['error_pairs']})"
+def fewer_steps(row: pd.Series) -> str:
+    """The distance to the line to beat; with its n, if that is not the n of errors."""
+    distance, n = interval(row, "fewer_steps", 1, sign=True), row["fewer_steps_n"]
+    return f"{distance}, n = {n}" if 0 < n != row["n"] else distance
+
+
+def predictions_table(results: ExperimentResults) -> Table | None:
+    """The time saved that was predicted beside the measured one; None if nothing was measured."""
+    measured = results.summary[results.summary["pairs"] > 0]
+    rows = [
+        (
+            *(row["method"].label(), str(row["pairs"])),
+            "0" if row["method"].is_whole_baseline else interval(row, "saved"),
+            *(number(row["profile_saved"]), number(difference(row), sign=True)),
+            *(number(row["flops_saved"]), number(row["paper_saved"])),
+        )
+        for _, row in measured.iterrows()
+    ]
+    return Table(PREDICTIONS_HEADER, rows) if rows else None
 
 
 def control_table(results: ExperimentResults) -> Table | None:
@@ -98,9 +126,12 @@ def control_table(results: ExperimentResults) -> Table | None:
     controlled = [run for run in results.runs if run.record.get("control")]
     if not controlled:
         return None
-    timed = bool(results.table.loc[results.table["resumed"], "timed"].all())
-    paired = table(results.runs, include_resumed=timed, against="control")
-    return methods_table(summary(paired[paired["id"].isin([run.id for run in controlled])]))
+    paired = table(results.runs, results.include_resumed, against="control")
+    # The time saved against the control is not what was predicted, nor that of the line to beat.
+    paired["profile_saved"] = math.nan
+    found = methods_table(summary(paired[paired["id"].isin([run.id for run in controlled])]))
+    names = [name for name in found.header if name != AGAINST_FEWER_STEPS]
+    return Table(names, found.columns(names))
 
 
 def stores_table(results: ExperimentResults) -> Table | None:
@@ -111,18 +142,13 @@ def stores_table(results: ExperimentResults) -> Table | None:
     columns = ("saved", "saved_without", "by_store", "predicted", "traffic")
     rows = [
         (
-            *(row["method"].label(), timed_seeds(row)),
+            *(row["method"].label(), str(row["n"]), str(row["timed"])),
             *(interval(row, column) for column in columns),
             interval(row, "points", 2, sign=True),
         )
         for _, row in variants.iterrows()
     ]
     return Table(STORES_HEADER, rows)
-
-
-def timed_seeds(row: pd.Series) -> str:
-    """n, and the number of seeds whose times count, if smaller."""
-    return str(row["n"]) if row["timed"] == row["n"] else f"{row['n']} ({row['timed']} timed)"
 
 
 def target_error(results: ExperimentResults, given: float | None) -> float | None:
@@ -137,11 +163,13 @@ def target_table(results: ExperimentResults, target: float) -> Table:
     rows = []
     for row, runs in results.variants():
         reached = sum(math.isfinite(seconds_to_error(target, run)) for run in runs)
-        median = pd.Series([seconds_to_error(target, run) for run in results.timed(runs)]).median()
+        timed = [seconds_to_error(target, run) for run in results.timed(runs)]
+        median = pd.Series(timed, dtype=float).median()
         seconds = (
             MISSING if math.isnan(median) else "never" if median == math.inf else f"{median:,.0f}"
         )
-        rows.append((row["method"].label(), f"{reached} of {len(runs)}", seconds))
+        counts = f"{reached} of {len(runs)}", str(len(timed))
+        rows.append((row["method"].label(), *counts, seconds))
     return Table(TARGET_HEADER, rows)
 
 

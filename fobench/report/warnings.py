@@ -8,8 +8,10 @@ import pandas as pd
 
 from fobench.evidence import clock_noise
 from fobench.evidence.epoch_times import LongEpoch, long_epochs
+from fobench.evidence.line_to_beat import line_notes
+from fobench.evidence.predictions import missed
 from fobench.evidence.results import ExperimentResults
-from fobench.report.tables import number
+from fobench.report.tables import interval, number
 
 # Least ratio of two processor shares that are taken as equal; below it, a run probably waited.
 BUSY_SHARE = 0.9
@@ -20,15 +22,19 @@ LOST = re.compile("is left out: (diverged|failed)")
 def warnings(results: ExperimentResults) -> list[str]:
     """What a reader should know before believing the table."""
     table, found = results.table, []
-    if (results.summary["n"] == 1).any():
-        found.append("n = 1 for some methods: no interval, and differences may be chance")
-    if results.summary["n"].nunique() > 1:
-        found.append("methods have different numbers of seeds: compare only what is paired")
+    found += count_notes(results.summary)
+    if untimed := int((~table["alone"]).sum()):
+        found.append(
+            f"{untimed} of {len(table)} runs were trained beside others: their errors count, their "
+            "times do not"
+        )
+    found += line_notes(results.summary)
+    found += prediction_notes(results)
     lost = [note for note in results.left_out if LOST.search(note)]
     if lost:
         found.append(f"{len(lost)} runs diverged or failed: means are over the others")
     outliers = clock_noise.outliers(table)
-    if outliers is None:
+    if outliers is None and table["timed"].any():
         found.append("outlying times were not looked for, as this needs three runs of a method")
     for run_id, percent in outliers or []:
         found.append(f"outlying time, {number(percent, sign=True)} % off its median: {run_id}")
@@ -62,6 +68,31 @@ def warnings(results: ExperimentResults) -> list[str]:
     ]
 
 
+def count_notes(variants: pd.DataFrame) -> Iterator[str]:
+    """Notes on few seeds, and on different numbers of them."""
+    errors, times = variants["n"], variants["pairs"]
+    if (errors == 1).any():
+        yield "n = 1 for some methods: no interval, and differences may be chance"
+    elif (times == 1).any():
+        yield "n = 1 of times for some methods: no interval, and differences may be chance"
+    if errors.nunique() > 1 or times.nunique() > 1:
+        yield "methods have different numbers of seeds: compare only what is paired"
+    whole = [method.is_whole_baseline for method in variants["method"]]
+    if predicted := int(variants["predicted"].mask(whole, False).sum()):
+        yield f"the time saved of {predicted} methods is predicted from the profile, not measured"
+
+
+def prediction_notes(results: ExperimentResults) -> Iterator[str]:
+    """A note for each method whose time saved is not what its profile predicts."""
+    for row in missed(results.table, results.summary):
+        yield (
+            f"the profile predicts {number(row['profile_saved'])} % of time saved for "
+            f"{row['method'].label()}, measured are {interval(row, 'saved')} % (n = "
+            f"{row['pairs']}): the machine was not quiet for one of the two, or the profile lacks "
+            "something"
+        )
+
+
 def long_epoch_notes(results: ExperimentResults) -> Iterator[str]:
     """A note for each run with epochs that took far longer than expected."""
     by_run: dict[str, list[LongEpoch]] = {}
@@ -79,7 +110,11 @@ def long_epoch_notes(results: ExperimentResults) -> Iterator[str]:
 
 
 def waiting(table: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
-    """Runs with a lower processor share than others of their method on the same machine."""
+    """Runs with a lower processor share than others of their method on the same machine.
+
+    Those that are known to have been trained beside others are left aside.
+    """
+    table = table[table["alone"]]
     shares = table["cpu_seconds"] / table["train_seconds"]
     usual = shares.groupby([table["variant"], table["machine"]]).transform("median")
     for run_id, share, median in zip(table["id"], shares, usual, strict=True):

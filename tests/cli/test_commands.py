@@ -260,7 +260,7 @@ def test_runs_without_their_baseline_are_reported(fobench, tiny, caplog):
     assert "has no baseline" in caplog.text
     drawn = fobench("plot", "results/tiny", "--kind", "curves")
     assert drawn.exit_code == 0
-    assert "no time saved for FreezeOut linear, scaled rates, t0 = 0.3" in drawn.output
+    assert "no time saved measured for FreezeOut linear, scaled rates, t0 = 0.3" in drawn.output
     missed = fobench("plot", "results/tiny")
     assert missed.exit_code == 2
     assert "no run has its baseline" in missed.output

@@ -50,9 +50,13 @@ def result(
     error: float,
     repeat: int = 0,
     resumed: bool = False,
+    share: float = 1.0,
+    timed: bool = True,
+    profile: float | None = None,
     **environment,
 ) -> RunResult:
-    method = {"name": "baseline", "epoch_share": 1.0}
+    """A run of one epoch; `share` of the baseline, `profile` the predicted time saved."""
+    method = {"name": "baseline", "epoch_share": share}
     if name != "baseline":
         method = {"name": name, "scaling": "cubic", "scale_lr": True, "t0": 0.8, "epoch_share": 1.0}
     machine = {
@@ -70,7 +74,16 @@ def result(
         "environment": machine | environment,
         "resumed": resumed,
     }  # fmt: skip
+    if not timed:
+        record["timed"] = False
+    if profile is not None:
+        record["predictions"] = {
+            "flops_saved_percent": 0.8 * profile,
+            "paper_saved_percent": 0.7 * profile,
+            "profile": {"saved_percent": profile},
+        }
     row = Epoch(**{**vars(ROW), "total_train_seconds": seconds, "test_error": error})
+    name = name if share == 1 else f"{name}{share}"
     return RunResult(f"{name}-{seed}-{repeat}", record, [row])
 
 

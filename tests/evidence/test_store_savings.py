@@ -72,16 +72,19 @@ def test_a_store_is_judged_by_the_epochs_in_which_the_work_differs(results):
 
 
 def test_the_report_shows_stores_and_what_became_of_them(results):
-    assert "| 1 | 44.0 | 30.0 | 20.0 | 25.0 | 12.5 | +0.50 |" in stores_table(results).markdown()
+    assert (
+        "| 1 | 1 | 44.0 | 30.0 | 20.0 | 25.0 | 12.5 | +0.50 |" in stores_table(results).markdown()
+    )
     assert "no room: stored" in warnings(results)
 
 
-def test_of_a_run_that_was_resumed_the_error_alone_counts(results):
-    results.runs[2].record["resumed"] = True
+@pytest.mark.parametrize("change", [{"resumed": True}, {"timed": False}], ids=str)
+def test_of_a_run_whose_time_does_not_count_the_error_alone_does(results, change):
+    results.runs[2].record.update(change)
     resumed = results_of(Path("stored"), results.runs)
     (row,) = store_savings.summary(resumed).to_dict("records")
     assert (row["n"], row["timed"], row["points"]) == (1, 0, pytest.approx(0.5))
-    assert "| 1 (0 timed) | – | – | – | – | – | +0.50 |" in stores_table(resumed).markdown()
+    assert "| 1 | 0 | – | – | – | – | – | +0.50 |" in stores_table(resumed).markdown()
 
 
 @pytest.mark.parametrize("lost", ["baseline", "without"])
@@ -90,7 +93,7 @@ def test_without_its_counterparts_nothing_is_reported(results, lost):
     alone = results_of(Path("stored"), runs)
     (row,) = store_savings.summary(alone).to_dict("records")
     assert row["n"] == 0
-    assert "| 0 | – | – | – | – | – | – |" in stores_table(alone).markdown()
+    assert "| 0 | 0 | – | – | – | – | – | – |" in stores_table(alone).markdown()
 
 
 def test_a_store_that_nothing_was_built_for_saved_nothing(results):

@@ -51,7 +51,7 @@ def test_the_speedup_figure_has_a_point_a_method(panels):
         "baseline trained shorter",
         "FreezeOut linear, scaled rates",
     ]
-    assert "n = 1, so no interval" in legend.get_title().get_text()
+    assert "n = 1 of errors and of times, so no interval" in legend.get_title().get_text()
 
 
 @pytest.mark.parametrize("kind", FIGURES)

@@ -72,12 +72,11 @@ def test_a_row_a_method_with_what_its_files_say(tiny_results):
     cells = row_of(text, "FreezeOut linear, scaled rates, t0 = 0.3")
     assert cells[1:4] == ["1", "1", "15"]
     assert cells[4] == f"{round(100 * (1 - ratio), 1) + 0.0:.1f}"
-    assert cells[5] == f"{frozen.record['predictions']['flops_saved_percent']:.1f}"
-    assert cells[6] == f"{1 / ratio:.2f}"
-    assert cells[8] == f"{frozen.epochs[-1].test_error:.1f}"
+    assert cells[5] == f"{1 / ratio:.2f}"
+    assert cells[7] == f"{frozen.epochs[-1].test_error:.1f}"
     points = frozen.epochs[-1].test_error - baseline.epochs[-1].test_error
-    assert cells[9] == f"{round(points, 1) + 0.0:+.1f}"
-    assert row_of(text, "baseline")[4:8] == ["0", "0.0", "1", "0"]
+    assert cells[8] == f"{round(points, 1) + 0.0:+.1f}"
+    assert row_of(text, "baseline")[4:7] == ["0", "1", "0"]
     assert "DenseNet-BC 10-4 on synthetic" in text
     assert "n = 1 for some methods: no interval" in text
     assert "Repeats (A/A): none" in text
@@ -157,7 +156,7 @@ def test_experiments_without_pairs_do_not_stop_the_others(copied, tiny_results):
     change(next(copied.glob("*_baseline_seed0*")), resumed=True)
     panels, notes = read_results([copied, tiny_results])
     assert len(speedup_error.draw(panels).axes) == 1
-    assert any("no time saved for" in note and str(copied) in note for note in notes)
+    assert any("no time saved measured" in note and str(copied) in note for note in notes)
 
 
 def test_one_figure_that_cannot_be_drawn_does_not_stop_the_others(fobench, copied, tmp_path):
@@ -167,6 +166,25 @@ def test_one_figure_that_cannot_be_drawn_does_not_stop_the_others(fobench, copie
     assert "Note: no speedup-error: " in ran.output
     drawn = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert drawn == ["curves.svg", "schedule.svg", "time.svg"]
+
+
+def test_an_experiment_of_untimed_runs_is_reported_and_drawn(fobench, copied, tmp_path):
+    """Their seconds are nowhere, their errors are."""
+    for path in copied.glob("*/run.json"):
+        change(path.parent, seconds=12345.0, timed=False)
+    text = report_of(copied)
+    cells = row_of(text, "FreezeOut linear, scaled rates, t0 = 0.3")
+    assert cells[1:3] == ["1", "0"]
+    assert cells[4:7] == ["–", "–", "–"]
+    assert cells[8] != "–"
+    assert "4 of 4 runs were trained beside others" in text
+    assert "| baseline | 1 of 1 | 0 | – |" in text
+    assert "no run's time counts" in text
+    ran = fobench("plot", copied, "--kind", "all", "-o", tmp_path / "figures")
+    assert ran.exit_code == 0
+    assert "Note: no time: " in ran.output
+    drawn = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert drawn == ["curves.svg", "schedule.svg"]
 
 
 def test_an_experiment_without_validation_is_reported_and_drawn(fobench, tiny, tmp_path):
@@ -181,9 +199,9 @@ def test_the_time_to_a_target(fobench, tiny_results):
     assert fobench("report", tiny_results, "--target-error", "0").exit_code == 0
     text = fobench("report", tiny_results, "--target-error", "0").output
     assert "Time to a validation error of 0.00 %" in text
-    assert "| baseline | 0 of 1 | never |" in text
+    assert "| baseline | 0 of 1 | 1 | never |" in text
     usual = fobench("report", tiny_results).output
-    assert "| baseline | 1 of 1 | " in usual
+    assert "| baseline | 1 of 1 | 1 | " in usual
 
 
 def test_the_command_writes_a_file_without_torch_or_matplotlib(tiny_results, tmp_path):

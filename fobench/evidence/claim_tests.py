@@ -1,0 +1,253 @@
+"""What claims are tested by: each test finds its figures in the results of an experiment.
+
+To add one: a function of a claim and results that yields a Finding for each setting, and a line in
+TESTS. Whether figures lie inside a claim's margins is judged in `fobench.evidence.outcomes`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from fobench.evidence import store_savings
+from fobench.evidence.findings import (
+    TIME_SAVED,
+    Finding,
+    finding,
+    interval_of,
+    not_tested,
+    points,
+    predicted,
+    time_saved,
+)
+from fobench.evidence.front import beside_others
+from fobench.evidence.half_frozen import LEAST, MOST, epoch_ratios, profile_ratios
+from fobench.evidence.intervals import mean_interval
+from fobench.evidence.line_to_beat import line_of, share_beyond
+from fobench.evidence.outcomes import PREDICTION_POINTS, Margin, Measure
+from fobench.evidence.pairs import table
+from fobench.evidence.results import ExperimentResults
+from fobench.evidence.summary import summary
+from fobench.records.runs import RunResult
+
+if TYPE_CHECKING:
+    from fobench.evidence.claims import Claim
+
+Variant = tuple[pd.Series, list[RunResult]]
+ERROR_CHANGE = {"points": "error change, points", "percent": "error change, %"}
+ERROR_COLUMN = {"points": "points", "percent": "relative"}
+AGAINST_FEWER_STEPS = "against fewer steps, points"
+SAVED_BY_STORE = "saved by the store, points of time"
+TIME_OF_NONE_FROZEN = "time, of that with none frozen"
+
+
+@dataclass(frozen=True)
+class ClaimTest:
+    """A test, and what a claim must and may say for it.
+
+    `margins` are the names of its figures, of "time" and "error", for which a claim sets margins;
+    `needed` are the settings that it must give, `optional` those that it may. `in_percent` is
+    whether it can give the change of the error in percent too, `chooses` whether a setting can be
+    chosen by validation error. `runs` says what to train for it, besides the settings.
+    """
+
+    find: Callable[[Claim, ExperimentResults], Iterator[Finding]]
+    runs: str
+    margins: Mapping[str, str] = field(default_factory=dict)
+    needed: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    in_percent: bool = False
+    chooses: bool = False
+
+
+def saving(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
+    """Time saved and change of the error against the baseline."""
+    variants = matching(claim, results)
+    if not claim.chosen_by_validation:
+        for row, _ in variants:
+            yield saving_of(claim, row, row["method"].label())
+    elif variants:
+        yield chosen_saving(claim, variants)
+
+
+def chosen_saving(claim: Claim, variants: Sequence[Variant]) -> Finding:
+    """The saving of the setting chosen by its validation error."""
+    label = f"{claim.setting.label()}; chosen by validation error"
+    known = [each for each in variants if not math.isnan(each[0]["saved"])]
+    if not known:
+        return not_tested(label, "needs the baseline on the same machine, or a profile")
+    errors = [validation_error(runs) for _, runs in known]
+    if any(map(math.isnan, errors)):
+        return not_tested(label, "needs held-out images: set data.validation")
+    row = known[choose([row["saved"] for row, _ in known], errors, claim.time)][0]
+    return saving_of(claim, row, f"{row['method'].label()}; chosen by validation error")
+
+
+def choose(saved: Sequence[float], validation_errors: Sequence[float], time: Margin) -> int:
+    """The place of the lowest validation error among those that save as much as claimed.
+
+    If none does, of the one that saves most.
+    """
+    enough = [place for place, each in enumerate(saved) if each in time]
+    if enough:
+        return min(enough, key=lambda place: validation_errors[place])
+    return max(range(len(saved)), key=lambda place: saved[place])
+
+
+def validation_error(runs: Sequence[RunResult]) -> float:
+    """The mean after the last epoch; NaN if it was not measured in all runs."""
+    errors = [run.epochs[-1].val_error for run in runs]
+    return math.nan if None in errors else math.fsum(errors) / len(errors)
+
+
+def saving_of(claim: Claim, row: pd.Series, label: str) -> Finding:
+    """The finding of a summary's row."""
+    unit = claim.options.error_in
+    change = interval_of(row, ERROR_COLUMN[unit], row["error_pairs"])
+    error = points(ERROR_CHANGE[unit], change, claim.error)
+    return finding(label, time_saved(row, claim.time), error)
+
+
+def control(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
+    """The same as `saving`, against a method's own control."""
+    variants = matching(claim, results)
+    controlled = [run.id for _, runs in variants for run in runs if run.record.get("control")]
+    if not controlled:
+        return
+    paired = table(results.runs, results.include_resumed, against="control")
+    for _, row in summary(paired[paired["id"].isin(controlled)]).iterrows():
+        label = f"{row['method'].label()}, against its control"
+        if row["error_pairs"]:
+            yield saving_of(claim, row, label)
+        else:
+            yield not_tested(label, "needs its control on the same machine")
+
+
+def fewer_steps(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
+    """The distance of methods that freeze to the line to beat."""
+    for row, runs in matching(claim, results):
+        if not any(epoch.frozen_units for run in runs for epoch in run.epochs):
+            continue
+        label = row["method"].label()
+        if not row["fewer_steps_n"]:
+            yield not_tested(label, line_note(row, results.summary), time_saved(row))
+            continue
+        distance = interval_of(row, "fewer_steps", row["fewer_steps_n"])
+        error = points(AGAINST_FEWER_STEPS, distance, claim.error)
+        yield finding(label, time_saved(row), error)
+
+
+def line_note(row: pd.Series, variants: pd.DataFrame) -> str:
+    """What to train so that a method can be compared with the line to beat."""
+    line, saved = line_of(variants), row["saved"]
+    if math.isnan(saved) or line.empty:
+        return "needs the baseline on the same machine, or a profile"
+    end = line.iloc[-1]
+    share = min(share_beyond(saved, end["method"].epoch_share, end["saved"]), 0.95)
+    add = f"add a baseline with epoch_share = {share:g}"
+    if len(line) == 1:
+        return f"no baseline was trained for fewer steps: {add}"
+    if row["fewer_steps_beyond"]:
+        return f"the line to beat ends at {end['saved']:.1f} % of time saved: {add}"
+    return f"no seed has the whole line, or its line ends before: {add}, with all seeds"
+
+
+def front(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
+    """A setting beside others, none of which is both faster and more accurate."""
+    rows = [row for row, _ in results.variants()]
+    for row, _ in matching(claim, results):
+        others = [
+            other
+            for other in rows
+            if claim.others.includes(other["method"]) and other["variant"] != row["variant"]
+        ]
+        if others:
+            yield beside_others(results.table, row, others)
+
+
+def stores(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
+    """Time saved and change of the error by stores, against the same inputs without one."""
+    for _, row in store_savings.summary(results).iterrows():
+        if claim.setting is not None and not claim.setting.includes(row["method"]):
+            continue
+        label = row["method"].label()
+        if not row["n"]:
+            yield not_tested(label, "needs its baseline and precompute = false, on one machine")
+            continue
+        saved = Measure(SAVED_BY_STORE, interval_of(row, "by_store", row["timed"]), claim.time)
+        if not row["timed"]:
+            saved = predicted(saved, predicted_by_store(row["method"], results.summary))
+        change = interval_of(row, "points", row["n"])
+        yield finding(label, saved, points(ERROR_CHANGE["points"], change, claim.error))
+
+
+def predicted_by_store(method: object, variants: pd.DataFrame) -> float:
+    """What the profile predicts that a store saves, in points of the baseline's time."""
+    saved = dict(zip(variants["method"], variants["profile_saved"], strict=True))
+    return saved[method] - saved.get(method.stores.without_store(), math.nan)
+
+
+def half(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
+    """The time of a step with half of the units frozen, as a share of one with none."""
+    units, profiles = len(results.runs[0].record["units"]), profile_ratios(results)
+    if profiles:
+        setting, ratio = f"{units // 2} of {units} units frozen", mean_interval(profiles)
+    else:
+        setting = f"epochs with {100 * LEAST:g} to {100 * MOST:g} % of {units} units frozen"
+        ratio = epoch_ratios(results)
+    if not ratio.n:
+        return
+    time = Measure(TIME_OF_NONE_FROZEN, ratio, claim.time, digits=2)
+    if profiles and ratio.n == 1:
+        needs = {"basis": "from one profile", "needs": "a second profile"}
+        time = replace(time, accuracy=PREDICTION_POINTS / 100, **needs)
+    yield finding(setting, time, None)
+
+
+def matching(claim: Claim, results: ExperimentResults) -> list[Variant]:
+    """The variants that the claim's setting includes; all without one."""
+    setting = claim.setting
+    return [
+        each
+        for each in results.variants()
+        if setting is None or setting.includes(each[0]["method"])
+    ]
+
+
+TESTS: dict[str, ClaimTest] = {
+    "saving": ClaimTest(
+        saving,
+        "and the baseline",
+        {"time": TIME_SAVED, "error": ERROR_CHANGE["points"]},
+        needed=("setting",),
+        in_percent=True,
+        chooses=True,
+    ),
+    "control": ClaimTest(
+        control,
+        'and its control, the baseline with annealing = "constant"',
+        {"time": TIME_SAVED, "error": ERROR_CHANGE["points"]},
+        needed=("setting",),
+        in_percent=True,
+    ),
+    "fewer steps": ClaimTest(
+        fewer_steps,
+        "and baselines of several epoch_share",
+        {"error": AGAINST_FEWER_STEPS},
+        optional=("setting",),
+    ),
+    "front": ClaimTest(front, "and the others", needed=("setting", "others")),
+    "stores": ClaimTest(
+        stores,
+        "with precompute = [false, true], and the baseline",
+        {"time": SAVED_BY_STORE, "error": ERROR_CHANGE["points"]},
+        optional=("setting",),
+    ),
+    "half frozen": ClaimTest(
+        half, "and the baseline, or measure a profile", {"time": TIME_OF_NONE_FROZEN}
+    ),
+}

@@ -1,0 +1,187 @@
+"""Claims, read from TOML files: what was said, and what it is tested by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from fobench.errors import UserError
+from fobench.evidence.claim_tests import ERROR_CHANGE, TESTS
+from fobench.evidence.outcomes import Margin
+from fobench.experiment.config import read_toml
+from fobench.experiment.setting import Setting, family_problem, read_setting
+from fobench.validation import Options, format_value, read, unknown_key
+
+PACKAGED = Path(__file__).with_name("claims.toml")
+MARGINS = ("time_min", "time_max", "error_min", "error_max")
+SETTINGS = ("setting", "others")
+EXAMPLE = '{ name = "freezeout", t0 = 0.8 }'
+
+
+class ClaimOptions(Options):
+    """The keys of a table [[claim]], without its setting."""
+
+    id: str = Field(min_length=1, description="a short name, different from all others")
+    statement: str = Field(min_length=1, description="what is claimed, in a sentence")
+    source: str = Field(min_length=1, description="who claims it, and where")
+    family: str | None = Field(
+        None, description="the network family that it is about; any without it"
+    )
+    test: str = Field(description="what it is tested by")
+    choose: Literal["beforehand", "validation error"] = Field(
+        "beforehand",
+        description='"validation error": of the settings that save as much time as claimed, the '
+        "one with the lowest mean validation error after the last epoch",
+    )
+    time_min: float | None = Field(None, description="least time saved, in the test's unit")
+    time_max: float | None = Field(None, description="most time saved")
+    error_min: float | None = Field(None, description="least change of the error")
+    error_max: float | None = Field(None, description="largest change of the error")
+    error_in: Literal["points", "percent"] = Field(
+        "points", description="points of error, or percent of the error compared with"
+    )
+    config: str | None = Field(
+        None, description="a config whose runs test it, named where no results do"
+    )
+
+    @field_validator("family", "test")
+    @classmethod
+    def _known(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if info.field_name == "family":
+            problem = None if name is None else family_problem(name)
+        else:
+            problem = None if name in TESTS else f"test {unknown_key(name, TESTS)}"
+        if problem:
+            raise ValueError(problem)
+        return name
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, and its settings.
+
+    `setting` is what it is about, None for all that the test applies to; `others` is what that is
+    set beside.
+    """
+
+    options: ClaimOptions
+    setting: Setting | None = None
+    others: Setting | None = None
+
+    @property
+    def time(self) -> Margin:
+        return margin(self.options.time_min, self.options.time_max)
+
+    @property
+    def error(self) -> Margin:
+        return margin(self.options.error_min, self.options.error_max)
+
+    @property
+    def margins(self) -> dict[str, Margin]:
+        """The margins by the names of their figures."""
+        names = dict(TESTS[self.options.test].margins)
+        if TESTS[self.options.test].in_percent:
+            names["error"] = ERROR_CHANGE[self.options.error_in]
+        margins = {"time": self.time, "error": self.error}
+        return {names[key]: margins[key] for key in names if margins[key].ends}
+
+    @property
+    def chosen_by_validation(self) -> bool:
+        return self.options.choose == "validation error"
+
+
+def margin(low: float | None, high: float | None) -> Margin:
+    ends = {"low": low, "high": high}
+    return Margin(**{name: end for name, end in ends.items() if end is not None})
+
+
+def read_claims(path: Path | None = None) -> list[Claim]:
+    """The claims that come with fobench, and those of a user's file.
+
+    Raises UserError with all mistakes in the file.
+    """
+    found = read_file(PACKAGED)
+    own = [] if path is None else read_file(path)
+    ids = [claim.options.id for claim in found]
+    taken = [claim.options.id for claim in own if claim.options.id in ids]
+    if taken:
+        raise UserError(
+            f"{path}: id = {format_value(each)}: a claim that comes with fobench has it; give "
+            "another"
+            for each in taken
+        )
+    return found + own
+
+
+def read_file(path: Path) -> list[Claim]:
+    """The claims of a file. Raises UserError with all its mistakes."""
+    tables = read_toml(path)
+    problems = [f"table {unknown_key(key, ['claim'])}" for key in tables if key != "claim"]
+    listed = tables.get("claim", [])
+    if not (isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed)):
+        problems.append("give at least one table [[claim]]; see docs/claims.md")
+        listed = []
+    claims: list[Claim] = []
+    for number, table in enumerate(listed, start=1):
+        claim, wrong = read_claim(table, f"[[claim]] {number}:")
+        claims += [claim] if claim is not None else []
+        problems += wrong
+    ids = [claim.options.id for claim in claims]
+    problems += [
+        f"{ids.count(each)} claims have id = {format_value(each)}: give each a different one"
+        for each in dict.fromkeys(ids)
+        if ids.count(each) > 1
+    ]
+    if problems:
+        raise UserError(f"{path}: {problem}" for problem in problems)
+    return claims
+
+
+def read_claim(table: Mapping[str, Any], where: str) -> tuple[Claim | None, list[str]]:
+    """The claim of a table. Returns (claim, []) or (None, all problems found)."""
+    plain = {key: value for key, value in table.items() if key not in SETTINGS}
+    options, problems = read(ClaimOptions, plain, where)
+    settings = {}
+    for key in [key for key in SETTINGS if key in table]:
+        settings[key], wrong = read_setting(table[key], f"{where} {key}:")
+        problems += wrong
+    if options is not None:
+        wrong = setting_problems(options.test, table) + margin_problems(options)
+        problems += [f"{where} {each}" for each in wrong]
+    return (None, problems) if problems else (Claim(options, **settings), [])
+
+
+def setting_problems(name: str, table: Mapping[str, Any]) -> list[str]:
+    """Settings that the test lacks or does not look at."""
+    test = TESTS[name]
+    problems = [
+        f"{key} is missing: test = {name!r} needs it, such as {key} = {EXAMPLE}"
+        for key in test.needed
+        if key not in table
+    ]
+    known = (*test.needed, *test.optional)
+    unused = [key for key in SETTINGS if key in table and key not in known]
+    unused += ["choose"] * (not test.chooses and "choose" in table)
+    unused += ["error_in"] * (not test.in_percent and "error_in" in table)
+    return problems + [f"{key}: test = {name!r} has no use for it; remove it" for key in unused]
+
+
+def margin_problems(options: ClaimOptions) -> list[str]:
+    """Margins that are missing, not looked at, or in the wrong order."""
+    test, name = TESTS[options.test], options.test
+    given = [key for key in MARGINS if getattr(options, key) is not None]
+    allowed = [key for key in MARGINS if key.partition("_")[0] in test.margins]
+    problems = [
+        f"{key}: test = {name!r} has no use for it; remove it"
+        for key in given
+        if key not in allowed
+    ]
+    if allowed and not set(given) & set(allowed):
+        problems.append(f"it has no margin: give one of {', '.join(allowed)}")
+    for low, high in (MARGINS[:2], MARGINS[2:]):
+        ends = getattr(options, low), getattr(options, high)
+        if None not in ends and ends[0] > ends[1]:
+            problems.append(f"{low} = {ends[0]} is above {high} = {ends[1]}: give them in order")
+    return problems

@@ -1,0 +1,128 @@
+"""The line to beat: the error that the baseline reaches in the same time, trained for fewer steps.
+
+Its points are the baselines of all epoch shares, the whole one included: test error against time
+saved, both in percent. Between neighbours in time it is linear; it ends with the share that saves
+most, and is never extrapolated.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fobench.evidence.intervals import columns, mean_interval
+
+Point = tuple[float, float]  # time saved, test error
+SeedPoints = list[dict[str, Point]]  # by variant, repeats averaged; one for each machine
+SHARE_STEP = 0.05  # of the epoch shares that are proposed
+
+
+def error_on_line(saved: float, line: Sequence[Point]) -> float:
+    """The error of a line at a time saved; NaN where the line does not reach.
+
+    What saves less than nothing had more time than the whole baseline, and is compared with it.
+    """
+    ordered = sorted(line)
+    saved = max(saved, 0.0)
+    if not ordered or not ordered[0][0] <= saved <= ordered[-1][0]:
+        return math.nan
+    return float(np.interp(saved, *zip(*ordered, strict=True)))
+
+
+def against_fewer_steps(runs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFrame:
+    """The distance of each variant to the line to beat, in points of test error; below 0 is better.
+
+    Takes a `pairs.table`, and the columns `variant`, `method` and `saved` of its summary. Each seed
+    is compared with the line of its own baselines on the same machine, at its own time saved where
+    it is measured, else at the variant's; `fewer_steps` is the mean over `fewer_steps_n` seeds,
+    with `_low` and `_high`. A seed counts if it has all baselines and does not save more than they
+    do. `fewer_steps_beyond` is true if the variant saves more than the line, by the means; it then
+    has no distance, and nor have the baselines.
+    """
+    line = line_of(variants)
+    saved_by = variants.set_index("variant")["saved"].to_dict()
+    seeds = points_of_seeds(runs, saved_by | line.set_index("variant")["saved"].to_dict())
+    rows = []
+    for name, method, saved in variants[["variant", "method", "saved"]].itertuples(index=False):
+        beyond = len(line) > 1 and saved > line["saved"].max()
+        found = mean_interval(
+            [] if beyond or method.is_baseline else distances(name, list(line["variant"]), seeds)
+        )
+        rows.append(
+            columns("fewer_steps", found)
+            | {"fewer_steps_n": found.n, "fewer_steps_beyond": bool(beyond)}
+        )
+    return pd.DataFrame(rows, index=variants.index)
+
+
+def line_of(variants: pd.DataFrame) -> pd.DataFrame:
+    """The baselines of a summary whose time saved is known, by time saved; the whole saves 0."""
+    whole = [method.is_whole_baseline for method in variants["method"]]
+    known = variants.assign(saved=variants["saved"].mask(whole, 0.0))
+    plain = known[[method.is_baseline for method in known["method"]]]
+    return plain[plain["saved"].notna()].sort_values("saved", kind="stable")
+
+
+def points_of_seeds(runs: pd.DataFrame, saved: Mapping[str, float]) -> list[SeedPoints]:
+    """The points of each seed; `saved` where a variant's time was not measured in it."""
+    means = runs.groupby(["seed", "machine", "variant"])[["log_ratio", "test_error"]].mean()
+    seeds: dict[int, dict[str, dict[str, Point]]] = {}
+    for (seed, machine, name), (log_ratio, error) in means.iterrows():
+        x = saved[name] if math.isnan(log_ratio) else 100 * (1 - math.exp(log_ratio))
+        seeds.setdefault(seed, {}).setdefault(machine, {})[name] = (x, error)
+    return [list(machines.values()) for machines in seeds.values()]
+
+
+def distances(name: str, line: Sequence[str], seeds: Sequence[SeedPoints]) -> list[float]:
+    """One distance to the line for each seed that has one."""
+    found = []
+    for machines in seeds:
+        of_seed = [
+            points[name][1] - error_on_line(points[name][0], [points[each] for each in line])
+            for points in machines
+            if len(line) > 1 and {name, *line} <= points.keys()
+        ]
+        of_seed = [distance for distance in of_seed if not math.isnan(distance)]
+        if of_seed:
+            found.append(math.fsum(of_seed) / len(of_seed))
+    return found
+
+
+def line_notes(variants: pd.DataFrame) -> Iterator[str]:
+    """Where the line to beat ends, what to add to it, and which seeds it leaves out."""
+    line = line_of(variants)
+    others = variants[[not method.is_baseline for method in variants["method"]]]
+    if line.empty or others.empty:
+        return
+    end = line.iloc[-1]
+    beyond = others[others["saved"] > end["saved"]]
+    if len(beyond):
+        share = share_beyond(beyond["saved"].max(), end["method"].epoch_share, end["saved"])
+        names = "; ".join(method.label() for method in beyond["method"])
+        add = f"add a baseline with epoch_share = {share:g}"
+        if len(line) == 1:
+            yield f"no baseline was trained for fewer steps, so there is no line to beat: {add}"
+        else:
+            yield (
+                f"the line to beat ends at {end['saved']:.1f} % of time saved "
+                f"({end['method'].label()}): {add} to compare what saves more: {names}"
+            )
+    on_line = others[others["saved"].notna() & ~others["fewer_steps_beyond"]]
+    for _, row in on_line.iterrows():
+        if len(line) > 1 and row["fewer_steps_n"] < row["n"]:
+            yield (
+                f"against fewer steps, {row['fewer_steps_n']} of {row['n']} seeds count for "
+                f"{row['method'].label()}: the others lack a share on their machine, or save more "
+                "than their shortest share does"
+            )
+
+
+def share_beyond(saved: float, shortest: float, end: float) -> float:
+    """The largest multiple of SHARE_STEP that should save `saved` percent or more.
+
+    Time is taken as proportional to steps, from the shortest share, which saves `end` percent.
+    """
+    share = shortest * (100 - saved) / (100 - end)
+    # So that 0.4 is not below 8 steps of 0.05.
+    return max(SHARE_STEP, round(math.floor(share / SHARE_STEP + 1e-9) * SHARE_STEP, 2))

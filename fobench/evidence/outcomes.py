@@ -1,0 +1,148 @@
+"""Whether a figure lies inside its margin: holds, fails or undecided, and what would decide it.
+
+Pure functions of intervals and margins; `fobench.evidence.claim_tests` finds the figures.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import t as student
+
+from fobench.evidence.intervals import CONFIDENCE, Interval
+
+Outcome = Literal["holds", "fails", "undecided", "not tested"]
+HOLDS: Outcome = "holds"
+FAILS: Outcome = "fails"
+UNDECIDED: Outcome = "undecided"
+NOT_TESTED: Outcome = "not tested"
+# The largest number of seeds that a verdict names.
+MOST_SEEDS = 1000
+# By how many points a predicted time may be off; see docs/claims.md.
+PREDICTION_POINTS = 2.0
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The values, both ends included, for which a claim holds; fixed before looking at results."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def ends(self) -> list[float]:
+        return [end for end in (self.low, self.high) if math.isfinite(end)]
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+def unchanged(value: float) -> float:
+    return value
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure beside its margin; its name says the unit, `digits` and `sign` how it is shown.
+
+    `scale` maps it to where its interval was computed and is symmetric. A value that is no mean
+    over seeds says what it is in `basis`, such as "predicted"; it has no interval but an
+    `accuracy`, and `needs` something else than seeds if that does not decide.
+    """
+
+    name: str
+    interval: Interval
+    margin: Margin
+    scale: Callable[[float], float] = unchanged
+    basis: str = ""
+    accuracy: float = 0.0
+    needs: str = ""
+    digits: int = 1
+    sign: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """An outcome. If undecided: to which outcome its mean leans, and what would decide it.
+
+    That is `seeds`, infinite for more than MOST_SEEDS, or else what is said in `needs`.
+    """
+
+    outcome: Outcome
+    leans: Outcome = UNDECIDED
+    seeds: float = math.nan
+    needs: str = ""
+
+    @property
+    def note(self) -> str:
+        """What would decide it; empty if it is decided."""
+        if self.needs or math.isnan(self.seeds):
+            return self.needs
+        return f"n = {self.seeds:.0f}" if self.seeds <= MOST_SEEDS else f"n > {MOST_SEEDS:,}"
+
+
+def judge(measure: Measure) -> Judgement:
+    """Holds if the interval lies wholly inside the margin, fails if wholly outside."""
+    mean, margin = measure.interval.mean, measure.margin
+    if math.isnan(mean):
+        return Judgement(UNDECIDED, needs=f"{measure.name.partition(',')[0]} was not measured")
+    low, high = measure.interval.low, measure.interval.high
+    if measure.accuracy:
+        low, high = mean - measure.accuracy, mean + measure.accuracy
+    if low is None or high is None:
+        return Judgement(UNDECIDED, needs="at least two seeds")
+    if low in margin and high in margin:
+        return Judgement(HOLDS, HOLDS)
+    if high < margin.low or low > margin.high:
+        return Judgement(FAILS, FAILS)
+    leans = HOLDS if mean in margin else FAILS
+    if measure.accuracy:
+        return Judgement(UNDECIDED, leans, needs=measure.needs)
+    ends = [measure.scale(end) for end in margin.ends]
+    return Judgement(UNDECIDED, leans, seeds_needed(measure.interval.map(measure.scale), ends))
+
+
+def seeds_needed(interval: Interval, ends: Sequence[float]) -> float:
+    """The smallest n whose 95 % t interval around the same mean reaches none of the ends.
+
+    It takes the standard deviation for that of the interval's own n values; infinite for more than
+    MOST_SEEDS.
+    """
+    quantile = student.ppf(0.5 + CONFIDENCE / 2, interval.n - 1)
+    deviation = (interval.high - interval.low) / 2 * math.sqrt(interval.n) / quantile
+    distance = min(abs(interval.mean - end) for end in ends)
+    numbers = np.arange(2, MOST_SEEDS + 1)
+    half_widths = student.ppf(0.5 + CONFIDENCE / 2, numbers - 1) * deviation / np.sqrt(numbers)
+    enough = numbers[half_widths < distance]
+    return float(enough[0]) if len(enough) else math.inf
+
+
+def all_of(judgements: Iterable[Judgement]) -> Judgement:
+    """Holds if all hold, fails if one fails."""
+    return combine(list(judgements), FAILS, HOLDS)
+
+
+def any_of(judgements: Iterable[Judgement]) -> Judgement:
+    """Holds if one holds, fails if all fail."""
+    return combine(list(judgements), HOLDS, FAILS)
+
+
+def combine(judgements: Sequence[Judgement], one: Outcome, every: Outcome) -> Judgement:
+    """The outcome `one` if any has it, `every` if all have that, else undecided.
+
+    If undecided ones lean to `one`, the first of them to get there decides; else all must.
+    """
+    outcomes = {each.outcome for each in judgements}
+    if one in outcomes:
+        return Judgement(one, one)
+    if outcomes == {every}:
+        return Judgement(every, every)
+    undecided = [each for each in judgements if each.outcome == UNDECIDED]
+    needs = "; ".join(dict.fromkeys(each.needs for each in undecided if each.needs))
+    leaning = [each.seeds for each in undecided if each.leans == one and not each.needs]
+    if needs and not leaning:
+        return Judgement(UNDECIDED, needs=needs)
+    seeds = min(leaning) if leaning else max(each.seeds for each in undecided)
+    return Judgement(UNDECIDED, one if leaning else every, seeds)

@@ -7,6 +7,8 @@ from typing import Literal
 
 import pandas as pd
 
+from fobench.evidence.claim_tests import validation_error
+from fobench.evidence.findings import interval_of
 from fobench.evidence.intervals import Interval
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.verdicts import name_of
@@ -25,7 +27,7 @@ Kind = Literal["paid off", "did not pay off", "undecided", "not known"]
 
 
 @dataclass(frozen=True)
-class Setting:
+class ChosenSetting:
     """The variant that an experiment is judged by, and why it is this one."""
 
     variant: pd.Series
@@ -93,7 +95,7 @@ class Answer:
     """Of an experiment; `setting` is None if nothing freezes in it."""
 
     experiment: str
-    setting: Setting | None
+    setting: ChosenSetting | None
     numbers: Numbers
     kind: Kind
     sentence: str
@@ -109,20 +111,22 @@ def answer(results: ExperimentResults) -> Answer:
     return Answer(name, setting, numbers, *judge(numbers, has_line(results)))
 
 
-def chosen_setting(results: ExperimentResults) -> Setting | None:
+def chosen_setting(results: ExperimentResults) -> ChosenSetting | None:
     """The setting fixed beforehand, else the one of the lowest validation error; never by test."""
     freezing = [(row, runs) for row, runs in results.variants() if freezes(row, runs)]
     for row, _ in freezing:
         if row["method"].slug() == CHOSEN_BEFOREHAND:
-            return Setting(row, "chosen beforehand, as the paper recommends it")
+            return ChosenSetting(row, "chosen beforehand, as the paper recommends it")
     if not freezing:
         return None
     if len(freezing) == 1:
-        return Setting(freezing[0][0], "the only one that freezes")
+        return ChosenSetting(freezing[0][0], "the only one that freezes")
     errors = [validation_error(runs) for _, runs in freezing]
     if any(map(math.isnan, errors)):
-        return Setting(freezing[0][0], "the first that freezes, as no validation error is known")
-    return Setting(
+        return ChosenSetting(
+            freezing[0][0], "the first that freezes, as no validation error is known"
+        )
+    return ChosenSetting(
         freezing[errors.index(min(errors))][0],
         f"of {len(freezing)} that freeze, the one of the lowest validation error in the end",
     )
@@ -131,12 +135,6 @@ def chosen_setting(results: ExperimentResults) -> Setting | None:
 def freezes(variant: pd.Series, runs: Sequence[RunResult]) -> bool:
     """Whether any unit was frozen while its runs trained."""
     return not variant["method"].is_baseline and any(run.epochs[-1].frozen_units for run in runs)
-
-
-def validation_error(runs: Sequence[RunResult]) -> float:
-    """The mean after the last epoch, in percent; NaN if it was not measured."""
-    errors = [run.epochs[-1].val_error for run in runs]
-    return math.nan if None in errors else math.fsum(errors) / len(errors)
 
 
 def has_line(results: ExperimentResults) -> bool:
@@ -153,15 +151,6 @@ def numbers_of(variant: pd.Series) -> Numbers:
         interval_of(variant, "fewer_steps", variant["fewer_steps_n"]),
         bool(variant["fewer_steps_beyond"]),
         bool(variant["predicted"]),
-    )
-
-
-def interval_of(variant: pd.Series, column: str, n: float) -> Interval:
-    low, high = (variant[f"{column}_{end}"] for end in ("low", "high"))
-    known = low is not None and not math.isnan(low)
-    count = 0 if math.isnan(n) else int(n)
-    return Interval(
-        float(variant[column]), float(low) if known else None, float(high) if known else None, count
     )
 
 

@@ -36,7 +36,9 @@ def test_each_method_has_a_row_and_those_that_freeze_a_sentence(fobench, tiny):
     lines = ran.stdout.splitlines()
     assert lines[0] == "tiny on synthetic: DenseNet-BC 10-4, batches of 10"
     assert HEADER.fullmatch(lines[2])
-    rows = {line[:50].strip(): line[50:].split() for line in lines if re.search(r"  2 +\d+  ", line)}
+    rows = {
+        line[:50].strip(): line[50:].split() for line in lines if re.search(r"  2 +\d+  ", line)
+    }
     assert len(rows) == 4
     sentences = [line for line in lines if "of the baseline's training time here" in line]
     assert len(sentences) == 2

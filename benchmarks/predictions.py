@@ -2,33 +2,48 @@
 
     python benchmarks/predictions.py [OUTPUT.json]
 
-Trains the networks of configs/cpu by five schedules and one with stores, through `fobench run`,
-which profiles each network first and writes what it predicts to run.json. Compares that with the
-seconds measured. The machine must be quiet: about a quarter of an hour.
+Trains the networks of configs/cpu by several schedules, one with stores, for five epochs. A profile
+is measured before and after; predicted is the mean of what the two predict. The runs of a network
+take turns, an epoch each, so that a machine that gets slower or faster does so for all alike: the
+first epochs, which are equal work, show by how much it does. It must be quiet, for a quarter of an
+hour.
 """
 
 import json
-import subprocess
+import logging
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, pstdev
 from typing import Any
 
 import torch
 
-from fobench.experiment.from_record import method_of
+from fobench.activations import plan_file
+from fobench.activations.plan import StorePlan
+from fobench.costs.flops import flops_saved_percent, paper_saved_percent
+from fobench.costs.profile import Profile
+from fobench.costs.unit_costs import unit_costs_of
+from fobench.data.split import Data, load
+from fobench.experiment import config
+from fobench.experiment.run import Run
 from fobench.machine import environment
-from fobench.records.experiments import read_experiment
-from fobench.records.runs import RunResult
+from fobench.machine.threads import limit_threads
+from fobench.records.epochs import Epoch
+from fobench.sweep.plan import plan_all
+from fobench.training.loop import train
+from fobench.training.predictions import predict
+from fobench.training.profiling import measure_profile
+from fobench.training.state import Training
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "cpu"
 NETWORKS = ("densenet", "wideresnet", "vgg")
-SIZE: list[str] = []
+SIZE = ["experiment.seeds=[0]", "train.epochs=5"]
 SCHEDULES = """
 [[method]]
 name = "baseline"
-epoch_share = [1.0, 0.7]
 
 [[method]]
 name = "freezeout"
@@ -52,67 +67,113 @@ t0 = 0.5
 views = 2
 precompute = true
 """
+CPU = torch.device("cpu")
 
 
-def config_of(network: str) -> str:
-    """The committed config of a network, for one seed and with our schedules."""
+class Unseen:
+    """Progress that nobody watches."""
+
+    def step(self, images: int, frozen: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The runs of a network by our schedules, and their images."""
+
+    runs: Sequence[Run]
+    data: Data
+    folder: Path
+
+
+def prepare(network: str, scratch: Path) -> Prepared:
     tables = (CONFIGS / f"{network}.toml").read_text().partition("[[method]]")[0]
-    return tables.replace("seeds = [0, 1, 2]", "seeds = [0]") + SCHEDULES
+    path = scratch / f"{network}.toml"
+    path.write_text(tables + SCHEDULES)
+    (plan,) = plan_all([config.load(path, SIZE)], scratch, None)
+    plan.folder.mkdir()
+    data = load(plan.dataset, plan.runs[0].data_used, plan.experiment.data.augment, CPU)
+    return Prepared(plan.runs, data, plan.folder)
 
 
-def train(network: str, folder: Path) -> list[RunResult]:
-    config = folder / f"{network}.toml"
-    config.write_text(config_of(network))
-    fobench = [sys.executable, "-c", "from fobench.cli import main; main()"]
-    overrides = [word for each in SIZE for word in ("--set", each)]
-    words = ["run", str(config), "--results", str(folder), *overrides]
-    subprocess.run([*fobench, *words], check=True)
-    runs, _ = read_experiment(folder / f"cpu-{network}")
-    return runs
+def train_in_turns(prepared: Prepared, plans: Sequence[StorePlan]) -> list[list[Epoch]]:
+    """The rows of each run: all train an epoch, then all the next."""
+    trainings = [
+        train(Training(run, prepared.data, CPU, plan), Unseen())
+        for run, plan in zip(prepared.runs, plans, strict=True)
+    ]
+    return [list(rows) for rows in zip(*zip(*trainings, strict=True), strict=True)]
 
 
-def compare(run: RunResult, baseline: RunResult) -> dict[str, Any]:
-    """A run's predicted and measured seconds, and time saved by each way to predict it."""
-    predictions, record = run.record["predictions"], run.record
-    seconds = run.epochs[-1].total_train_seconds
-    profile = predictions["profile"]
+def compare(
+    run: Run, profiles: Sequence[Profile], plan: StorePlan, rows: Sequence[Epoch], whole: float
+) -> dict[str, Any]:
+    """A run's predicted and measured seconds, and time saved by each way to predict it.
+
+    `whole` are the seconds of the baseline.
+    """
+    predictions = [predict(run, profile, plan) for profile in profiles]
+    predicted, measured = fmean(each.seconds for each in predictions), rows[-1].total_train_seconds
+    costs = unit_costs_of(run)
     return {
-        "network": record["run"]["model"]["title"],
-        "method": method_of(record).label(),
-        "predicted_seconds": profile["seconds"],
-        "measured_seconds": seconds,
-        "difference_percent": 100 * (profile["seconds"] / seconds - 1),
-        "saved_measured": 100 * (1 - seconds / baseline.epochs[-1].total_train_seconds),
-        "saved_by_profile": profile["saved_percent"],
-        "saved_by_flops": predictions["flops_saved_percent"],
-        "saved_by_paper": predictions["paper_saved_percent"],
+        "network": run.model.title(),
+        "method": run.method.label(),
+        "predicted_seconds": predicted,
+        "measured_seconds": measured,
+        "difference_percent": 100 * (predicted / measured - 1),
+        "saved_measured": 100 * (1 - measured / whole),
+        "saved_by_profile": fmean(each.saved_percent for each in predictions),
+        "saved_by_flops": flops_saved_percent(run, costs),
+        "saved_by_paper": paper_saved_percent(run, costs),
     }
 
 
-def measure(network: str, folder: Path) -> list[dict[str, Any]]:
-    runs = train(network, folder)
-    by_id = {run.id: run for run in runs}
-    return [compare(run, by_id[run.record["baseline"]]) for run in runs]
+def measure(network: str, scratch: Path) -> dict[str, Any]:
+    """The comparisons of a network's runs, and how far their equal first epochs differ."""
+    prepared = prepare(network, scratch)
+    profiles = [measure_profile(prepared.runs[0], prepared.data)]
+    plans = [plan_file.plan_of(run, prepared.folder, prepared.data.train) for run in prepared.runs]
+    trained = train_in_turns(prepared, plans)
+    profiles.append(measure_profile(prepared.runs[0], prepared.data))
+    whole = trained[0][-1].total_train_seconds
+    rows = [
+        compare(run, profiles, plan, rows, whole)
+        for run, plan, rows in zip(prepared.runs, plans, trained, strict=True)
+    ]
+    firsts = [rows[0].train_seconds for rows in trained]
+    steps = [profile.steps[0].median for profile in profiles]
+    return {
+        "runs": rows,
+        "first_epochs_percent": 100 * pstdev(firsts) / fmean(firsts),
+        "profiles_percent": 100 * (steps[1] / steps[0] - 1),
+    }
+
+
+def off(values: Sequence[float]) -> dict[str, float]:
+    sizes = [abs(value) for value in values]
+    return {"median": median(sizes), "worst": max(sizes)}
 
 
 def main() -> None:
     output = Path(sys.argv[1] if len(sys.argv) > 1 else "benchmarks/predictions.json")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    limit_threads()
     with tempfile.TemporaryDirectory() as scratch:
-        measured = [row for network in NETWORKS for row in measure(network, Path(scratch))]
-    differences = [abs(row["difference_percent"]) for row in measured]
+        networks = [measure(network, Path(scratch)) for network in NETWORKS]
+    rows = [row for each in networks for row in each["runs"]]
     found = {
-        "measured": measured,
-        "median_percent": median(differences),
-        "worst_percent": max(differences),
-        "environment": environment.describe(torch.device("cpu")),
+        "measured": networks,
+        "seconds_percent": off([row["difference_percent"] for row in rows]),
+        "saved_points": off([row["saved_by_profile"] - row["saved_measured"] for row in rows]),
+        "environment": environment.describe(CPU),
     }
     output.write_text(json.dumps(found, indent=1) + "\n")
-    for row in measured:
+    for row in rows:
         print(
             f"{row['network']}, {row['method']}: {row['predicted_seconds']:.1f} s predicted, "
-            f"{row['measured_seconds']:.1f} s measured ({row['difference_percent']:+.1f} %)"
+            f"{row['measured_seconds']:.1f} s measured ({row['difference_percent']:+.1f} %), "
+            f"saved {row['saved_by_profile']:.1f} and {row['saved_measured']:.1f} %"
         )
-    print(f"median {found['median_percent']:.1f} %, worst {found['worst_percent']:.1f} %")
+    print(found["seconds_percent"], found["saved_points"])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from fobench.activations.plan import STORE_NOTHING, ForwardCosts, FrozenEpoch, P
 from fobench.activations.store import DTYPES
 from fobench.costs.flops import freeze_steps_of
 from fobench.costs.forward_time import forward_seconds
-from fobench.costs.profile import Profile
+from fobench.costs.profile import KeptProfile
 from fobench.data.split import Split
 from fobench.errors import UserError
 from fobench.experiment.run import Run
@@ -48,10 +48,11 @@ def frozen_epochs_of(run: Run) -> list[FrozenEpoch]:
     )
 
 
-def plan_of(run: Run, folder: Path, split: Split, profile: Profile | None = None) -> StorePlan:
+def plan_of(run: Run, folder: Path, split: Split, kept: KeptProfile | None = None) -> StorePlan:
     """The plan of a run of the experiment in `folder`: read from its file, or made and written.
 
-    The seconds of forward passes are those of the profile, or else measured.
+    The seconds of forward passes are those of the profile, or else measured: so they are for runs
+    that have other numbers of threads than the profile.
 
     Raises UserError for a file that is invalid or cannot be written.
     """
@@ -64,7 +65,8 @@ def plan_of(run: Run, folder: Path, split: Split, profile: Profile | None = None
     prepare(device, run.train)
     measured = measure_costs(run, split)
     bytes_at = speed.bytes_at_cuts(run, DTYPES[stores.store])
-    source = measured if profile is None else profile
+    of_profile = kept is not None and kept.threads == torch.get_num_threads()
+    source = kept.profile if of_profile else measured
     costs = ForwardCosts(source.pixels, source.forward, bytes_at)
     best = make_plan(run, costs, measured.places)
     write_json(

@@ -101,7 +101,7 @@ def predict_plan(
 
     used = plan.runs[0].data_used
     data = load(plan.dataset, used, plan.experiment.data.augment, device)
-    kept = None if force else kept_profile(plan, data)
+    kept = None if force else kept_profile(plan, device)
     if kept is None:
         kept = measured_profile(plan, data)
     click.echo(f"{plan.title}: {plan.runs[0].model.title()}, batches of {batch_of(plan)}")
@@ -109,7 +109,7 @@ def predict_plan(
     if profile_only:
         print_profile(plan, kept)
         return []
-    predictions = predict_runs(plan, data, kept.profile)
+    predictions = predict_runs(plan, data, kept)
     print_methods(predictions)
     return predictions
 

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from fobench.cli.messages import errors_as_messages, stops_as_messages
-from fobench.cli.shared_options import FOLDER, Duration, ShardParameter, UserPath, data_root_option
+from fobench.cli.shared_options import (
+    Duration,
+    ShardParameter,
+    configs_argument,
+    data_root_option,
+    device_option,
+    no_wait_option,
+    only_option,
+    overrides_option,
+    results_option,
+)
 from fobench.errors import UserError
 from fobench.sweep.shard import WHOLE, Shard
 
@@ -16,30 +26,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("configs", nargs=-1, required=True, type=UserPath())
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override an option of the configs, such as train.epochs=3.",
-)
-@click.option("--only", metavar="PATTERN", help="Only runs whose id contains this text or pattern.")
-@click.option(
-    "--results",
-    type=FOLDER,
-    default="results",
-    show_default=True,
-    help="The folder of results, with a folder per experiment.",
-)
+@configs_argument
+@overrides_option
+@only_option
+@results_option
 @data_root_option
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
+@device_option
 @click.option("--dry-run", is_flag=True, help="List the runs and stop.")
-@click.option(
-    "--estimate", is_flag=True, help="Measure a few steps, predict hours and disk, and stop."
-)
 @click.option("--force", is_flag=True, help="Train runs again even if they ended or can resume.")
 @click.option(
     "--time-limit",
@@ -56,8 +49,18 @@ if TYPE_CHECKING:
     help="Train the ith of n shares, such as 2/5; runs that are compared stay in one share.",
 )
 @click.option(
-    "--no-wait", is_flag=True, help="Exit if another `fobench run` is timing on this machine."
+    "--untimed",
+    is_flag=True,
+    help="Train beside other work: errors count, seconds do not.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    help="Train N runs at once, untimed, each with its share of the processors.",
+)
+@no_wait_option
 def run(
     configs: tuple[Path, ...],
     overrides: tuple[str, ...],
@@ -66,11 +69,12 @@ def run(
     data_root: Path | None,
     device: str,
     dry_run: bool,
-    estimate: bool,
     force: bool,
     time_limit: float | None,
     keep_checkpoints: bool,
     shard: Shard,
+    untimed: bool,
+    jobs: int,
     no_wait: bool,
 ) -> None:
     """Train the runs of CONFIGS that are not finished yet, one after another.
@@ -101,14 +105,19 @@ def run(
             return
         # Torch is needed from here on.
         from fobench.machine.lock import machine_lock
-        from fobench.sweep.loop import train_all
+        from fobench.sweep.loop import SweepOptions, train_all
 
-        with machine_lock(wait=not no_wait, deadline=deadline):
-            if estimate:
-                print_estimates(plans, device, force)
-            elif not train_all(
-                plans, device, deadline, force, keep_checkpoints, sharded=shard != WHOLE
-            ):
+        options = SweepOptions(
+            device,
+            deadline,
+            force=force,
+            keep_checkpoints=keep_checkpoints,
+            sharded=shard != WHOLE,
+            jobs=jobs,
+            beside_others=untimed,
+        )
+        with machine_lock(not no_wait, deadline, shared=not options.timed) as machine:
+            if not train_all(plans, options, machine):
                 sys.exit(1)
 
 
@@ -120,21 +129,3 @@ def print_plans(plans: "list[Plan]", force: bool) -> None:
         for each in plan.chosen:
             status = "to do" if each.id in due_ids else plan.status_of(each)
             click.echo(f"  {status:8}  {each.total_steps:7,} steps  {each.id}")
-
-
-def print_estimates(plans: "list[Plan]", device: str, force: bool) -> None:
-    from fobench.sweep.estimate import estimate
-    from fobench.sweep.loop import select_for
-
-    here = select_for(plans, device)
-    estimates = {plan.experiment.name: estimate(plan, here, force) for plan in plans}
-    for name, each in estimates.items():
-        click.echo(
-            f"{name}: {each.runs} runs to do, about {each.seconds / 3600:.2f} hours "
-            f"on {here.type}, {each.disk_bytes / 1e6:.1f} MB of results and checkpoints"
-        )
-    total = sum(each.seconds for each in estimates.values()) / 3600
-    disk = sum(each.disk_bytes for each in estimates.values()) / 1e6
-    click.echo(f"all: about {total:.2f} hours, {disk:.1f} MB of results and checkpoints")
-    if any(run.method.stores.precompute for plan in plans for run in plan.due(force)):
-        click.echo("The hours do not account for what stores of activations save.")

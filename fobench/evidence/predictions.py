@@ -12,7 +12,8 @@ from fobench.evidence.outcomes import PREDICTION_POINTS
 def missed(runs: pd.DataFrame, variants: pd.DataFrame) -> Iterator[pd.Series]:
     """The variants of a summary whose time saved is not what the profile predicts.
 
-    It differs by more than PREDICTION_POINTS and by more than the noise. `runs` is their `pairs.table`.
+    It differs by more than PREDICTION_POINTS and by more than the noise. `runs` is their
+    `pairs.table`.
     """
     noise = noise_of_repeats(runs) or noise_of_seeds(runs)
     for _, row in variants[variants["pairs"] > 0].iterrows():

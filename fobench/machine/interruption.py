@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -28,10 +28,10 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def stopping_on_signals() -> Iterator[None]:
+def stopping_on_signals(repeated: Collection[signal.Signals] = REPEATED) -> Iterator[None]:
     """In the block, the first of SIGNALS raises Stopped, the second kills the process.
 
-    A signal sent twice at once is one; a REPEATED one never kills, even after the block. Signals
+    A signal sent twice at once is one; a `repeated` one never kills, even after the block. Signals
     that are ignored, as after `nohup`, or that a C library handles are left as they are.
     """
     received: list[int] = []
@@ -42,7 +42,7 @@ def stopping_on_signals() -> Iterator[None]:
             return
         time.sleep(TWICE_SECONDS)
         for each in handled:
-            signal.signal(each, signal.SIG_IGN if each in REPEATED else signal.SIG_DFL)
+            signal.signal(each, signal.SIG_IGN if each in repeated else signal.SIG_DFL)
         raise Stopped(signal.Signals(number).name, 128 + number)
 
     before = {each: signal.getsignal(each) for each in SIGNALS}
@@ -53,7 +53,7 @@ def stopping_on_signals() -> Iterator[None]:
         yield
     finally:
         for each in handled:
-            if each not in REPEATED.intersection(received):
+            if each not in repeated or each not in received:
                 signal.signal(each, before[each])
 
 

@@ -1,14 +1,12 @@
-"""Locks: one timed run per machine, as two would slow each other down; one process per run."""
+"""Locks: a timed run has its machine to itself, untimed ones share it; one process per run."""
 
 import fcntl
 import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from fobench.errors import UserError
 from fobench.machine.home import expand_user
@@ -28,9 +26,89 @@ def lock_path() -> Path:
     return expand_user(os.environ.get("FOBENCH_LOCK") or "/tmp/fobench.lock")
 
 
+class MachineLock:
+    """The lock of the machine, held exclusively or shared with other processes that share it.
+
+    Waiting raises Stopped if the deadline comes first, and UserError if `wait` is false.
+    """
+
+    def __init__(self, path: Path, wait: bool, deadline: Deadline) -> None:
+        self.path = path
+        self._wait, self._deadline = wait, deadline
+        self._descriptor: int | None = None
+        self._shared = False
+
+    def acquire(self, shared: bool) -> None:
+        """Take it, waiting for processes that hold it otherwise."""
+        self._shared = shared
+        if self._try(shared):
+            return
+        if not self._wait:
+            what = "is timing" if shared else "trains"
+            raise UserError(
+                f"another `fobench run` {what} on this machine: try again when it is done, or "
+                "leave out --no-wait"
+            )
+        log.info("waiting for another `fobench run` on this machine (%s)", self.path)
+        while not self._try(shared):
+            self._deadline.require_time()
+            time.sleep(POLL_SECONDS)
+
+    def release(self) -> None:
+        """Let it go, if it is held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @contextmanager
+    def alone_if_free(self) -> Iterator[bool]:
+        """Hold it exclusively in the block, for what is measured, unless others share it now.
+
+        Yields whether it is held so.
+        """
+        if not self._shared:
+            yield True
+            return
+        # Let go in between: it cannot be exchanged in one go.
+        self.release()
+        alone = self._try(shared=False)
+        try:
+            if not alone:
+                self.acquire(shared=True)
+            yield alone
+        finally:
+            if alone:
+                self.release()
+                self.acquire(shared=True)
+
+    def _try(self, shared: bool) -> bool:
+        try:
+            descriptor = open_for_all(self.path)
+            try:
+                # A file that was removed meanwhile locks nothing.
+                locked = try_lock(descriptor, shared) and os.fstat(descriptor).st_nlink > 0
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot be locked ({error.strerror}): set FOBENCH_LOCK to a file on a "
+                "disk of this machine that all its users can write"
+            ) from error
+        if locked:
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
+        return locked
+
+
 @contextmanager
-def machine_lock(wait: bool = True, deadline: Deadline | None = None) -> Iterator[None]:
+def machine_lock(
+    wait: bool = True, deadline: Deadline | None = None, shared: bool = False
+) -> Iterator[MachineLock]:
     """Lock the machine for the block; the lock is released when the process ends, however it ends.
+
+    With `shared`, other processes that share it may hold it too, but none that does not.
 
     Raises UserError if another process holds it and `wait` is false, or if the file cannot be
     locked; Stopped if the deadline comes first.
@@ -38,43 +116,29 @@ def machine_lock(wait: bool = True, deadline: Deadline | None = None) -> Iterato
     path = lock_path().resolve()
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is not a folder: set FOBENCH_LOCK to a file in one")
-    # Without flock the library would write a marker file, which outlives a killed process.
-    lock = FileLock(path, mode=FOR_ALL_USERS, fallback_to_soft=False)
-    if not try_acquire(lock):
-        if not wait:
-            raise UserError(
-                "another `fobench run` is timing on this machine: try again when it is done, "
-                "or leave out --no-wait"
-            )
-        log.info("waiting for another `fobench run` on this machine (%s)", path)
-        while not try_acquire(lock):
-            (deadline or Deadline(None)).require_time()
-            time.sleep(POLL_SECONDS)
+    machine = MachineLock(path, wait, deadline or Deadline(None))
+    machine.acquire(shared)
     try:
-        yield
+        yield machine
     finally:
-        lock.release()
+        machine.release()
 
 
-def try_acquire(lock: FileLock) -> bool:
-    """Lock a file; false if another process holds it. Raises UserError if it cannot be locked."""
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return False
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"{lock.lock_file} cannot be locked ({reason}): set FOBENCH_LOCK to a file on a disk "
-            "of this machine that all its users can write"
-        ) from error
-    return True
+def open_for_all(path: Path) -> int:
+    """Open a file that every user can lock; it is made if it is not there. Raises OSError."""
+    # Where all can write, Linux may refuse O_CREAT for a file that another user made.
+    with suppress(FileNotFoundError):
+        return os.open(path, os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FOR_ALL_USERS)
+    with suppress(PermissionError):  # another user was faster
+        os.fchmod(descriptor, FOR_ALL_USERS)
+    return descriptor
 
 
-def try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int, shared: bool = False) -> bool:
     """Lock an open file or folder; false if another process holds it. Raises OSError."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -3,6 +3,8 @@
 import logging
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -42,3 +44,14 @@ def limit_threads() -> None:
     if threads > most:
         torch.set_num_threads(int(most))
         log.info("threads: %d instead of %d, as %s allows no more", most, threads, cause)
+
+
+@contextmanager
+def number_of_threads(threads: int) -> Iterator[None]:
+    """Set torch's number of threads for the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,100 +1,86 @@
-"""Train the runs of a sweep, one after another."""
+"""Train the runs of a sweep: one after another, or several at once."""
 
 import logging
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import torch
 
 from fobench.errors import UserError
-from fobench.experiment.run import Run
+from fobench.machine import device, threads
 from fobench.machine.interruption import Deadline
-from fobench.records.experiments import listed_runs, unlisted_runs, write_experiment
-from fobench.records.files import exists, make_folder
-from fobench.records.runs import read_record, read_run
+from fobench.machine.lock import MachineLock
+from fobench.records.files import exists
+from fobench.records.runs import read_record
+from fobench.sweep.jobs import train_at_once
 from fobench.sweep.plan import Plan
-
-if TYPE_CHECKING:
-    import torch
-
-    from fobench.sweep.time_left import Pace
+from fobench.sweep.prepare import measure_plans, prepare, profiled
+from fobench.sweep.tasks import Sweep, Task, images_of, lost_device
+from fobench.sweep.time_left import format_duration
+from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
 
 log = logging.getLogger(__name__)
 
-# Entries of an environment that can differ where the same command is given again.
-MACHINE = ("host", "gpu_uuid", "driver")
 
-
-def train_all(
-    plans: Sequence[Plan],
-    device_name: str,
-    deadline: Deadline,
-    force: bool = False,
-    keep_checkpoints: bool = False,
-    sharded: bool = False,
-) -> bool:
-    """Train the chosen runs that have not ended. Returns whether all are finished.
+@dataclass(frozen=True)
+class SweepOptions:
+    """How a sweep is trained.
 
     With `force`, runs that have ended are trained again, and none resumes from a checkpoint. With
-    `sharded`, other processes train the rest of the same runs.
+    `sharded`, other processes train the rest of the same runs. Up to `jobs` runs are trained at
+    once. With `beside_others`, other work is on the machine.
+    """
+
+    device: str
+    deadline: Deadline
+    force: bool = False
+    keep_checkpoints: bool = False
+    sharded: bool = False
+    jobs: int = 1
+    beside_others: bool = False
+
+    @property
+    def timed(self) -> bool:
+        """Whether each run has the machine to itself."""
+        return self.jobs == 1 and not self.beside_others
+
+
+def train_all(plans: Sequence[Plan], options: SweepOptions, machine: MachineLock) -> bool:
+    """Train the chosen runs that have not ended. Returns whether all are finished.
 
     Raises Stopped if the deadline comes first, and UserError if the device stops working.
     """
-    # Torch is needed only for training.
-    from fobench.data.split import load
-    from fobench.machine import environment, threads
-    from fobench.sweep.time_left import Pace, format_duration
-    from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
-    from fobench.training.run_record import remove_unneeded_checkpoint
-
-    for plan in plans:
-        require_same_runs(plan, sharded)
-    options = ExecutionOptions(
-        select_for(plans, device_name), deadline, keep_checkpoints=keep_checkpoints, restart=force
+    execution = ExecutionOptions(
+        select_for(plans, options.device),
+        options.deadline,
+        keep_checkpoints=options.keep_checkpoints,
+        restart=options.force,
+        timed=options.timed,
     )
-    pace = Pace()
-    for plan in plans:
-        make_folder(plan.folder)
     threads.limit_threads()
-    here = environment.describe(options.device)
-    environment.log_machine(here)
-    # Read all records before training, so that a damaged one is reported at once.
-    due_of = [plan.due(force) for plan in plans]
-    for plan, due in zip(plans, due_of, strict=True):
-        for folder in filter(exists, map(plan.folder_of, plan.chosen)):
-            make_folder(folder)
-        due_ids = {run.id for run in due}
-        for run in (run for run in plan.chosen if run.id not in due_ids):
-            folder = plan.folder_of(run)
-            remove_unneeded_checkpoint(folder, read_record(folder))
-            record_pace(pace, run, folder)
-        log_plan(plan, due, here)
-    for plan, due in zip(plans, due_of, strict=True):
-        write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
-        if not due:
-            continue
-        used, experiment = plan.runs[0].data_used, plan.experiment
-        loaded = load(plan.dataset, used, experiment.data.augment, options.device)
-        for number, run in enumerate(due):
-            deadline.require_time()
-            later = [*due[number + 1 :], *later_runs(plan, plans, due_of)]
-            left = pace.seconds_for([run, *later])
-            note = "" if left is None else f", about {format_duration(left)} left"
-            log.info("%s %d/%d %s%s", experiment.name, number + 1, len(due), run.id, note)
-            run_options = replace(options, checkpoint_every=experiment.checkpoint_every)
-            try:
-                execute(run, plan.folder_of(run), loaded, run_options)
-            except DeviceLostError as error:
-                raise UserError(lost_device(run, str(error), len(later), force)) from error
-            record_pace(pace, run, plan.folder_of(run))
-        del loaded  # before the next experiment's images need its memory
-    return log_unfinished(plans) == 0
+    allowed = torch.get_num_threads()
+    measure_with = None if options.beside_others else allowed
+    torch.set_num_threads(max(1, allowed // options.jobs))
+    sweep = prepare(plans, execution, options.force, options.sharded)
+    if options.jobs > 1:
+        found = list[Task]()
+        for tasks in by_experiment(sweep):
+            tasks = profiled(tasks, execution, machine, measure_with)
+            measure_plans(tasks, execution, machine)
+            found += tasks
+        train_at_once(replace(sweep, tasks=tuple(found)), options.jobs)
+    else:
+        train_in_turn(sweep, machine, measure_with)
+    unfinished = log_unfinished(plans)
+    if not options.timed:
+        log_untimed(sweep)
+    return unfinished == 0
 
 
-def select_for(plans: Sequence[Plan], device_name: str) -> "torch.device":
+def select_for(plans: Sequence[Plan], device_name: str) -> torch.device:
     """The device of that name. Raises UserError if it cannot train as the experiments say."""
-    from fobench.machine import device
-
     selected, problems = device.select(device_name), []
     for plan in plans:
         try:
@@ -106,62 +92,34 @@ def select_for(plans: Sequence[Plan], device_name: str) -> "torch.device":
     return selected
 
 
-def require_same_runs(plan: Plan, sharded: bool) -> None:
-    """Raises UserError if other shards of the sweep have another config or data set."""
-    listed = listed_runs(plan.folder) if sharded else []
-    if listed and set(listed) != {run.id for run in plan.runs}:
-        raise UserError(
-            f"{plan.folder / 'experiment.json'} lists other runs than this share's sweep: give all "
-            "shares the same config and data set, or move the file away"
-        )
+def by_experiment(sweep: Sweep) -> list[list[Task]]:
+    grouped = groupby(sweep.tasks, key=lambda task: task.plan.experiment.name)
+    return [list(tasks) for _, tasks in grouped]
 
 
-def later_runs(plan: Plan, plans: Sequence[Plan], due_of: Sequence[list[Run]]) -> list[Run]:
-    """The due runs of all plans after this one."""
-    return [run for due in due_of[plans.index(plan) + 1 :] for run in due]
-
-
-def lost_device(run: Run, reason: str, later: int, force: bool) -> str:
-    """What to say when `run` has failed and left a device that no later run can use."""
-    untouched, command = "still to do", "the same command"
-    if force:
-        untouched, command = "with any earlier results", "the same command without --force"
-    return (
-        f"{run.id} failed, and the device does not work any more in this process ({reason}): the "
-        f"sweep stops here. Later runs, untouched and {untouched}: {later}. Give {command} again: "
-        "it starts with this run, from its last checkpoint. If that fails so again, train the "
-        "others with --only, and find the cause: CUDA_LAUNCH_BLOCKING=1 names the call that "
-        "fails, compute-sanitizer the kernel, the driver's log (dmesg) a fault of the hardware"
-    )
-
-
-def log_other_machines(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
-    """Warn before hours of training if runs cannot be paired with those that are finished.
-
-    `here` is the environment.
-    """
-    seeds, due_ids = {run.seed for run in due}, {run.id for run in due}
-    finished = [run for run in plan.chosen if run.seed in seeds and run.id not in due_ids]
-    found = [read_record(plan.folder_of(run))["environment"] for run in finished]
-    others = sum(any(each.get(key) != here[key] for key in MACHINE) for each in found)
-    if others:
-        log.warning(
-            "finished on another machine or card, with another driver, or recorded by a version of "
-            "fobench that told machines apart otherwise: %d of the runs of the seeds to do. Their "
-            "times cannot be paired with those of runs trained now; --force trains all here",
-            others,
-        )
-
-
-def record_pace(pace: "Pace", run: Run, folder: Path) -> None:
-    """Update the pace with a run, if it is finished."""
-    # Another process may have just started it.
-    if not exists(folder / "run.json"):
-        return
-    read = read_run(folder)
-    if read.record["status"] == "finished":
-        evaluating = sum(epoch.eval_seconds for epoch in read.epochs)
-        pace.add(run, read.epochs[-1].total_train_seconds + evaluating)
+def train_in_turn(sweep: Sweep, machine: MachineLock, measure_with: int | None) -> None:
+    """Train one run after another, in this process."""
+    options, left = sweep.options, deque(sweep.tasks)
+    for tasks in by_experiment(sweep):
+        data = images_of(tasks[0], options)
+        tasks = profiled(tasks, options, machine, measure_with, data)
+        measure_plans(tasks, options, machine, data)
+        for task in tasks:
+            options.deadline.require_time()
+            seconds = sweep.pace.seconds_for(each.run for each in left)
+            note = "" if seconds is None else f", about {format_duration(seconds)} left"
+            log.info("%s%s", task.title, note)
+            left.popleft()
+            run_options = replace(
+                options, checkpoint_every=task.checkpoint_every, profile=task.profile
+            )
+            try:
+                execute(task.run, task.folder, data, run_options)
+            except DeviceLostError as error:
+                told = lost_device(task, str(error), len(left), options.restart)
+                raise UserError(told) from error
+            sweep.record_pace(task.run, task.folder)
+        del data  # before the next experiment's images need its memory
 
 
 def log_unfinished(plans: Sequence[Plan]) -> int:
@@ -173,35 +131,17 @@ def log_unfinished(plans: Sequence[Plan]) -> int:
         if status != "finished"
     ]
     for folder, status in unfinished:
-        log.warning("not finished: %s (%s%s)", folder, status, reason_of(folder))
+        reason = read_record(folder)["reason"] if exists(folder / "run.json") else None
+        log.warning("not finished: %s (%s%s)", folder, status, f": {reason}" if reason else "")
     return len(unfinished)
 
 
-def reason_of(folder: Path) -> str:
-    reason = read_record(folder)["reason"] if exists(folder / "run.json") else None
-    return f": {reason}" if reason else ""
-
-
-def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
-    """Log what will be done, and what the user may not expect. `here` is the environment."""
-    log.info("%s: %d of %d runs to do", plan.title, len(due), len(plan.chosen))
-    name = plan.experiment.name
-    if plan.missing(lambda run: run.baseline_run):
-        log.warning("%s has no baseline over all epochs: time saved cannot be computed", name)
-    if plan.missing(lambda run: run.uncached_run):
-        log.warning("%s lacks the control of its stores: the method with precompute = false", name)
-    controls = plan.missing(lambda run: run.control_run).values()
-    for label in dict.fromkeys(run.method.label() for run in controls):
-        log.warning("%s lacks the control of one of its methods: %s", name, label)
-    log_other_machines(plan, due, here)
-    due_ids = {run.id for run in due}
-    for run in plan.chosen:
-        if run.id not in due_ids and plan.status_of(run) == "diverged":
-            log.warning("%s diverged; --force trains it again", run.id)
-    others = unlisted_runs(plan.folder, {run.id for run in plan.runs})
-    if others:
-        log.warning(
-            "%d runs of an earlier config or data set remain in %s, but no longer belong to the "
-            "experiment; to keep both, set another experiment.name",
-            *(len(others), plan.folder),
+def log_untimed(sweep: Sweep) -> None:
+    """Say what untimed runs are good for."""
+    finished = [task for task in sweep.tasks if task.plan.status_of(task.run) == "finished"]
+    if finished:
+        log.info(
+            "%d run%s trained untimed: errors count, seconds do not; `fobench predict` predicts "
+            "the seconds",
+            *(len(finished), "s" if len(finished) > 1 else ""),
         )

@@ -7,7 +7,7 @@ from typing import Any
 from fobench.activations import plan_file
 from fobench.activations.plan import StorePlan
 from fobench.costs.flops import flops_saved_percent, paper_saved_percent
-from fobench.costs.profile import Profile
+from fobench.costs.profile import KeptProfile
 from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Data
 from fobench.experiment.run import Run
@@ -66,15 +66,15 @@ class RunPrediction:
         }
 
 
-def predict_runs(plan: Plan, data: Data, profile: Profile) -> list[RunPrediction]:
+def predict_runs(plan: Plan, data: Data, kept: KeptProfile) -> list[RunPrediction]:
     """What each chosen run should take. Plans of stores are made and kept beside the results."""
     by_method = {replace(run, seed=0, repeat=0): run for run in reversed(plan.chosen)}
-    found = {key: predict_run(run, plan, data, profile) for key, run in by_method.items()}
+    found = {key: predict_run(run, plan, data, kept) for key, run in by_method.items()}
     return [replace(found[replace(run, seed=0, repeat=0)], run=run) for run in plan.chosen]
 
 
-def predict_run(run: Run, plan: Plan, data: Data, profile: Profile) -> RunPrediction:
-    stores = plan_file.plan_of(run, plan.folder, data.train, profile)
+def predict_run(run: Run, plan: Plan, data: Data, kept: KeptProfile) -> RunPrediction:
+    profile, stores = kept.profile, plan_file.plan_of(run, plan.folder, data.train, kept)
     costs, used = unit_costs_of(run), run.data_used
     evaluated = used.validation_images * run.epochs + used.test_images
     in_memory = stores.place == IN_MEMORY[data.train.labels.device.type]

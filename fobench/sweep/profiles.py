@@ -1,6 +1,9 @@
 """The profile of an experiment's network on this machine: read, or measured and kept."""
 
 import logging
+from collections.abc import Sequence
+
+import torch
 
 from fobench.costs.profile import KeptProfile, conditions, path_of, read_profile, write_profile
 from fobench.data.split import Data
@@ -13,21 +16,20 @@ from fobench.training.profiling import measure_profile
 
 log = logging.getLogger(__name__)
 
-# A shorter sweep is done before its profile would be worth its time.
-MIN_STEPS = 500
+MIN_STEPS = 500  # of a sweep that is worth a profile
 DRIFT_PERCENT = 10.0
 
 
-def kept_profile(plan: Plan, data: Data) -> KeptProfile | None:
+def kept_profile(plan: Plan, device: torch.device) -> KeptProfile | None:
     """The profile in the experiment's folder; None if there is none for this machine.
 
-    Raises UserError for one that is invalid.
+    It is for torch's present number of threads. Raises UserError for one that is invalid.
     """
     run = plan.runs[0]
-    made_for = conditions_here(run, data)
+    made_for = conditions(run, environment.describe(device, run.train))
     path = path_of(plan.folder, made_for)
     found = read_profile(path, run)
-    return None if found is None else KeptProfile(found, path.name, made_for["machine"]["threads"])
+    return None if found is None else KeptProfile(found, path.name, torch.get_num_threads())
 
 
 def measured_profile(plan: Plan, data: Data, for_steps: int | None = None) -> KeptProfile:
@@ -43,30 +45,27 @@ def measured_profile(plan: Plan, data: Data, for_steps: int | None = None) -> Ke
             "have run beside it",
             profile.drift_percent,
         )
-    made_for = conditions_here(run, data)
+    made_for = conditions(run, environment.describe(data.train.labels.device, run.train))
     make_folder(plan.folder)
     path = path_of(plan.folder, made_for)
     write_profile(path, profile, run, made_for)
-    return KeptProfile(profile, path.name, made_for["machine"]["threads"])
+    return KeptProfile(profile, path.name, torch.get_num_threads())
 
 
-def profile_for(plan: Plan, data: Data, due: list[Run]) -> KeptProfile | None:
-    """The kept profile, or a new one if the due runs are worth it; None without.
+def is_worth_a_profile(runs: Sequence[Run]) -> bool:
+    """Whether the runs take long enough that a profile is worth its time."""
+    return sum(run.total_steps for run in runs) >= MIN_STEPS
+
+
+def profile_for(runs: Sequence[Run], plan: Plan, data: Data) -> KeptProfile | None:
+    """A new profile, as long as these runs are worth; None without memory for it.
 
     The machine must be quiet.
     """
-    steps = sum(run.total_steps for run in due)
-    found = kept_profile(plan, data)
-    if found is not None or steps < MIN_STEPS:
-        return found
     try:
-        return measured_profile(plan, data, steps)
+        return measured_profile(plan, data, sum(run.total_steps for run in runs))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         log.warning("%s: no memory to measure its profile (%s)", plan.experiment.name, error)
         return None
-
-
-def conditions_here(run: Run, data: Data) -> dict[str, object]:
-    return conditions(run, environment.describe(data.train.labels.device, run.train))

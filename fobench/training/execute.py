@@ -9,6 +9,7 @@ import torch
 
 from fobench.activations import plan_file
 from fobench.activations.plan import StorePlan
+from fobench.costs.profile import KeptProfile
 from fobench.data.split import Data
 from fobench.errors import UserError
 from fobench.experiment.run import Run
@@ -20,9 +21,9 @@ from fobench.machine.memory import is_out_of_memory, release_memory
 from fobench.records.epochs import Epoch, write_epochs
 from fobench.records.files import make_folder
 from fobench.records.runs import ENDED, status_of, write_record
-from fobench.training import checkpoint
+from fobench.training import checkpoint, predictions
 from fobench.training.loop import DivergedError, train
-from fobench.training.progress import Progress
+from fobench.training.progress import Progress, RunProgress
 from fobench.training.run_record import begin, end, remove_unneeded_checkpoint
 from fobench.training.state import Training
 
@@ -38,7 +39,9 @@ class ExecutionOptions:
     """Where and how long runs are trained, and which checkpoints are kept.
 
     Checkpoints are saved at epoch ends, at least `checkpoint_every` seconds apart, and removed when
-    a run ends unless `keep_checkpoints`. With `restart`, earlier checkpoints are not used.
+    a run ends unless `keep_checkpoints`. With `restart`, earlier checkpoints are not used. Runs are
+    `timed` if nothing else is trained on the machine. What they should take is predicted from the
+    `profile` of their network.
     """
 
     device: torch.device
@@ -46,10 +49,20 @@ class ExecutionOptions:
     checkpoint_every: float = 0.0
     keep_checkpoints: bool = False
     restart: bool = False
+    timed: bool = True
+    profile: KeptProfile | None = None
 
 
-def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> None:
+def execute(
+    run: Run,
+    folder: Path,
+    data: Data,
+    options: ExecutionOptions,
+    progress: RunProgress | None = None,
+) -> None:
     """Train `run` to its end, from its last checkpoint or else from its start.
+
+    Its progress is shown here, unless `progress` receives it.
 
     It ends as "finished", "diverged" or "failed". It is left to be resumed later if another process
     trains it or its checkpoint does not fit (an error is logged), if Stopped is raised, or if its
@@ -75,19 +88,20 @@ def execute(run: Run, folder: Path, data: Data, options: ExecutionOptions) -> No
         plan = None
         try:
             # Before earlier files are removed, as the plan's file may be invalid.
-            plan = store_plan_of(run, folder, data, saved)
+            plan = store_plan_of(run, folder, data, saved, options.profile)
         except UserError:
             raise
         except Exception as error:
-            record = begin(run, folder, here, options.keep_checkpoints, saved)
+            record = begin(run, folder, here, options.keep_checkpoints, saved, options.timed)
             end_as_failed(run, folder, record, error, options.device)
         if plan is None:  # not in the except block: the error keeps the measured tensors alive
             release_memory(options.device)
             return
-        record = begin(run, folder, here, options.keep_checkpoints, saved)
+        record = begin(run, folder, here, options.keep_checkpoints, saved, options.timed)
+        record["predictions"]["profile"] = predictions.describe(run, options.profile, plan)
         record |= plan_file.describe(plan, run)
         try:
-            sha256 = train_and_save(run, folder, data, options, record, saved, plan)
+            sha256 = train_and_save(run, folder, data, options, record, saved, plan, progress)
         except DivergedError as error:
             log.warning("%s diverged: %s", run.id, error)
             end(folder, record, "diverged", str(error))
@@ -127,10 +141,16 @@ def last_checkpoint(run: Run, folder: Path, here: dict[str, Any]) -> dict[str, A
     return saved
 
 
-def store_plan_of(run: Run, folder: Path, data: Data, saved: dict[str, Any] | None) -> StorePlan:
+def store_plan_of(
+    run: Run,
+    folder: Path,
+    data: Data,
+    saved: dict[str, Any] | None,
+    profile: KeptProfile | None,
+) -> StorePlan:
     """The store plan in the checkpoint, or else the plan of the method on this machine."""
     if saved is None:
-        return plan_file.plan_of(run, folder.parent, data.train)
+        return plan_file.plan_of(run, folder.parent, data.train, profile)
     return StorePlan.from_dict(saved["training"]["activations"]["plan"])
 
 
@@ -142,9 +162,10 @@ def train_and_save(
     record: dict[str, Any],
     saved: dict[str, Any] | None,
     plan: StorePlan,
+    progress: RunProgress | None,
 ) -> str:
     """Train to the end, writing rows and a checkpoint each epoch. Returns the rows' SHA-256."""
-    deadline, progress = options.deadline, Progress()
+    deadline, progress = options.deadline, progress or Progress()
     deadline.start_epoch()
     training = Training(run, data, options.device, plan)
     rows: list[Epoch] = []

@@ -3,7 +3,8 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from tqdm import tqdm
 
@@ -14,6 +15,14 @@ log = logging.getLogger(__name__)
 
 # No tqdm monitor thread during timed training.
 tqdm.monitor_interval = 0
+
+
+class RunProgress(Protocol):
+    """Receives the progress of one run after another."""
+
+    def of(self, run: Run, epochs_done: int = 0) -> AbstractContextManager[None]: ...
+    def step(self, images: int, frozen: int) -> None: ...
+    def epoch(self, row: Epoch) -> None: ...
 
 
 class Progress:
@@ -31,11 +40,9 @@ class Progress:
     def of(self, run: Run, epochs_done: int = 0) -> Iterator[None]:
         """Show this run until the block ends."""
         self._run, self._frozen, self._loss = run, -1, ""
-        full_epochs, steps = divmod(run.total_steps, run.steps_per_epoch)
-        images = run.data_used.train_images
         self._bar = tqdm(
-            total=full_epochs * images + min(steps * run.train.batch_size, images),
-            initial=epochs_done * images,
+            total=images_of(run),
+            initial=epochs_done * run.data_used.train_images,
             unit="img",
             desc=f"epoch {epochs_done + 1}/{run.epochs}",
             disable=not self._on_terminal,
@@ -63,16 +70,28 @@ class Progress:
             )
             self._show()
             return
-        left = row.total_train_seconds * (run.total_steps / row.step - 1)
-        errors = {"train": row.train_error, "val": row.val_error, "test": row.test_error}
-        shown = ", ".join(
-            f"{name} {error:.1f} %" for name, error in errors.items() if error is not None
-        )
-        log.info(
-            "epoch %d/%d: loss %.3f, error %s, %d frozen, %.0f images/s, at most %.0f s left",
-            *(row.epoch, run.epochs, row.train_loss, shown),
-            *(row.frozen_units, row.images_per_second, left),
-        )
+        log.info(epoch_line(run, row))
 
     def _show(self) -> None:
         self._bar.set_postfix_str(f"{max(self._frozen, 0)} frozen{self._loss}", refresh=False)
+
+
+def images_of(run: Run) -> int:
+    """The images that a run trains on, each as often as it does."""
+    full_epochs, steps = divmod(run.total_steps, run.steps_per_epoch)
+    images = run.data_used.train_images
+    return full_epochs * images + min(steps * run.train.batch_size, images)
+
+
+def epoch_line(run: Run, row: Epoch) -> str:
+    """An epoch of a run as a line of text."""
+    left = row.total_train_seconds * (run.total_steps / row.step - 1)
+    errors = {"train": row.train_error, "val": row.val_error, "test": row.test_error}
+    shown = ", ".join(
+        f"{name} {error:.1f} %" for name, error in errors.items() if error is not None
+    )
+    return (
+        f"epoch {row.epoch}/{run.epochs}: loss {row.train_loss:.3f}, error {shown}, "
+        f"{row.frozen_units} frozen, {row.images_per_second:.0f} images/s, "
+        f"at most {left:.0f} s left"
+    )

@@ -22,16 +22,18 @@ def begin(
     here: dict[str, Any],
     keep_checkpoints: bool,
     saved: dict[str, Any] | None,
+    timed: bool,
 ) -> dict[str, Any]:
     """Write and return the record of a run that starts; remove files that cannot be used.
 
-    `here` is the environment.
+    `here` is the environment; `timed` says whether it has the machine to itself.
     """
     record = {
         "status": "running",
         "reason": None,
         "resumed": False,
         "resumed_at": [],
+        "timed": timed,
         "id": run.id,
         "baseline": run.baseline_run.id,
         "control": run.control_run.id if run.control_run else None,
@@ -71,6 +73,8 @@ def resumption(folder: Path, record: dict[str, Any], epochs: int) -> dict[str, A
         "environment": before["environment"],
         "resumed": True,
         "resumed_at": [*before.get("resumed_at", []), here],
+        # Records of earlier versions lack it: their runs had the machine to themselves.
+        "timed": record["timed"] and before.get("timed", True),
     }
 
 

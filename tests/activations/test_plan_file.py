@@ -229,12 +229,6 @@ def test_items_for_no_time_are_one():
     assert list(for_seconds(60.0, range(5))) == [0, 1, 2, 3, 4]
 
 
-def test_an_estimate_says_that_it_leaves_stores_out(fobench, storing):
-    ran = fobench("run", storing, "--estimate")
-    assert ran.exit_code == 0, ran.output
-    assert "The hours do not account for what stores of activations save." in ran.output
-
-
 def test_where_costs_cannot_be_measured_that_run_fails_alone(
     fobench, storing, tmp_path, monkeypatch, caplog
 ):

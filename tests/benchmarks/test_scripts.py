@@ -17,6 +17,10 @@ TINY = {
         "module.SIZE += ['data.train_size=16', 'train.batch_size=8']\n"
         "module.PAIRS, module.NETWORKS = 2, ('densenet',)"
     ),
+    "jobs": (
+        "module.SIZE += ['data.train_size=16', 'train.batch_size=8', 'train.epochs=3']\n"
+        "module.REPETITIONS, module.NETWORKS = 2, ('wideresnet',)"
+    ),
     "checkpoint_cost": (
         "module.SIZE += ['train.epochs=1', 'data.train_size=128']\n"
         "module.CONFIGS = module.CONFIGS.parent / 'quick'"

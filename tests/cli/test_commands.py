@@ -233,12 +233,12 @@ def test_files_like_those_of_medmnist_train_by_path(fobench, tiny, tmp_path, fam
     assert used["image_shape"] == [*shape, 1][:3]
 
 
-@pytest.mark.parametrize("command", [(), ("--estimate",)])
+@pytest.mark.parametrize("command", ["run", "predict"])
 def test_what_the_device_cannot_do_is_told_before_anything_is_trained(
     fobench, tiny, tmp_path, command
 ):
     options = ("--set", "train.precision=tf32", "--set", "train.step=graph")
-    ran = fobench("run", tiny, "--device", "cpu", *options, *command)
+    ran = fobench(command, tiny, "--device", "cpu", *options)
     assert ran.exit_code == 2
     assert 'tiny: [train] precision = "tf32" is for CUDA devices, not for the cpu' in ran.output
     assert 'tiny: [train] step = "graph" captures CUDA graphs' in ran.output
@@ -282,15 +282,6 @@ def test_plot_writes_the_figure_it_names(fobench, tiny_results, tmp_path):
     wrong = fobench("plot", tiny_results, "-o", "figure.bmp")
     assert wrong.exit_code == 2
     assert ".png, .svg, .pdf" in wrong.output
-
-
-def test_estimate_covers_the_runs_to_do(fobench, tiny, tmp_path):
-    ran = fobench("run", tiny, "--estimate")
-    assert ran.exit_code == 0, ran.output
-    assert "tiny: 4 runs to do, about 0.0" in ran.output
-    assert "MB of results" in ran.output
-    assert "stores of activations" not in ran.output
-    assert not (tmp_path / "results").exists()
 
 
 def test_data_lists_what_is_prepared(fobench, tmp_path):

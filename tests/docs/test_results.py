@@ -11,7 +11,13 @@ from fobench.evidence import clock_noise, store_savings
 from fobench.evidence.results import ExperimentResults, read_results
 from fobench.figures import FIGURES
 from fobench.report.report import report
-from fobench.report.tables import STORES_HEADER, Table, methods_table, stores_table
+from fobench.report.tables import (
+    AGAINST_FEWER_STEPS,
+    STORES_HEADER,
+    Table,
+    methods_table,
+    stores_table,
+)
 from tests.docs.pages import ROOT, between
 
 EVIDENCE = ROOT / "results" / "cpu-densenet"

@@ -32,13 +32,13 @@ class Victim:
         """Train it from its current state."""
         return self.fobench("run", self.config, "--only", ONLY, "--device", "cpu", *more)
 
-    def cut_off(self, epochs: int) -> None:
+    def cut_off(self, epochs: int, *more: str) -> None:
         """Train it for `epochs` epochs, as if the time were up then."""
         done: list[int] = []
         with self.monkeypatch.context() as patch:
             patch.setattr(Deadline, "end_epoch", lambda _: done.append(1))
             patch.setattr(Deadline, "is_close", property(lambda _: len(done) >= epochs))
-            ran = self.run()
+            ran = self.run(*more)
         assert ran.exit_code == 75, ran.output
 
     def move_record_away(self) -> None:

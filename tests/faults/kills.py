@@ -93,13 +93,18 @@ class Launcher:
     folder: Path
 
     def run(
-        self, *words: str | Path, kill_after: float | None = None, number: int = signal.SIGKILL
+        self,
+        *words: str | Path,
+        kill_after: float | None = None,
+        number: int = signal.SIGKILL,
+        at_worker: bool = False,
     ) -> dict[str, float]:
         """The exit status, negative for the signal that killed it, and the seconds it took."""
         asked = {
             "words": [str(word) for word in words],
             "kill_after": kill_after,
             "signal": int(number),
+            "worker": at_worker,
             "log": str(self.log),
         }
         self.process.stdin.write(json.dumps(asked) + "\n")

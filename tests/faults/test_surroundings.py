@@ -82,10 +82,10 @@ def test_a_folder_that_cannot_be_locked_holds_a_file_that_can(victim, monkeypatc
     """As network file systems are."""
     lock_now = lock.try_lock
 
-    def unsupported(descriptor):
+    def unsupported(descriptor, *shared):
         if S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(errno.ENOLCK, "No locks available")
-        return lock_now(descriptor)
+        return lock_now(descriptor, *shared)
 
     monkeypatch.setattr(lock, "try_lock", unsupported)
     victim.cut_off(epochs=1)
@@ -101,10 +101,10 @@ def test_a_folder_that_cannot_be_locked_holds_a_file_that_can(victim, monkeypatc
 def test_where_nothing_can_be_locked_nothing_is_trained(victim, monkeypatch):
     locked = lock.try_lock
 
-    def only_the_machine(descriptor):
+    def only_the_machine(descriptor, *shared):
         if os.fstat(descriptor).st_ino != lock.lock_path().stat().st_ino:
             raise OSError(errno.ENOLCK, "No locks available")
-        return locked(descriptor)
+        return locked(descriptor, *shared)
 
     monkeypatch.setattr(lock, "try_lock", only_the_machine)
     ran = victim.run()

@@ -1,4 +1,4 @@
-"""Two timed runs never share a machine."""
+"""A timed run never shares its machine; untimed ones share it with each other."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ def held():
 def test_a_second_run_leaves_with_no_wait(fobench, tiny, tmp_path, held):
     ran = fobench("run", tiny, "--no-wait")
     assert ran.exit_code == 2
-    assert "another `fobench run` is timing on this machine" in ran.output
+    assert "another `fobench run` trains on this machine" in ran.output
     assert not (tmp_path / "results").exists()
     assert fobench("run", tiny, "--dry-run").exit_code == 0, "a plan disturbs nobody"
 
@@ -47,6 +47,79 @@ def test_a_second_run_waits(fobench, tiny, tmp_path, held, caplog, monkeypatch):
     assert began_early == [False]
     assert "waiting for another" in caplog.text
     assert len(list((tmp_path / "results").glob("tiny/*/run.json"))) == 1
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_untimed_runs_share_the_machine_and_timed_ones_do_not(fobench, tiny, tmp_path, held, timed):
+    if not timed:
+        fcntl.flock(held, fcntl.LOCK_SH)
+    words = ("run", tiny, "--only", "_baseline_", "--set", "train.epochs=1", "--no-wait")
+    for more in ((), ("--untimed",), ("--jobs", "2"), ("--untimed", "--dry-run")):
+        waits = "--dry-run" not in more and (timed or not more)
+        # `--jobs` has nothing left to do when it comes.
+        assert fobench(*words, *more).exit_code == (2 if waits else 0), more
+    assert (tmp_path / "results").exists() != timed
+
+
+def test_a_timed_run_waits_for_untimed_ones(fobench, tiny, held, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    fcntl.flock(held, fcntl.LOCK_SH)
+    words = ("run", tiny, "--only", "_baseline_", "--set", "train.epochs=1")
+    assert fobench(*words, "--untimed").exit_code == 0
+    assert "waiting for another" not in caplog.text
+    monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(held, fcntl.LOCK_UN))
+    assert fobench(*words, "--force").exit_code == 0
+    assert "waiting for another" in caplog.text
+
+
+def test_a_shared_lock_is_exclusive_while_something_is_measured(held):
+    fcntl.flock(held, fcntl.LOCK_SH)
+
+    def others_may_share() -> bool:
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    with machine_lock(wait=False, shared=True) as machine:
+        with machine.alone_if_free() as alone:
+            assert not alone
+            assert others_may_share()
+        fcntl.flock(held, fcntl.LOCK_UN)
+        with machine.alone_if_free() as alone:
+            assert alone
+            assert not others_may_share()
+        assert others_may_share()
+    fcntl.flock(held, fcntl.LOCK_UN)
+    with machine_lock(wait=False) as machine, machine.alone_if_free() as alone:
+        assert alone
+        assert not others_may_share()
+
+
+def test_two_that_share_the_machine_do_not_wait_for_each_other_to_measure():
+    with machine_lock(shared=True) as one, machine_lock(shared=True) as other:
+        for each in (one, other):
+            with each.alone_if_free() as alone:
+                assert not alone
+        other.release()
+        with one.alone_if_free() as alone:
+            assert alone
+
+
+def test_a_lock_that_another_user_made_is_used(monkeypatch):
+    """Linux may refuse to open it with O_CREAT."""
+    lock_path().touch()
+    open_now = os.open
+
+    def refuse_to_create(path, flags, *mode):
+        if flags & os.O_CREAT:
+            raise PermissionError(13, "Permission denied")
+        return open_now(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse_to_create)
+    with machine_lock(wait=False):
+        pass
 
 
 def test_the_lock_dies_with_its_holder():

@@ -1,0 +1,172 @@
+"""What comes before the training of a sweep: checks, folders, messages, and what is measured."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from fobench.activations import plan_file
+from fobench.data.split import Data
+from fobench.errors import UserError
+from fobench.experiment.run import Run
+from fobench.machine import environment
+from fobench.machine.lock import MachineLock
+from fobench.machine.threads import number_of_threads
+from fobench.records.experiments import listed_runs, unlisted_runs, write_experiment
+from fobench.records.files import exists, make_folder
+from fobench.records.runs import read_record
+from fobench.sweep.plan import Plan
+from fobench.sweep.profiles import is_worth_a_profile, kept_profile, profile_for
+from fobench.sweep.tasks import Sweep, Task, images_of
+from fobench.sweep.time_left import Pace
+from fobench.training.execute import ExecutionOptions
+from fobench.training.run_record import remove_unneeded_checkpoint
+
+log = logging.getLogger(__name__)
+
+# Entries of an environment that can differ where the same command is given again.
+MACHINE = ("host", "gpu_uuid", "driver")
+
+
+def prepare(plans: Sequence[Plan], options: ExecutionOptions, force: bool, sharded: bool) -> Sweep:
+    """Check the plans and what is there, make the folders, and log what will be done.
+
+    Raises UserError for damaged records, other shards with other runs, folders that cannot be
+    written.
+    """
+    for plan in plans:
+        require_same_runs(plan, sharded)
+    for plan in plans:
+        make_folder(plan.folder)
+    here = environment.describe(options.device)
+    environment.log_machine(here)
+    # Read all records before training, so that a damaged one is reported at once.
+    due_of = [plan.due(force) for plan in plans]
+    tasks = [
+        Task(plan, run, number, len(due))
+        for plan, due in zip(plans, due_of, strict=True)
+        for number, run in enumerate(due, start=1)
+    ]
+    sweep = Sweep(tuple(tasks), options, Pace())
+    for plan, due in zip(plans, due_of, strict=True):
+        for folder in filter(exists, map(plan.folder_of, plan.chosen)):
+            make_folder(folder)
+        due_ids = {run.id for run in due}
+        for run in (run for run in plan.chosen if run.id not in due_ids):
+            folder = plan.folder_of(run)
+            remove_unneeded_checkpoint(folder, read_record(folder))
+            sweep.record_pace(run, folder)
+        log_plan(plan, due, here)
+    for plan in plans:
+        write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
+    return sweep
+
+
+def require_same_runs(plan: Plan, sharded: bool) -> None:
+    """Raises UserError if other shards of the sweep have another config or data set."""
+    listed = listed_runs(plan.folder) if sharded else []
+    if listed and set(listed) != {run.id for run in plan.runs}:
+        raise UserError(
+            f"{plan.folder / 'experiment.json'} lists other runs than this share's sweep: give all "
+            "shares the same config and data set, or move the file away"
+        )
+
+
+def profiled(
+    tasks: Sequence[Task],
+    options: ExecutionOptions,
+    machine: MachineLock,
+    measure_with: int | None,
+    data: Data | None = None,
+) -> list[Task]:
+    """The tasks of one experiment with the profile of its network on this machine.
+
+    It is for `measure_with` threads, as a timed run has; if none is kept and the machine can be had
+    alone, it is measured. With None it is only looked for. Without `data`, the images are loaded if
+    they are needed.
+    """
+    plan, runs = tasks[0].plan, [task.run for task in tasks]
+    with number_of_threads(measure_with or torch.get_num_threads()):
+        kept = kept_profile(plan, options.device)
+        if kept is None and measure_with is not None and is_worth_a_profile(runs):
+            with machine.alone_if_free() as alone:
+                if alone:
+                    kept = profile_for(runs, plan, data or images_of(tasks[0], options))
+                else:
+                    log.warning("other runs are on the machine: no profile of it is measured")
+    return [replace(task, profile=kept) for task in tasks]
+
+
+def measure_plans(
+    tasks: Sequence[Task], options: ExecutionOptions, machine: MachineLock, data: Data | None = None
+) -> None:
+    """Plan what the tasks of one experiment store, if nobody has, on a quiet machine if it is.
+
+    One plan for each method, as all its runs must store the same. Without `data`, the images are
+    loaded if they are needed.
+    """
+    missing = [
+        task
+        for task in tasks
+        if task.run.method.stores.precompute
+        and not exists(plan_file.path_of(task.run, task.plan.folder, options.device))
+    ]
+    if not missing:
+        return
+    with machine.alone_if_free() as alone:
+        if not alone:
+            log.warning("other runs are on the machine: plans of stores may not be the best")
+        data = data or images_of(missing[0], options)
+        for task in missing:
+            try:
+                plan_file.plan_of(task.run, task.plan.folder, data.train, task.profile)
+            except UserError:
+                raise
+            except Exception as error:
+                # Its run tries again, and fails alone.
+                log.warning("no plan of what %s stores: %s", task.run.id, error)
+
+
+def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
+    """Log what will be done, and what the user may not expect. `here` is the environment."""
+    log.info("%s: %d of %d runs to do", plan.title, len(due), len(plan.chosen))
+    name = plan.experiment.name
+    if plan.missing(lambda run: run.baseline_run):
+        log.warning("%s has no baseline over all epochs: time saved cannot be computed", name)
+    if plan.missing(lambda run: run.uncached_run):
+        log.warning("%s lacks the control of its stores: the method with precompute = false", name)
+    controls = plan.missing(lambda run: run.control_run).values()
+    for label in dict.fromkeys(run.method.label() for run in controls):
+        log.warning("%s lacks the control of one of its methods: %s", name, label)
+    log_other_machines(plan, due, here)
+    due_ids = {run.id for run in due}
+    for run in plan.chosen:
+        if run.id not in due_ids and plan.status_of(run) == "diverged":
+            log.warning("%s diverged; --force trains it again", run.id)
+    others = unlisted_runs(plan.folder, {run.id for run in plan.runs})
+    if others:
+        log.warning(
+            "%d runs of an earlier config or data set remain in %s, but no longer belong to the "
+            "experiment; to keep both, set another experiment.name",
+            *(len(others), plan.folder),
+        )
+
+
+def log_other_machines(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
+    """Warn before hours of training if runs cannot be paired with those that are finished.
+
+    `here` is the environment.
+    """
+    seeds, due_ids = {run.seed for run in due}, {run.id for run in due}
+    finished = [run for run in plan.chosen if run.seed in seeds and run.id not in due_ids]
+    found = [read_record(plan.folder_of(run))["environment"] for run in finished]
+    others = sum(any(each.get(key) != here[key] for key in MACHINE) for each in found)
+    if others:
+        log.warning(
+            "finished on another machine or card, with another driver, or recorded by a version of "
+            "fobench that told machines apart otherwise: %d of the runs of the seeds to do. Their "
+            "times cannot be paired with those of runs trained now; --force trains all here",
+            others,
+        )

@@ -1,0 +1,27 @@
+"""Whether the seconds of an interrupted run were those of a run alone."""
+
+import json
+
+from fobench.records.runs import read_run
+
+
+def test_a_run_timed_in_part_is_untimed(victim):
+    """In whichever order."""
+    for first, second in (((), ("--untimed",)), (("--untimed",), ())):
+        victim.cut_off(1, *first)
+        assert victim.run(*second).exit_code == 0
+        assert read_run(victim.folder).record["timed"] is False
+        (victim.folder / "run.json").unlink()
+    victim.cut_off(1)
+    assert victim.run().exit_code == 0
+    assert read_run(victim.folder).record["timed"] is True
+
+
+def test_a_record_without_the_entry_was_timed(victim):
+    victim.cut_off(1)
+    path = victim.folder / "run.json"
+    record = json.loads(path.read_text())
+    del record["timed"], record["sha256"]
+    path.write_text(json.dumps(record))
+    assert victim.run().exit_code == 0
+    assert read_run(victim.folder).record["timed"] is True

@@ -61,7 +61,7 @@ prepare-cpu:
 
 prepare-paper:
 	$(BIN)/fobench data cifar100
-	$(BIN)/fobench run $(CONFIGS) --results $(REPRODUCED) --estimate
+	$(BIN)/fobench predict $(CONFIGS) --results $(REPRODUCED)
 
 # Two processes of one thread are faster than one of two threads; timing tests run separately.
 test test-all: export OMP_NUM_THREADS ?= 1

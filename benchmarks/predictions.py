@@ -2,11 +2,10 @@
 
     python benchmarks/predictions.py [OUTPUT.json]
 
-Trains the networks of configs/cpu by several schedules, one with stores, for five epochs. A profile
-is measured before and after; predicted is the mean of what the two predict. The runs of a network
-take turns, an epoch each, so that a machine that gets slower or faster does so for all alike: the
-first epochs, which are equal work, show by how much it does. It must be quiet, for a quarter of an
-hour.
+Trains the networks of configs/cpu by several schedules, one with stores, for five epochs. The runs
+of a network take turns, an epoch each, and after each turn come rounds of the profile, so that a
+machine that gets slower or faster does so for all alike. The first epochs, which are equal work,
+show by how much it does. It must be quiet, for a quarter of an hour.
 """
 
 import json
@@ -14,7 +13,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median, pstdev
 from typing import Any
@@ -24,7 +23,7 @@ import torch
 from fobench.activations import plan_file
 from fobench.activations.plan import StorePlan
 from fobench.costs.flops import flops_saved_percent, paper_saved_percent
-from fobench.costs.profile import Profile
+from fobench.costs.profile import Profile, Spread
 from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Data, load
 from fobench.experiment import config
@@ -35,7 +34,7 @@ from fobench.records.epochs import Epoch
 from fobench.sweep.plan import plan_all
 from fobench.training.loop import train
 from fobench.training.predictions import predict
-from fobench.training.profiling import measure_profile
+from fobench.training.profiling import Stepper, measure_profile, measure_rounds
 from fobench.training.state import Training
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "cpu"
@@ -68,6 +67,8 @@ views = 2
 precompute = true
 """
 CPU = torch.device("cpu")
+PROFILE_STEPS = 1000  # of a training whose profile is as short as the first one here
+ROUNDS_SECONDS = 8.0  # after each turn
 
 
 class Unseen:
@@ -95,33 +96,46 @@ def prepare(network: str, scratch: Path) -> Prepared:
     return Prepared(plan.runs, data, plan.folder)
 
 
-def train_in_turns(prepared: Prepared, plans: Sequence[StorePlan]) -> list[list[Epoch]]:
-    """The rows of each run: all train an epoch, then all the next."""
+def train_in_turns(
+    prepared: Prepared, plans: Sequence[StorePlan], profile: Profile
+) -> tuple[list[list[Epoch]], Profile]:
+    """The rows of each run, and the profile with the steps measured between their epochs."""
     trainings = [
         train(Training(run, prepared.data, CPU, plan), Unseen())
         for run, plan in zip(prepared.runs, plans, strict=True)
     ]
-    return [list(rows) for rows in zip(*zip(*trainings, strict=True), strict=True)]
+    stepper = Stepper(prepared.runs[0], prepared.data)
+    rows: list[list[Epoch]] = [[] for _ in trainings]
+    visits: list[list[float]] = [[] for _ in profile.steps]
+    for turn in range(prepared.runs[0].epochs):
+        # Another one comes first in each turn.
+        for place in range(len(trainings)):
+            index = (turn + place) % len(trainings)
+            rows[index].append(next(trainings[index]))
+        for found, more in zip(
+            visits, measure_rounds(stepper, profile.steps[0].median, ROUNDS_SECONDS), strict=True
+        ):
+            found += more
+    return rows, replace(profile, steps=tuple(map(Spread.of, visits)))
 
 
 def compare(
-    run: Run, profiles: Sequence[Profile], plan: StorePlan, rows: Sequence[Epoch], whole: float
+    run: Run, profile: Profile, plan: StorePlan, rows: Sequence[Epoch], whole: float
 ) -> dict[str, Any]:
     """A run's predicted and measured seconds, and time saved by each way to predict it.
 
     `whole` are the seconds of the baseline.
     """
-    predictions = [predict(run, profile, plan) for profile in profiles]
-    predicted, measured = fmean(each.seconds for each in predictions), rows[-1].total_train_seconds
+    predicted, measured = predict(run, profile, plan), rows[-1].total_train_seconds
     costs = unit_costs_of(run)
     return {
         "network": run.model.title(),
         "method": run.method.label(),
-        "predicted_seconds": predicted,
+        "predicted_seconds": predicted.seconds,
         "measured_seconds": measured,
-        "difference_percent": 100 * (predicted / measured - 1),
+        "difference_percent": 100 * (predicted.seconds / measured - 1),
         "saved_measured": 100 * (1 - measured / whole),
-        "saved_by_profile": fmean(each.saved_percent for each in predictions),
+        "saved_by_profile": predicted.saved_percent,
         "saved_by_flops": flops_saved_percent(run, costs),
         "saved_by_paper": paper_saved_percent(run, costs),
     }
@@ -130,21 +144,18 @@ def compare(
 def measure(network: str, scratch: Path) -> dict[str, Any]:
     """The comparisons of a network's runs, and how far their equal first epochs differ."""
     prepared = prepare(network, scratch)
-    profiles = [measure_profile(prepared.runs[0], prepared.data)]
+    profile = measure_profile(prepared.runs[0], prepared.data, PROFILE_STEPS)
     plans = [plan_file.plan_of(run, prepared.folder, prepared.data.train) for run in prepared.runs]
-    trained = train_in_turns(prepared, plans)
-    profiles.append(measure_profile(prepared.runs[0], prepared.data))
+    trained, profile = train_in_turns(prepared, plans, profile)
     whole = trained[0][-1].total_train_seconds
     rows = [
-        compare(run, profiles, plan, rows, whole)
+        compare(run, profile, plan, rows, whole)
         for run, plan, rows in zip(prepared.runs, plans, trained, strict=True)
     ]
     firsts = [rows[0].train_seconds for rows in trained]
-    steps = [profile.steps[0].median for profile in profiles]
     return {
         "runs": rows,
         "first_epochs_percent": 100 * pstdev(firsts) / fmean(firsts),
-        "profiles_percent": 100 * (steps[1] / steps[0] - 1),
     }
 
 

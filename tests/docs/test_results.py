@@ -3,12 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from fobench.evidence import clock_noise, store_savings
+from fobench.evidence.claims import read_claims
+from fobench.evidence.outcomes import NOT_TESTED
 from fobench.evidence.results import ExperimentResults, read_results
+from fobench.evidence.verdicts import verdicts
 from fobench.figures import FIGURES
 from fobench.report.report import report
 from fobench.report.tables import (
@@ -18,10 +23,14 @@ from fobench.report.tables import (
     methods_table,
     stores_table,
 )
+from fobench.report.verdict_table import verdict_table
 from tests.docs.pages import ROOT, between
 
 EVIDENCE = ROOT / "results" / "cpu-densenet"
 REPORTS = sorted((ROOT / "results").glob("*/report.md"))
+SEVERAL_SEEDS = ("cpu-densenet", "cpu-precompute", "cpu-precompute-plain",
+                 "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain")  # fmt: skip
+SINGLE_SEED = ("quick-wideresnet", "quick-vgg")
 NUMERALS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
 SHOWN = (
     *("method", "n (errors)", "n (times)", "time saved, %", "test error, %"),
@@ -223,6 +232,97 @@ def test_a_step_costs_the_same_under_either_method():
     assert (
         between("equal-steps:start", "equal-steps:end") == Table(header, rows).markdown().rstrip()
     )
+
+
+PREDICTED = ("network", "method", "predicted, s", "measured, s", "difference, %",
+             "time saved, %", "by profile, %", "by FLOPs, %", "paper's estimate, %")  # fmt: skip
+
+
+def predictions() -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "predictions.json").read_text())
+
+
+def predictions_shown() -> str:
+    rows = [
+        (
+            *(row["network"], row["method"]),
+            *(f"{row[f'{kind}_seconds']:.1f}" for kind in ("predicted", "measured")),
+            f"{row['difference_percent']:+.1f}",
+            *(f"{row[f'saved_{way}']:.1f}" for way in ("measured", "by_profile", "by_flops")),
+            f"{row['saved_by_paper']:.1f}",
+        )
+        for each in predictions()["measured"]
+        for row in each["runs"]
+    ]
+    return Table(PREDICTED, rows).markdown().rstrip()
+
+
+def test_the_predictions_are_those_of_the_committed_file():
+    """Three networks, five freezing runs each, within what was asked of the profile."""
+    found = predictions()
+    assert between("predictions:start", "predictions:end") == predictions_shown()
+    for what, key in (("seconds", "seconds_percent"), ("saved", "saved_points")):
+        for each in ("median", "worst"):
+            assert between(f"predicted-{what}-{each}") == f"{found[key][each]:.1f}"
+        assert found[key]["median"] < 3
+        assert found[key]["worst"] < 8
+    assert [len(each["runs"]) for each in found["measured"]] == [6, 6, 6]
+    drifts = [each["first_epochs_percent"] for each in found["measured"]]
+    assert between("predicted-drift") == ", ".join(f"{each:.1f}" for each in drifts)
+    # FLOPs alone are further off.
+    by_flops = [
+        abs(row["saved_by_flops"] - row["saved_measured"])
+        for each in found["measured"]
+        for row in each["runs"]
+    ]
+    assert between("flops-off") == f"{max(by_flops):.1f}"
+    assert max(by_flops) > found["saved_points"]["worst"]
+
+
+def jobs_shown() -> str:
+    header = ("network", "one run, images/s", "two at once, images/s", "ratio")
+    rows = []
+    for each in json.loads((ROOT / "benchmarks" / "jobs.json").read_text())["measured"]:
+        alone, together = (
+            sum(each["images_per_second"][way]) / each["repetitions"]
+            for way in ("alone", "together")
+        )
+        ratio, low, high = each["ratio"]
+        shown = f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+        rows.append((each["network"], f"{alone:.0f}", f"{together:.0f}", shown))
+    return Table(header, rows).markdown().rstrip()
+
+
+def test_what_two_jobs_gain_is_what_the_committed_file_says():
+    assert between("jobs:start", "jobs:end") == jobs_shown()
+
+
+JUDGED = ("claim", "verdict", "measured", "n of times, errors", "setting", "experiment", "scale")
+
+
+def verdicts_shown() -> str:
+    """The verdicts that the committed runs suffice for; of experiments with a single seed, only
+    those on claims that no other tests."""
+    several, single = (
+        [
+            verdict
+            for verdict in verdicts(read_results(map(folder_of, names))[0], read_claims())
+            if verdict.outcome != NOT_TESTED
+        ]
+        for names in (SEVERAL_SEEDS, SINGLE_SEED)
+    )
+    tested = {verdict.claim.options.id for verdict in several}
+    others = [verdict for verdict in single if verdict.claim.options.id not in tested]
+    table = verdict_table([*several, *others])
+    return Table(JUDGED, table.columns(JUDGED)).markdown().rstrip()
+
+
+def folder_of(name: str) -> Path:
+    return ROOT / "results" / name
+
+
+def test_the_verdicts_are_those_on_the_committed_runs():
+    assert between("verdicts:start", "verdicts:end") == verdicts_shown()
 
 
 CARD = ROOT / "results" / "gpu-h100"

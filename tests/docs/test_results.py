@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -149,7 +150,7 @@ def test_the_committed_figures_are_of_the_committed_runs(folder):
 
 
 QUICK = ("quick-densenet", "quick-wideresnet", "quick-vgg")
-QUICK_SHOWN = ("method", "time saved, %", "predicted by profile, %", "test error, %")
+QUICK_SHOWN = ("method", "time saved, %", "test error, %", AGAINST_FEWER_STEPS)
 
 
 def quick_table() -> str:
@@ -257,26 +258,37 @@ def predictions_shown() -> str:
     return Table(PREDICTED, rows).markdown().rstrip()
 
 
+def how_far_off() -> dict[str, tuple[list[float], str]]:
+    """Sizes of differences, and their unit, by what is compared."""
+    rows = [row for each in predictions()["measured"] for row in each["runs"]]
+    stored = [row for row in rows if "stored" in row["method"]]
+    plain = [row for row in rows if row not in stored]
+
+    def points(of: list[dict[str, Any]], way: str) -> list[float]:
+        return [abs(row[f"saved_{way}"] - row["saved_measured"]) for row in of]
+
+    return {
+        "seconds": ([abs(row["difference_percent"]) for row in plain], "%"),
+        "seconds-stores": ([abs(row["difference_percent"]) for row in stored], "%"),
+        "saved": (points(rows, "by_profile"), "points"),
+        "flops": (points(plain, "by_flops"), "points"),
+    }
+
+
 def test_the_predictions_are_those_of_the_committed_file():
-    """Three networks, five freezing runs each, within what was asked of the profile."""
-    found = predictions()
+    """Within what was asked of a profile: 3 % in the median, 8 % at worst."""
+    found = predictions()["measured"]
     assert between("predictions:start", "predictions:end") == predictions_shown()
-    for what, key in (("seconds", "seconds_percent"), ("saved", "saved_points")):
-        for each in ("median", "worst"):
-            assert between(f"predicted-{what}-{each}") == f"{found[key][each]:.1f}"
-        assert found[key]["median"] < 3
-        assert found[key]["worst"] < 8
-    assert [len(each["runs"]) for each in found["measured"]] == [6, 6, 6]
-    drifts = [each["first_epochs_percent"] for each in found["measured"]]
+    assert [len(each["runs"]) for each in found] == [6, 6, 6]
+    off = how_far_off()
+    for name, (sizes, unit) in off.items():
+        assert between(f"off-{name}") == f"{median(sizes):.1f} {unit}"
+        assert between(f"worst-{name}") == f"{max(sizes):.1f} {unit}"
+    for name in ("seconds", "saved"):
+        assert median(off[name][0]) < 3
+        assert max(off[name][0]) < 8
+    drifts = [each["first_epochs_percent"] for each in found]
     assert between("predicted-drift") == ", ".join(f"{each:.1f}" for each in drifts)
-    # FLOPs alone are further off.
-    by_flops = [
-        abs(row["saved_by_flops"] - row["saved_measured"])
-        for each in found["measured"]
-        for row in each["runs"]
-    ]
-    assert between("flops-off") == f"{max(by_flops):.1f}"
-    assert max(by_flops) > found["saved_points"]["worst"]
 
 
 def jobs_shown() -> str:

@@ -20,8 +20,8 @@ UNDECIDED: Outcome = "undecided"
 NOT_TESTED: Outcome = "not tested"
 # The largest number of seeds that a verdict names.
 MOST_SEEDS = 1000
-# By how many points a predicted time may be off; see docs/claims.md.
-PREDICTION_POINTS = 2.0
+# By how many points a predicted time may be off: more than the worst in docs/predictions.md.
+PREDICTION_POINTS = 4.0
 
 
 @dataclass(frozen=True)

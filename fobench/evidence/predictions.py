@@ -6,20 +6,21 @@ from collections.abc import Iterator
 import pandas as pd
 
 from fobench.evidence.clock_noise import Noise, noise_of_repeats, noise_of_seeds
-from fobench.evidence.outcomes import PREDICTION_POINTS
+
+TOLERANCE = 2.0  # points of time saved
 
 
 def missed(runs: pd.DataFrame, variants: pd.DataFrame) -> Iterator[pd.Series]:
     """The variants of a summary whose time saved is not what the profile predicts.
 
-    It differs by more than PREDICTION_POINTS and by more than the noise. `runs` is their
+    It differs by more than TOLERANCE and by more than the noise. `runs` is their
     `pairs.table`.
     """
     noise = noise_of_repeats(runs) or noise_of_seeds(runs)
     for _, row in variants[variants["pairs"] > 0].iterrows():
         low, high = noise_range(row, noise)
         predicted = row["profile_saved"]
-        if abs(row["saved"] - predicted) > PREDICTION_POINTS and not low <= predicted <= high:
+        if abs(row["saved"] - predicted) > TOLERANCE and not low <= predicted <= high:
             yield row
 
 

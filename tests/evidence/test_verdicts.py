@@ -98,9 +98,9 @@ def untimed(runs: list[RunResult], predicted: float) -> list[RunResult]:
 
 @pytest.mark.parametrize(
     ("predicted", "outcome", "note"),
-    [(23, "holds", ""), (21, "undecided", "timed runs"), (17, "fails", "")],
+    [(25, "holds", ""), (23, "undecided", "timed runs"), (15, "fails", "")],
 )
-def test_a_predicted_time_decides_only_beyond_two_points(predicted, outcome, note):
+def test_a_predicted_time_decides_only_beyond_its_accuracy(predicted, outcome, note):
     runs = baselines() + untimed(seeds(75, 29.5, t0=0.8), predicted)
     verdict = verdict_on("densenet-20", runs)
     assert (verdict.outcome, verdict.note) == (outcome, note)
@@ -293,7 +293,7 @@ def test_stores_save_more_at_the_same_error(seconds, error, spread, outcome):
     assert verdict.finding.measures[0].interval.mean == pytest.approx(75 - seconds)
 
 
-@pytest.mark.parametrize(("predicted", "outcome"), [(33, "holds"), (31, "undecided")])
+@pytest.mark.parametrize(("predicted", "outcome"), [(35, "holds"), (33, "undecided")])
 def test_what_stores_save_is_predicted_where_it_was_not_timed(predicted, outcome):
     runs = stored(65, 35, SMALL)
     untimed(runs[3:6], 25)
@@ -322,7 +322,7 @@ def test_half_of_the_units_frozen_by_profiles(halves, outcome):
     assert verdict_on("half-frozen", runs).outcome == outcome
 
 
-@pytest.mark.parametrize(("ratio", "outcome"), [(0.57, "holds"), (0.59, "undecided")])
+@pytest.mark.parametrize(("ratio", "outcome"), [(0.55, "holds"), (0.57, "undecided")])
 def test_one_profile_decides_only_beyond_its_accuracy(ratio, outcome):
     verdict = verdict_on("half-frozen", profiled(baselines(), ratio, "a"))
     assert verdict.outcome == outcome

@@ -32,6 +32,7 @@ from fobench.evidence.outcomes import PREDICTION_POINTS, Margin, Measure
 from fobench.evidence.pairs import table
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.summary import summary
+from fobench.experiment.setting import Setting
 from fobench.records.runs import RunResult
 
 if TYPE_CHECKING:
@@ -39,9 +40,14 @@ if TYPE_CHECKING:
 
 Variant = tuple[pd.Series, list[RunResult]]
 ERROR_CHANGE = {"points": "error change, points", "percent": "error change, %"}
-ERROR_COLUMN = {"points": "points", "percent": "relative"}
+# The columns of a summary with the change of the error and its n.
+ERROR_COLUMNS = {
+    "points": ("points", "error_pairs"),
+    "percent": ("relative", "relative_pairs"),
+}
 AGAINST_FEWER_STEPS = "against fewer steps, points"
 SAVED_BY_STORE = "saved by the store, points of time"
+NO_BASELINE = "needs the baseline on the same machine, or a profile"
 TIME_OF_NONE_FROZEN = "time, of that with none frozen"
 
 
@@ -52,7 +58,8 @@ class ClaimTest:
     `margins` are the names of its figures, of "time" and "error", for which a claim sets margins;
     `needed` are the settings that it must give, `optional` those that it may. `in_percent` is
     whether it can give the change of the error in percent too, `chooses` whether a setting can be
-    chosen by validation error. `runs` says what to train for it, besides the settings.
+    chosen by validation error. `runs` says what to train for it, besides the settings; `fits` why a
+    setting can never be tested, if it cannot.
     """
 
     find: Callable[[Claim, ExperimentResults], Iterator[Finding]]
@@ -62,6 +69,7 @@ class ClaimTest:
     optional: tuple[str, ...] = ()
     in_percent: bool = False
     chooses: bool = False
+    fits: Callable[[Setting], str] = lambda _: ""
 
 
 def saving(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
@@ -69,7 +77,11 @@ def saving(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
     variants = matching(claim, results)
     if not claim.chosen_by_validation:
         for row, _ in variants:
-            yield saving_of(claim, row, row["method"].label())
+            label = row["method"].label()
+            if row["error_pairs"] or not math.isnan(row["saved"]):
+                yield saving_of(claim, row, label)
+            else:
+                yield not_tested(label, NO_BASELINE)
     elif variants:
         yield chosen_saving(claim, variants)
 
@@ -79,7 +91,7 @@ def chosen_saving(claim: Claim, variants: Sequence[Variant]) -> Finding:
     label = f"{claim.setting.label()}; chosen by validation error"
     known = [each for each in variants if not math.isnan(each[0]["saved"])]
     if not known:
-        return not_tested(label, "needs the baseline on the same machine, or a profile")
+        return not_tested(label, NO_BASELINE)
     errors = [validation_error(runs) for _, runs in known]
     if any(map(math.isnan, errors)):
         return not_tested(label, "needs held-out images: set data.validation")
@@ -107,7 +119,8 @@ def validation_error(runs: Sequence[RunResult]) -> float:
 def saving_of(claim: Claim, row: pd.Series, label: str) -> Finding:
     """The finding of a summary's row."""
     unit = claim.options.error_in
-    change = interval_of(row, ERROR_COLUMN[unit], row["error_pairs"])
+    column, n = ERROR_COLUMNS[unit]
+    change = interval_of(row, column, row[n])
     error = points(ERROR_CHANGE[unit], change, claim.error)
     return finding(label, time_saved(row, claim.time), error)
 
@@ -118,13 +131,20 @@ def control(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
     controlled = [run.id for _, runs in variants for run in runs if run.record.get("control")]
     if not controlled:
         return
-    paired = table(results.runs, results.include_resumed, against="control")
-    for _, row in summary(paired[paired["id"].isin(controlled)]).iterrows():
+    for _, row in summary_against_control(results, controlled).iterrows():
         label = f"{row['method'].label()}, against its control"
         if row["error_pairs"]:
             yield saving_of(claim, row, label)
         else:
             yield not_tested(label, "needs its control on the same machine")
+
+
+def summary_against_control(results: ExperimentResults, ids: Sequence[str]) -> pd.DataFrame:
+    """The summary of these runs, against their own control in place of the baseline."""
+    paired = table(results.runs, results.include_resumed, against="control")
+    # The time saved against the control is not what was predicted.
+    paired["profile_saved"] = math.nan
+    return summary(paired[paired["id"].isin(ids)])
 
 
 def fewer_steps(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
@@ -145,7 +165,7 @@ def line_note(row: pd.Series, variants: pd.DataFrame) -> str:
     """What to train so that a method can be compared with the line to beat."""
     line, saved = line_of(variants), row["saved"]
     if math.isnan(saved) or line.empty:
-        return "needs the baseline on the same machine, or a profile"
+        return NO_BASELINE
     end = line.iloc[-1]
     share = min(share_beyond(saved, end["method"].epoch_share, end["saved"]), 0.95)
     add = f"add a baseline with epoch_share = {share:g}"
@@ -218,6 +238,15 @@ def matching(claim: Claim, results: ExperimentResults) -> list[Variant]:
     ]
 
 
+def must_freeze(setting: Setting) -> str:
+    return "give a method that freezes" if setting.method.is_baseline else ""
+
+
+def must_store(setting: Setting) -> str:
+    stores = setting.method.stores.precompute or "precompute" in setting.free
+    return "" if stores else "give precompute = true, as it is about stores"
+
+
 TESTS: dict[str, ClaimTest] = {
     "saving": ClaimTest(
         saving,
@@ -239,6 +268,7 @@ TESTS: dict[str, ClaimTest] = {
         "and baselines of several epoch_share",
         {"error": AGAINST_FEWER_STEPS},
         optional=("setting",),
+        fits=must_freeze,
     ),
     "front": ClaimTest(front, "and the others", needed=("setting", "others")),
     "stores": ClaimTest(
@@ -246,6 +276,7 @@ TESTS: dict[str, ClaimTest] = {
         "with precompute = [false, true], and the baseline",
         {"time": SAVED_BY_STORE, "error": ERROR_CHANGE["points"]},
         optional=("setting",),
+        fits=must_store,
     ),
     "half frozen": ClaimTest(
         half, "and the baseline, or measure a profile", {"time": TIME_OF_NONE_FROZEN}

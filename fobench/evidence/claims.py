@@ -149,6 +149,8 @@ def read_claim(table: Mapping[str, Any], where: str) -> tuple[Claim | None, list
         problems += wrong
     if options is not None:
         wrong = setting_problems(options.test, table) + margin_problems(options)
+        unfit = TESTS[options.test].fits(settings["setting"]) if settings.get("setting") else ""
+        wrong += [f"setting: {unfit}"] if unfit else []
         problems += [f"{where} {each}" for each in wrong]
     return (None, problems) if problems else (Claim(options, **settings), [])
 

@@ -39,9 +39,12 @@ def finding(setting: str, time: Measure | None, error: Measure | None) -> Findin
     return Finding(setting, judgement, measures, times, errors)
 
 
-def not_tested(setting: str, needs: str, *measures: Measure) -> Finding:
-    """A finding without an outcome, and what is missing."""
-    return Finding(setting, Judgement(NOT_TESTED, needs=needs), measures)
+def not_tested(setting: str, needs: str, time: Measure | None = None) -> Finding:
+    """A finding without an outcome, and what is missing; `time` is shown, if it is known."""
+    judgement = Judgement(NOT_TESTED, needs=needs)
+    if time is None or math.isnan(time.interval.mean):
+        return Finding(setting, judgement)
+    return Finding(setting, judgement, (time,), times=time.interval.n)
 
 
 def time_saved(row: pd.Series, margin: Margin = ANY) -> Measure:
@@ -56,13 +59,13 @@ def points(name: str, interval: Interval, margin: Margin) -> Measure:
     return Measure(name, interval, margin, digits=2, sign=True)
 
 
-def predicted(measure: Measure, value: float) -> Measure:
-    """The measure with a predicted value, in points of time."""
+def predicted(measure: Measure, value: float, accuracy: float = PREDICTION_POINTS) -> Measure:
+    """The measure with a predicted value, which may be off by `accuracy`, in its unit."""
     return replace(
         measure,
         interval=Interval(value, None, None, 0),
         basis="predicted",
-        accuracy=PREDICTION_POINTS,
+        accuracy=accuracy,
         needs="timed runs",
     )
 

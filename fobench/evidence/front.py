@@ -10,6 +10,7 @@ from fobench.evidence.intervals import mean_interval
 from fobench.evidence.outcomes import (
     FAILS,
     HOLDS,
+    PREDICTION_POINTS,
     Judgement,
     Margin,
     Measure,
@@ -66,8 +67,16 @@ def differences(runs: pd.DataFrame, row: pd.Series, other: pd.Series) -> tuple[M
         "time against it, %", times.map(percent_of_log), NOT_ABOVE, scale=log_of, sign=True
     )
     if not times.n and (row["predicted"] or other["predicted"]):
-        slower = predicted(slower, 100 * ((100 - row["saved"]) / (100 - other["saved"]) - 1))
+        slower = predicted(slower, *ratio_of_predictions(row["saved"], other["saved"]))
     return slower, points("error against it, points", errors, NOT_ABOVE)
+
+
+def ratio_of_predictions(saved: float, other: float) -> tuple[float, float]:
+    """Time against another's in percent, from both times saved, and by how much it may be off."""
+    left, left_by_other = 100 - saved, max(100 - other, PREDICTION_POINTS)
+    # Either prediction may be off.
+    relative = PREDICTION_POINTS / left + PREDICTION_POINTS / left_by_other
+    return 100 * (left / left_by_other - 1), 100 * left / left_by_other * relative
 
 
 def percent_of_log(log_ratio: float) -> float:

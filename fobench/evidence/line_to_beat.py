@@ -7,11 +7,13 @@ most, and is never extrapolated.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from fobench.evidence.intervals import columns, mean_interval
+from fobench.evidence.intervals import Interval, columns, mean_interval
+from fobench.evidence.outcomes import PREDICTION_POINTS
 
 Point = tuple[float, float]  # time saved, test error
 SeedPoints = list[dict[str, Point]]  # by variant, repeats averaged; one for each machine
@@ -33,27 +35,53 @@ def error_on_line(saved: float, line: Sequence[Point]) -> float:
 def against_fewer_steps(runs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFrame:
     """The distance of each variant to the line to beat, in points of test error; below 0 is better.
 
-    Takes a `pairs.table`, and the columns `variant`, `method` and `saved` of its summary. Each seed
+    Takes a `pairs.table`, and the columns `variant`, `method`, `saved`, `error` and `predicted` of
+    its summary. Each seed
     is compared with the line of its own baselines on the same machine, at its own time saved where
     it is measured, else at the variant's; `fewer_steps` is the mean over `fewer_steps_n` seeds,
     with `_low` and `_high`. A seed counts if it has all baselines and does not save more than they
-    do. `fewer_steps_beyond` is true if the variant saves more than the line, by the means; it then
-    has no distance, and nor have the baselines.
+    do. If the variant's time is `predicted`, the interval is wider by what an error of the
+    prediction would change. `fewer_steps_beyond` is true if the variant saves more than the line,
+    by the means; it then has no distance, and nor have the baselines.
     """
     line = line_of(variants)
     saved_by = variants.set_index("variant")["saved"].to_dict()
     seeds = points_of_seeds(runs, saved_by | line.set_index("variant")["saved"].to_dict())
     rows = []
-    for name, method, saved in variants[["variant", "method", "saved"]].itertuples(index=False):
+    points = list(zip(line["saved"], line["error"], strict=True))
+    used = ["variant", "method", "saved", "predicted"]
+    for name, method, saved, predicted in variants[used].itertuples(index=False):
         beyond = len(line) > 1 and saved > line["saved"].max()
         found = mean_interval(
             [] if beyond or method.is_baseline else distances(name, list(line["variant"]), seeds)
         )
+        if predicted:
+            found = widened(found, saved, points)
         rows.append(
             columns("fewer_steps", found)
             | {"fewer_steps_n": found.n, "fewer_steps_beyond": bool(beyond)}
         )
     return pd.DataFrame(rows, index=variants.index)
+
+
+def widened(distance: Interval, saved: float, line: Sequence[Point]) -> Interval:
+    """A distance at a predicted time saved, if that may be off by PREDICTION_POINTS.
+
+    At the ends of the line it is taken to be level.
+    """
+    if distance.low is None or distance.high is None:
+        return distance
+    ends = (min(point[0] for point in line), max(point[0] for point in line))
+    here, *around = (
+        error_on_line(float(np.clip(saved + off, *ends)), line)
+        for off in (0.0, -PREDICTION_POINTS, PREDICTION_POINTS)
+    )
+    changes = [here - each for each in around]
+    return replace(
+        distance,
+        low=distance.low + min(0.0, *changes),
+        high=distance.high + max(0.0, *changes),
+    )
 
 
 def line_of(variants: pd.DataFrame) -> pd.DataFrame:

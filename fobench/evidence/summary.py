@@ -15,8 +15,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per variant, in order of first appearance, from a `pairs.table`.
 
     `n` is the number of seeds, `pairs` and `error_pairs` the numbers of seeds whose time or error
-    is paired with the baseline's. `saved`, `speedup`, `cpu_saved`, `points` and `relative` (changes
-    of the test error) are means over pairs, `error` over all seeds; each has `_low` and `_high`.
+    is paired with the baseline's, `relative_pairs` those of the latter whose baseline has errors.
+    `saved`, `speedup`, `cpu_saved`, `points` and `relative` (changes of the test error) are means
+    over pairs, `error` over all seeds; each has `_low` and `_high`.
     `profile_saved`, `flops_saved` and `paper_saved` are predictions of the time saved. Without a
     pair, `saved` and `speedup` are those predicted from the profile, without an interval, and
     `predicted` is true. `on_front` is true if no variant is at least as fast and as accurate, and
@@ -49,6 +50,7 @@ def summary_row(name: str, group: pd.DataFrame) -> dict[str, Any]:
         "n": len(errors),
         "pairs": len(log_ratios),
         "error_pairs": len(points),
+        "relative_pairs": len(relative),
         "steps": int(group.iloc[0]["steps"]),
         "train_seconds": group.loc[group["timed"], "train_seconds"].mean(),
         **predictions,

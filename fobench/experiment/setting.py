@@ -29,7 +29,8 @@ class Setting:
         if not self.free:
             return self.method.label()
         given = [f"{name} = {each}" for name, each in self.method.non_defaults().items()]
-        return ", ".join([self.method.name, *given, f"any {', '.join(sorted(self.free))}"])
+        free = " and ".join(sorted(self.free))
+        return f"{', '.join([self.method.name, *given])} with any {free}"
 
 
 def read_setting(table: Any, where: str) -> tuple[Setting | None, list[str]]:

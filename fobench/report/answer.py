@@ -19,7 +19,7 @@ from fobench.report.tables import Table, number
 CHOSEN_BEFOREHAND = "freezeout-cubic-scaled-t0.80"
 ANSWERS_HEADER = (
     *("experiment", "setting", "time saved, %", "n of times", "error change, points"),
-    *("n of errors", "against fewer steps, points", "n of both", "does freezing pay off?"),
+    *("n of errors", "against fewer steps, points", "n of distances", "does freezing pay off?"),
 )
 UNKNOWN = Interval(math.nan, None, None, 0)
 
@@ -55,9 +55,9 @@ class Numbers:
 
     def shown(self) -> list["Shown"]:
         """The numbers, as the first screen of a page shows them."""
-        measured = "predicted by a profile, not measured" if self.predicted else "of the baseline's"
+        source = "predicted by a profile" if self.predicted else f"n = {self.saved.n} of times"
         return [
-            Shown("Time saved", self.saved, "%", f"n = {self.saved.n} of times", measured),
+            Shown("Time saved", self.saved, "%", source, "of the baseline's time"),
             Shown(
                 *("Error change", self.points, "points", f"n = {self.points.n} of errors"),
                 "against the baseline",
@@ -108,7 +108,10 @@ def answer(results: ExperimentResults) -> Answer:
         nothing = Numbers(UNKNOWN, UNKNOWN, UNKNOWN)
         return Answer(name, None, nothing, "not known", "Not known: nothing freezes here.")
     numbers = numbers_of(setting.variant)
-    return Answer(name, setting, numbers, *judge(numbers, has_line(results)))
+    kind, sentence = judge(numbers, has_line(results))
+    if numbers.predicted and kind != "not known":
+        sentence += " The time is predicted, not measured."
+    return Answer(name, setting, numbers, kind, sentence)
 
 
 def chosen_setting(results: ExperimentResults) -> ChosenSetting | None:
@@ -203,9 +206,8 @@ def compare(distance: Interval) -> tuple[Kind, str]:
             )
     alone = "; a single seed has no interval" if distance.n == 1 else ""
     return "undecided", (
-        f"Undecided at n = {distance.n}: the test error differs by "
-        f"{with_ends(distance, sign=True)} points from that of the baseline trained for fewer "
-        f"steps in the same time{alone}."
+        f"Undecided at n = {distance.n}: the test error minus that of the baseline trained for "
+        f"fewer steps in the same time is {with_ends(distance, sign=True)} points{alone}."
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from fobench.evidence import store_savings
-from fobench.evidence.pairs import table
+from fobench.evidence.claim_tests import summary_against_control
 from fobench.evidence.predictions import difference
 from fobench.evidence.results import ExperimentResults
-from fobench.evidence.summary import default_target, seconds_to_error, summary
+from fobench.evidence.summary import default_target, seconds_to_error
 from fobench.records.runs import RunResult
 from fobench.report.markdown import Markdown, escaped
 
@@ -103,7 +103,9 @@ def methods_table(variants: pd.DataFrame) -> Table:
 def fewer_steps(row: pd.Series) -> str:
     """The distance to the line to beat; with its n, if that is not the n of errors."""
     distance, n = interval(row, "fewer_steps", 1, sign=True), row["fewer_steps_n"]
-    return f"{distance}, n = {n}" if 0 < n != row["n"] else distance
+    notes = [f"n = {n}"] if 0 < n != row["n"] else []
+    notes += ["time predicted"] if n and row["predicted"] else []
+    return ", ".join([distance, *notes])
 
 
 def predictions_table(results: ExperimentResults) -> Table | None:
@@ -126,10 +128,7 @@ def control_table(results: ExperimentResults) -> Table | None:
     controlled = [run for run in results.runs if run.record.get("control")]
     if not controlled:
         return None
-    paired = table(results.runs, results.include_resumed, against="control")
-    # The time saved against the control is not what was predicted, nor that of the line to beat.
-    paired["profile_saved"] = math.nan
-    found = methods_table(summary(paired[paired["id"].isin([run.id for run in controlled])]))
+    found = methods_table(summary_against_control(results, [run.id for run in controlled]))
     names = [name for name in found.header if name != AGAINST_FEWER_STEPS]
     return Table(names, found.columns(names))
 

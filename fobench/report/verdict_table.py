@@ -1,5 +1,6 @@
 """Verdicts as a table of text."""
 
+import math
 from collections.abc import Sequence
 
 from fobench.evidence.claims import Claim
@@ -8,8 +9,8 @@ from fobench.evidence.verdicts import Verdict
 from fobench.report.tables import MISSING, Table, number
 
 HEADER = (
-    *("claim", "source", "margin", "verdict", "measured", "n of times, errors"),
-    *("setting", "experiment", "scale", "what would decide it"),
+    *("claim", "verdict", "setting", "experiment", "measured", "n of times, errors", "margin"),
+    *("what would decide it", "scale", "source"),
 )
 NO_MARGIN = "on the front"
 
@@ -23,11 +24,11 @@ def cells(verdict: Verdict) -> tuple[str, ...]:
     found, options = verdict.finding, verdict.claim.options
     tested = any((found.times, found.errors))
     return (
-        *(options.statement, options.source, margins_text(verdict.claim), verdict.outcome),
+        *(options.statement, verdict.outcome, found.setting, verdict.experiment or MISSING),
         "; ".join(map(measured_text, found.measures)) or MISSING,
         f"{found.times}, {found.errors}" if tested else MISSING,
-        *(found.setting, verdict.experiment or MISSING, verdict.scale or MISSING),
-        verdict.note or MISSING,
+        *(margins_text(verdict.claim), verdict.note or MISSING),
+        *(verdict.scale or MISSING, options.source),
     )
 
 
@@ -50,4 +51,5 @@ def measured_text(measure: Measure) -> str:
     mean = f"{measure.name}: {number(interval.mean, measure.digits, measure.sign)}"
     if MISSING not in ends:
         return f"{mean} ({' to '.join(ends)})"
-    return f"{mean} ({measure.basis})" if measure.basis else mean
+    known = not math.isnan(interval.mean)
+    return f"{mean} ({measure.basis})" if measure.basis and known else mean

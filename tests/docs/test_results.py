@@ -309,7 +309,7 @@ def test_what_two_jobs_gain_is_what_the_committed_file_says():
     assert between("jobs:start", "jobs:end") == jobs_shown()
 
 
-JUDGED = ("claim", "verdict", "measured", "n of times, errors", "setting", "experiment", "scale")
+JUDGED = ("claim", "verdict", "setting", "experiment", "measured", "n of times, errors", "scale")
 
 
 def verdicts_shown() -> str:

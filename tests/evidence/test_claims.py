@@ -69,7 +69,7 @@ def test_a_setting_includes_methods_that_differ_in_free_options_alone(tmp_path):
     assert not setting.includes(method.replace(t0=0.8))
     assert not setting.includes(method.replace(views=2))
     assert not setting.includes(method.replace(compat="reference"))
-    assert setting.label() == "freezeout, t0 = 0.5, any scale_lr, scaling"
+    assert setting.label() == "freezeout, t0 = 0.5 with any scale_lr and scaling"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,23 @@ def test_options_that_a_test_does_not_look_at_are_mistakes(tmp_path):
     text = OWN.replace('"saving"', '"stores"').replace("time_min", "choose = 'validation error'\n"
                        "error_in = 'percent'\ntime_min")  # fmt: skip
     found = problems_of(tmp_path, text)
-    assert [each.split(": ")[2] for each in found] == ["choose", "error_in"]
+    assert [each.split(": ")[2] for each in found] == ["choose", "error_in", "setting"]
+
+
+@pytest.mark.parametrize(
+    ("test", "setting", "wanted"),
+    [
+        ("stores", "{ name = 'freezeout', t0 = 0.5 }", "give precompute = true"),
+        ("fewer steps", "{ name = 'baseline' }", "give a method that freezes"),
+    ],
+)
+def test_a_setting_that_could_never_be_tested_is_a_mistake(tmp_path, test, setting, wanted):
+    text = (
+        f"[[claim]]\nid = 'mine'\nstatement = 'mine'\nsource = 'me'\ntest = '{test}'\n"
+        f"error_max = 1\nsetting = {setting}\n"
+    )
+    (found,) = problems_of(tmp_path, text)
+    assert f"setting: {wanted}" in found
 
 
 def test_all_mistakes_are_named_at_once(tmp_path):

@@ -186,7 +186,9 @@ def test_predicted_times_give_a_distance_too():
     found, row = summarised(predicted_seed(0, 0) + predicted_seed(1, 4))
     assert found["predicted"].all()
     assert row["fewer_steps"] == pytest.approx(-1)
-    assert row["fewer_steps_low"] == pytest.approx(-1)
+    # The line rises by half a point per percent, and a predicted time may be off by four.
+    assert row["fewer_steps_low"] == pytest.approx(-3)
+    assert row["fewer_steps_high"] == pytest.approx(1)
     assert row["fewer_steps_n"] == 2
 
 

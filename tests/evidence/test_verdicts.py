@@ -7,6 +7,7 @@ import pytest
 
 from fobench.evidence.claim_tests import choose
 from fobench.evidence.claims import read_claims
+from fobench.evidence.front import ratio_of_predictions
 from fobench.evidence.half_frozen import is_about_half
 from fobench.evidence.outcomes import Margin
 from fobench.evidence.results import results_of
@@ -83,6 +84,22 @@ def test_one_seed_is_undecided_however_clear():
     runs = [trained(0, 100, 30), trained(0, 50, 20, t0=0.8)]
     verdict = verdict_on("densenet-20", runs)
     assert (verdict.outcome, verdict.note) == ("undecided", "at least two seeds")
+
+
+def test_without_a_baseline_a_saving_is_not_tested():
+    verdict = verdict_on("densenet-20", seeds(75, 29.5, t0=0.8))
+    assert verdict.outcome == "not tested"
+    assert verdict.note == "needs the baseline on the same machine, or a profile"
+    assert verdict.finding.measures == ()
+
+
+def test_a_seed_whose_baseline_has_no_error_is_not_of_the_changes_in_percent():
+    """Of 30 % to 36 % in two seeds; the third has a change in points alone."""
+    runs = [trained(seed, 100, 30 * (seed > 0)) for seed in range(3)]
+    verdict = verdict_on("densenet-20", runs + seeds(75, 36, t0=0.8))
+    change = verdict.finding.measures[1].interval
+    assert (change.n, verdict.finding.errors, verdict.finding.times) == (2, 2, 3)
+    assert change.mean == pytest.approx(100 * (36.05 / 30 - 1))
 
 
 def untimed(runs: list[RunResult], predicted: float) -> list[RunResult]:
@@ -301,6 +318,16 @@ def test_what_stores_save_is_predicted_where_it_was_not_timed(predicted, outcome
     assert verdict_on("precomputation", runs).outcome == outcome
 
 
+def test_what_is_not_even_predicted_is_not_called_predicted():
+    runs = stored(65, 35, SMALL)
+    for run in runs:
+        run.record["timed"] = False
+    verdict = verdict_on("precomputation", runs)
+    ((measured,),) = verdict_table([verdict]).columns(["measured"])
+    assert measured.startswith("saved by the store, points of time: –; error change")
+    assert verdict.note == "saved by the store was not measured"
+
+
 def profiled(runs: list[RunResult], half: float, file: str) -> list[RunResult]:
     for run in runs:
         seconds = [1.0, 0.8, half, 0.1]
@@ -387,13 +414,21 @@ def test_each_claim_has_a_line_in_the_table_with_margin_n_and_scale():
     assert {row[0] for row in shown.rows} == {each.options.statement for each in CLAIMS.values()}
     assert shown.rows[0] == (
         "DenseNet: 20 % of the training time saved within 3 % relative error",
-        "FreezeOut paper (arXiv 1706.04983), abstract",
-        "time saved, %: at least 20; error change, %: at most 3",
         "fails",
-        "time saved, %: 25.0 (25.0 to 25.0); error change, %: +13.33 (+12.51 to +14.16)",
-        "3, 3",
         "FreezeOut cubic, scaled rates, t0 = 0.8",
         "cpu",
-        "DenseNet, cifar10, 6,000 training images, 10 epochs",
+        "time saved, %: 25.0 (25.0 to 25.0); error change, %: +13.33 (+12.51 to +14.16)",
+        "3, 3",
+        "time saved, %: at least 20; error change, %: at most 3",
         "–",
+        "DenseNet, cifar10, 6,000 training images, 10 epochs",
+        "FreezeOut paper (arXiv 1706.04983), abstract",
     )
+
+
+def test_the_ratio_of_two_predicted_times_may_be_off_by_both():
+    """21 and 40 % saved: 79 against 60, either off by 4 points."""
+    percent, accuracy = ratio_of_predictions(21, 40)
+    assert percent == pytest.approx(100 * (79 / 60 - 1))
+    worst = 100 * (83 / 56 - 1) - percent
+    assert accuracy == pytest.approx(worst, rel=0.1)

@@ -190,7 +190,7 @@ def test_a_trained_run_shows_all_that_a_reader_needs(tiny_results):
     }  # fmt: skip
     assert set(record["units"][0]) == {
         "name", "parameters", "flops", "backward_flops", "first_backward_flops",
-        "activation_bytes", "freeze_step",
+        "activation_bytes", "convolution_flops", "freeze_step",
     }  # fmt: skip
     assert 0 < record["predictions"]["flops_saved_percent"] < 100
     environment = record["environment"]

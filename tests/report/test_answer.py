@@ -48,7 +48,7 @@ def test_an_interval_wholly_above_the_line_is_a_failure():
 def test_an_interval_across_the_line_decides_nothing():
     kind, text = sentence(Interval(0.4, -0.2, 1.0, 3))
     assert kind == "undecided"
-    assert text.startswith("Undecided at n = 3: the test error differs by +0.4 (-0.2 to +1.0) ")
+    assert text.startswith("Undecided at n = 3: the test error minus that of the baseline")
     # An interval that ends on the line is not wholly on one side of it.
     assert sentence(Interval(0.5, 0.0, 1.0, 3))[0] == "undecided"
     assert sentence(Interval(-0.5, -1.0, 0.0, 3))[0] == "undecided"
@@ -57,7 +57,7 @@ def test_an_interval_across_the_line_decides_nothing():
 def test_a_single_seed_decides_nothing():
     kind, text = sentence(Interval(-5.0, None, None, 1))
     assert kind == "undecided"
-    assert text.startswith("Undecided at n = 1: the test error differs by -5.0 points")
+    assert text.startswith("Undecided at n = 1: the test error minus that of the baseline")
     assert text.endswith("a single seed has no interval.")
 
 
@@ -162,7 +162,7 @@ def test_a_predicted_time_is_marked_as_such(results):
     found = answer(results)
     predicted = replace(found.numbers, saved=Interval(20.0, None, None, 0), predicted=True)
     shown = predicted.shown()[0]
-    assert (shown.value, shown.ends, shown.count) == ("20.0", "", "n = 0 of times")
-    assert shown.meaning == "predicted by a profile, not measured"
+    assert (shown.value, shown.ends, shown.count) == ("20.0", "", "predicted by a profile")
+    assert shown.meaning == "of the baseline's time"
     row = answers_table([replace(found, numbers=predicted)]).rows[0]
     assert row[2:4] == ("20.0 (predicted)", "0")

@@ -17,6 +17,7 @@ from fobench.cli.shared_options import (
     overrides_option,
     results_option,
 )
+from fobench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +97,7 @@ def predict_plan(
 ) -> "list[RunPrediction]":
     """Profile and predict one experiment, and print both."""
     from fobench.data.split import load
+    from fobench.machine.memory import is_out_of_memory
     from fobench.sweep.predict import predict_runs
     from fobench.sweep.profiles import kept_profile, measured_profile
 
@@ -103,7 +105,15 @@ def predict_plan(
     data = load(plan.dataset, used, plan.experiment.data.augment, device)
     kept = None if force else kept_profile(plan, device)
     if kept is None:
-        kept = measured_profile(plan, data)
+        try:
+            kept = measured_profile(plan, data)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"{plan.experiment.name}: no memory for a training step ({error}): lower "
+                "train.batch_size, or free memory"
+            ) from error
     click.echo(f"{plan.title}: {plan.runs[0].model.title()}, batches of {batch_of(plan)}")
     click.echo(f"profile: {plan.folder / kept.file}")
     if profile_only:
@@ -184,8 +194,8 @@ def sentence(prediction: "RunPrediction") -> str:
     if left < steps:
         share = left / steps
         said += (
-            f"; trained for {steps - left:,} of its {steps:,} steps fewer (epoch_share = "
-            f"{share:.2f}), the baseline takes as long"
+            f"; trained for {left:,} of its {steps:,} steps (epoch_share = {share:.2f}), the "
+            "baseline takes as long"
         )
     return f"{said}."
 

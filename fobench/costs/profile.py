@@ -6,6 +6,7 @@ same. Move the file away, or give `fobench predict --force`, to measure again.
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,8 +90,16 @@ class Profile:
         found = cls(**{**content, **tuples})
         steps = tuple(Spread(**step) for step in found.steps)
         numbers = [*(step.median for step in steps), *found.drift, *found.forward]
-        if len(steps) != len(found.forward) or not all(0 < each < 1e9 for each in numbers):
+        others = [found.short_step, found.pixels, found.evaluation, *found.first_steps]
+        if not all(0 < each < 1e9 for each in numbers) or not all(
+            0 <= each < 1e9 for each in others
+        ):
             raise ValueError("seconds that cannot be")
+        if not all(math.isfinite(each) for each in (*found.captures, found.peak_memory_bytes)):
+            raise ValueError("numbers that cannot be")
+        of_captures = {len(found.first_steps), len(found.captures)}
+        if len(steps) != len(found.forward) or of_captures not in ({0}, {len(steps)}):
+            raise ValueError("not as many values as units")
         return cls(**{**vars(found), "steps": steps})
 
 

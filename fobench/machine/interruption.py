@@ -1,5 +1,6 @@
 """Early stops of a sweep: signals and the time limit."""
 
+import math
 import signal
 import time
 from collections.abc import Collection, Iterator
@@ -95,6 +96,11 @@ class Deadline:
     def is_close(self) -> bool:
         """Whether another epoch, as long as the longest so far, would end too late."""
         return self._end is not None and time.monotonic() + self._longest > self._end
+
+    @property
+    def seconds_left(self) -> float:
+        """Infinite without a limit."""
+        return math.inf if self._end is None else self._end - time.monotonic()
 
     def require_time(self) -> None:
         """Raises Stopped if there is no time for another epoch."""

@@ -12,7 +12,7 @@ from fobench.experiment.run import Run
 from fobench.records.epochs import Epoch
 from fobench.sweep.messages import Trained
 from fobench.sweep.time_left import format_duration
-from fobench.training.progress import epoch_line, images_of
+from fobench.training.progress import epoch_line, total_images
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Bars(ExitStack):
     def start(self, worker: int, run: Run, images: int) -> None:
         bar = self._bars[worker - 1]
         self._losses[worker - 1] = ""
-        bar.reset(total=images_of(run))
+        bar.reset(total=total_images(run))
         # Those before a run was resumed say nothing about its speed.
         bar.initial = bar.n = bar.last_print_n = images
         bar.set_postfix_str("", refresh=False)
@@ -87,7 +87,7 @@ class Bars(ExitStack):
 
     def epoch(self, worker: int, run: Run, row: Epoch) -> None:
         self._losses[worker - 1] = f", loss {row.train_loss:.3f}"
-        images = min(row.epoch * run.data_used.train_images, images_of(run))
+        images = min(row.epoch * run.data_used.train_images, total_images(run))
         self.step(worker, run, Trained(images, row.epoch + 1, row.frozen_units))
         self._bars[worker - 1].refresh()
 

@@ -34,15 +34,17 @@ from fobench.sweep.messages import (
 )
 from fobench.sweep.tasks import Sweep, Task, lost_device
 from fobench.training.execute import ExecutionOptions
-from fobench.training.progress import images_of
+from fobench.training.progress import total_images
 
 log = logging.getLogger(__name__)
 
 LAST_LINES = 20  # of what a worker wrote before it died
 
 
-def train_at_once(sweep: Sweep, jobs: int) -> None:
+def train_at_once(sweep: Sweep, jobs: int) -> list[Task]:
     """Train the tasks of a sweep, up to `jobs` at once, each with torch's number of threads.
+
+    Returns those whose worker died before they had ended.
 
     Raises Stopped for a signal, and for the time limit once no worker has time left; UserError if
     a file cannot be written or a device stops working.
@@ -59,6 +61,7 @@ def train_at_once(sweep: Sweep, jobs: int) -> None:
             raise
     if crew.out_of_time is not None:
         raise crew.out_of_time
+    return crew.lost
 
 
 class Worker:
@@ -68,6 +71,7 @@ class Worker:
         """Raises UserError if the process cannot be started."""
         self.number = number
         self.task: Task | None = None
+        self.has_begun = False  # whether its run's earlier record is replaced
         self.share_done = 0.0  # of its run's images
         self.is_leaving = False
         self._options, self._images = options, ""
@@ -83,7 +87,7 @@ class Worker:
 
     def give(self, task: Task) -> None:
         """Have it train a run. Raises OSError if it is dead."""
-        self.task, self.share_done = task, 0.0
+        self.task, self.has_begun, self.share_done = task, False, 0.0
         experiment = task.plan.experiment
         if not self._images:
             self.connection.send(self._options)
@@ -145,6 +149,7 @@ class Crew:
         self._waiting = deque(sweep.tasks)
         self._workers: dict[Connection, Worker] = {}
         self._done = 0
+        self.lost = list[Task]()
         self.out_of_time: Stopped | None = None
 
     def add(self, number: int) -> None:
@@ -195,10 +200,11 @@ class Crew:
             case logging.LogRecord():
                 show(message, worker)
             case Started(images):
-                worker.share_done = images / images_of(task.run)
+                worker.has_begun = True
+                worker.share_done = images / total_images(task.run)
                 self._display.start(worker.number, task.run, images)
             case Trained(images):
-                worker.share_done = images / images_of(task.run)
+                worker.share_done = images / total_images(task.run)
                 self._display.step(worker.number, task.run, message)
             case EpochDone(row):
                 self._display.epoch(worker.number, task.run, row)
@@ -228,11 +234,15 @@ class Crew:
         task, ended = worker.task, worker.reap()
         if worker.is_leaving:
             return
-        has_ended = task.plan.status_of(task.run) in ENDED
+        # With --force, a record that is there before the run begins is that of an earlier training.
+        is_its_record = worker.has_begun or not self._sweep.options.restart
+        has_ended = is_its_record and task.plan.status_of(task.run) in ENDED
         lost = "had ended" if has_ended else "stays unfinished and can be resumed"
         log.error("worker %d died: %s %s (%s)", worker.number, task.run.id, lost, ended)
         if has_ended:
             self._finish(worker)
+        else:
+            self.lost.append(task)
         if self._waiting:
             self.add(worker.number)
 

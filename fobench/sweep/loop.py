@@ -70,13 +70,14 @@ def train_all(plans: Sequence[Plan], options: SweepOptions, machine: MachineLock
             tasks = profiled(tasks, execution, machine, measure_with)
             measure_plans(tasks, execution, machine)
             found += tasks
-        train_at_once(replace(sweep, tasks=tuple(found)), options.jobs)
+        lost = train_at_once(replace(sweep, tasks=tuple(found)), options.jobs)
     else:
+        lost = []
         train_in_turn(sweep, machine, measure_with)
     unfinished = log_unfinished(plans)
     if not options.timed:
-        log_untimed(sweep)
-    return unfinished == 0
+        log_untimed(sweep, lost)
+    return unfinished == 0 and not lost
 
 
 def select_for(plans: Sequence[Plan], device_name: str) -> torch.device:
@@ -105,7 +106,7 @@ def train_in_turn(sweep: Sweep, machine: MachineLock, measure_with: int | None) 
         tasks = profiled(tasks, options, machine, measure_with, data)
         measure_plans(tasks, options, machine, data)
         for task in tasks:
-            options.deadline.require_time()
+            options.deadline.expect_epoch(0.0)  # the first of all is trained in any case
             seconds = sweep.pace.seconds_for(each.run for each in left)
             note = "" if seconds is None else f", about {format_duration(seconds)} left"
             log.info("%s%s", task.title, note)
@@ -136,9 +137,14 @@ def log_unfinished(plans: Sequence[Plan]) -> int:
     return len(unfinished)
 
 
-def log_untimed(sweep: Sweep) -> None:
-    """Say what untimed runs are good for."""
-    finished = [task for task in sweep.tasks if task.plan.status_of(task.run) == "finished"]
+def log_untimed(sweep: Sweep, lost: Sequence[Task]) -> None:
+    """Say what untimed runs are good for, those that were lost aside."""
+    lost_ids = {task.run.id for task in lost}
+    finished = [
+        task
+        for task in sweep.tasks
+        if task.run.id not in lost_ids and task.plan.status_of(task.run) == "finished"
+    ]
     if finished:
         log.info(
             "%d run%s trained untimed: errors count, seconds do not; `fobench predict` predicts "

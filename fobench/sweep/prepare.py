@@ -90,7 +90,7 @@ def profiled(
     plan, runs = tasks[0].plan, [task.run for task in tasks]
     with number_of_threads(measure_with or torch.get_num_threads()):
         kept = kept_profile(plan, options.device)
-        if kept is None and measure_with is not None and is_worth_a_profile(runs):
+        if kept is None and measure_with is not None and is_worth_a_profile(runs, options.deadline):
             with machine.alone_if_free() as alone:
                 if alone:
                     kept = profile_for(runs, plan, data or images_of(tasks[0], options))

@@ -7,8 +7,10 @@ import torch
 
 from fobench.costs.profile import KeptProfile, conditions, path_of, read_profile, write_profile
 from fobench.data.split import Data
+from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine import environment
+from fobench.machine.interruption import Deadline
 from fobench.machine.memory import is_out_of_memory
 from fobench.records.files import make_folder
 from fobench.sweep.plan import Plan
@@ -16,7 +18,8 @@ from fobench.training.profiling import measure_profile
 
 log = logging.getLogger(__name__)
 
-MIN_STEPS = 500  # of a sweep that is worth a profile
+MIN_SECONDS_LEFT = 600.0  # of a time limit
+MIN_STEPS = 2000  # of a sweep that is worth a profile
 DRIFT_PERCENT = 10.0
 
 
@@ -52,20 +55,22 @@ def measured_profile(plan: Plan, data: Data, for_steps: int | None = None) -> Ke
     return KeptProfile(profile, path.name, torch.get_num_threads())
 
 
-def is_worth_a_profile(runs: Sequence[Run]) -> bool:
-    """Whether the runs take long enough that a profile is worth its time."""
-    return sum(run.total_steps for run in runs) >= MIN_STEPS
+def is_worth_a_profile(runs: Sequence[Run], deadline: Deadline) -> bool:
+    """Whether the runs take long enough, and there is time enough, for a profile."""
+    steps = sum(run.total_steps for run in runs)
+    return steps >= MIN_STEPS and deadline.seconds_left >= MIN_SECONDS_LEFT
 
 
 def profile_for(runs: Sequence[Run], plan: Plan, data: Data) -> KeptProfile | None:
-    """A new profile, as long as these runs are worth; None without memory for it.
+    """A new profile, as long as these runs are worth; None if that fails, as they may, too.
 
     The machine must be quiet.
     """
     try:
         return measured_profile(plan, data, sum(run.total_steps for run in runs))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        log.warning("%s: no memory to measure its profile (%s)", plan.experiment.name, error)
+    except UserError:
+        raise
+    except Exception as error:
+        found = None if is_out_of_memory(error) else error
+        log.warning("%s has no profile: %s", plan.experiment.name, error, exc_info=found)
         return None

@@ -41,7 +41,7 @@ from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
 REPORT_SECONDS = 0.2
 
 
-class Sweep:
+class SweepProcess:
     """The process that sends the runs."""
 
     def __init__(self, connection: Connection) -> None:
@@ -68,7 +68,7 @@ class LogToSweep(QueueHandler):
 class ProgressToSweep:
     """Sends the progress of a run, a few times a second."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: SweepProcess) -> None:
         self._sweep = sweep
         self._images = 0
         self._epoch = 1
@@ -98,7 +98,7 @@ def main() -> None:
     # It stays open while the process lives.
     connection = Connection(descriptor)
     threading.Thread(target=end_with, args=(descriptor,), daemon=True).start()
-    serve(Sweep(connection))
+    serve(SweepProcess(connection))
 
 
 def end_with(descriptor: int) -> None:
@@ -112,7 +112,7 @@ def end_with(descriptor: int) -> None:
     os._exit(1)
 
 
-def serve(sweep: Sweep) -> None:
+def serve(sweep: SweepProcess) -> None:
     """Train what the sweep sends, until it sends None or something stops this process."""
     logging.basicConfig(format="%(message)s", handlers=[LogToSweep(sweep)], force=True)
     logging.getLogger("fobench").setLevel(logging.INFO)
@@ -131,7 +131,7 @@ def serve(sweep: Sweep) -> None:
         sweep.send(DeviceLost(str(error)))
 
 
-def train_all(sweep: Sweep) -> None:
+def train_all(sweep: SweepProcess) -> None:
     options, data, progress = sweep.receive(), None, ProgressToSweep(sweep)
     while (sent := sweep.receive()) is not None:
         if isinstance(sent, Images):
@@ -139,7 +139,7 @@ def train_all(sweep: Sweep) -> None:
             data = load(sent.dataset, sent.used, sent.augment, options.device)
             continue
         # All runs of this process have one deadline, which learns how long epochs take.
-        options.deadline.require_time()
+        options.deadline.expect_epoch(0.0)
         run_options = replace(options, checkpoint_every=sent.checkpoint_every, profile=sent.profile)
         execute(sent.run, sent.folder, data, run_options, progress)
         sweep.send(JobDone())

@@ -134,9 +134,10 @@ def last_checkpoint(run: Run, folder: Path, here: dict[str, Any]) -> dict[str, A
         if before.get(key) != value
     ]
     if other:
+        threads = " (with the --jobs it started with)" if "threads" in " ".join(other) else ""
         raise UserError(
             f"the checkpoint in {folder} was made with {', '.join(other)}, so the run cannot "
-            f"resume exactly: resume where it started, {remedy}"
+            f"resume exactly: resume as it started{threads}, {remedy}"
         )
     return saved
 

@@ -41,7 +41,7 @@ class Progress:
         """Show this run until the block ends."""
         self._run, self._frozen, self._loss = run, -1, ""
         self._bar = tqdm(
-            total=images_of(run),
+            total=total_images(run),
             initial=epochs_done * run.data_used.train_images,
             unit="img",
             desc=f"epoch {epochs_done + 1}/{run.epochs}",
@@ -76,7 +76,7 @@ class Progress:
         self._bar.set_postfix_str(f"{max(self._frozen, 0)} frozen{self._loss}", refresh=False)
 
 
-def images_of(run: Run) -> int:
+def total_images(run: Run) -> int:
     """The images that a run trains on, each as often as it does."""
     full_epochs, steps = divmod(run.total_steps, run.steps_per_epoch)
     images = run.data_used.train_images

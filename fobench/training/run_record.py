@@ -63,6 +63,8 @@ def resumption(folder: Path, record: dict[str, Any], epochs: int) -> dict[str, A
     here = {"epochs": epochs, "when": now()}
     here |= {key: environment[key] for key in RECORDED_WHEN_RESUMED}
     log.info("resuming after epoch %d", epochs)
+    if record["timed"] and not before.get("timed", True):
+        log.info("it was trained beside others before: its time will not count")
     if before["environment"]["commit"] != environment["commit"]:
         log.warning(
             "it started at commit %s and resumes at %s: exact only if training did not change",

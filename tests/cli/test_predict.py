@@ -44,7 +44,7 @@ def test_each_method_has_a_row_and_those_that_freeze_a_sentence(fobench, tiny):
     assert len(sentences) == 2
     early, late = sentences
     assert "t0 = 0.3 would save" in early
-    assert "of its 15 steps fewer" in early
+    assert "of its 15 steps (epoch_share = 0." in early
     assert "t0 = 1 would save 0.0 %" in late
     assert "tiny: 8 runs to do, about 0.0" in ran.stdout
     assert lines[-1].startswith("Predicted is time, not error")

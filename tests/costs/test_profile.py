@@ -1,6 +1,7 @@
 """The file of a profile: what it depends on, written, read back, refused if it is damaged."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -82,7 +83,18 @@ def spoil_keys(content):
     del content["profile"]["drift"]
 
 
-@pytest.mark.parametrize("spoil", [spoil_seconds, spoil_units, spoil_format, spoil_keys])
+def spoil(key, value):
+    return lambda content: content["profile"].update({key: value})
+
+
+SPOILT = [
+    *(spoil_seconds, spoil_units, spoil_format, spoil_keys),
+    *(spoil("evaluation", "x"), spoil("pixels", math.nan), spoil("short_step", -5.0)),
+    *(spoil("short_step", None), spoil("peak_memory_bytes", None), spoil("captures", [1.0])),
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
 def test_a_damaged_profile_is_refused(run, tmp_path, spoil):
     path = file_of(run, tmp_path)
     write_profile(path, profile(*[1.0] * len(unit_costs_of(run))), run, conditions(run, HERE))

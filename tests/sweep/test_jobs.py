@@ -176,7 +176,7 @@ def test_plans_of_stores_are_made_alone_on_the_machine_and_once(
 ):
     """Before any worker starts, as two that measure at once would store differently."""
     made: list[str] = []
-    monkeypatch.setattr("fobench.sweep.loop.train_at_once", lambda sweep, jobs: None)
+    monkeypatch.setattr("fobench.sweep.loop.train_at_once", lambda sweep, jobs: [])
     plan_of = prepare.plan_file.plan_of
 
     def watched(*args):
@@ -215,3 +215,14 @@ def test_each_job_has_its_share_of_the_threads(
     monkeypatch.setattr(jobs, "start_process", refuse)
     assert fobench("run", tiny, "--device", "cpu", "--jobs", str(count)).exit_code == 2
     assert given == [share]
+
+
+def test_a_forced_run_whose_worker_dies_at_once_is_not_taken_for_its_earlier_training(
+    fobench, tiny, scripted, caplog
+):
+    words = ("--only", "t0.30", "--set", "train.epochs=1")
+    assert fobench("run", tiny, "--device", "cpu", *words, "--untimed").exit_code == 0
+    ran = scripted("sys.exit(3)", words=("--jobs", "2", "--force", *words))
+    assert ran.exit_code == 1
+    assert "stays unfinished" in caplog.text
+    assert "runs trained untimed" not in caplog.text

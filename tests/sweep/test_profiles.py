@@ -59,12 +59,24 @@ def test_beside_other_work_none_is_measured(fobench, tiny, results):
 
 
 @pytest.mark.usefixtures("worth_it")
+def test_a_close_time_limit_leaves_no_time_for_one(fobench, tiny, results):
+    words = ("run", tiny, "--only", "baseline", "--time-limit")
+    assert fobench(*words, "9m").exit_code == 0
+    assert [each["profile"] for each in predictions(results)] == [None, None]
+
+
+@pytest.mark.usefixtures("worth_it")
 def test_several_jobs_are_predicted_with_the_threads_of_a_timed_run(fobench, tiny, monkeypatch):
     """Measured alone, before the first starts; or not at all if others share the machine."""
     threads, given = [2], []
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    monkeypatch.setattr(loop, "train_at_once", lambda sweep, _: given.extend(sweep.tasks))
+
+    def take(sweep, _):
+        given.extend(sweep.tasks)
+        return []
+
+    monkeypatch.setattr(loop, "train_at_once", take)
     with machine_lock(shared=True):
         fobench("run", tiny, "--jobs", 2, "--only", "t0.30")
     assert given[0].profile is None
@@ -83,7 +95,7 @@ def test_without_memory_for_a_profile_the_runs_are_trained(
 
     monkeypatch.setattr(profiles, "measure_profile", no_memory)
     assert fobench("run", tiny, "--only", "baseline").exit_code == 0
-    assert "no memory to measure its profile" in caplog.text
+    assert "tiny has no profile: too much was asked for" in caplog.text
     assert [each["profile"] for each in predictions(results)] == [None, None]
 
 

@@ -118,6 +118,7 @@ def test_the_next_file_opened_is_never_a_standard_stream(tmp_path):
     assert int((tmp_path / "file").read_text()) > 2
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_stops_a_run_with_the_status_of_a_hang_up(tmp_path, tiny):
     """Though nobody reads the message."""
     ours, its = os.openpty()

@@ -41,6 +41,7 @@ def operations_of_a_run(victim, patch) -> int:
     return operations.count
 
 
+@pytest.mark.slow
 def test_a_crash_at_any_file_operation_changes_nothing(victim, monkeypatch):
     with monkeypatch.context() as patch:
         total = operations_of_a_run(victim, patch)

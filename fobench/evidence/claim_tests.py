@@ -4,16 +4,14 @@ To add one: a function of a claim and results that yields a Finding for each set
 TESTS. Whether figures lie inside a claim's margins is judged in `fobench.evidence.outcomes`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from fobench.evidence import store_savings
+from fobench.evidence.claim import Claim
 from fobench.evidence.findings import (
     TIME_SAVED,
     Finding,
@@ -34,9 +32,6 @@ from fobench.evidence.results import ExperimentResults
 from fobench.evidence.summary import summary
 from fobench.experiment.setting import Setting
 from fobench.records.runs import RunResult
-
-if TYPE_CHECKING:
-    from fobench.evidence.claims import Claim
 
 Variant = tuple[pd.Series, list[RunResult]]
 ERROR_CHANGE = {"points": "error change, points", "percent": "error change, %"}

@@ -1,100 +1,22 @@
-"""Claims, read from TOML files: what was said, and what it is tested by."""
+"""Claims, read from TOML files: those that come with fobench, and a user's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field, ValidationInfo, field_validator
+from typing import Any
 
 from fobench.errors import UserError
+from fobench.evidence.claim import Claim, ClaimOptions
 from fobench.evidence.claim_tests import ERROR_CHANGE, TESTS
 from fobench.evidence.outcomes import Margin
 from fobench.experiment.config import read_toml
-from fobench.experiment.setting import Setting, family_problem, read_setting
-from fobench.validation import Options, format_value, read, unknown_key
+from fobench.experiment.setting import read_setting
+from fobench.validation import format_value, read, unknown_key
 
 PACKAGED = Path(__file__).with_name("claims.toml")
 MARGINS = ("time_min", "time_max", "error_min", "error_max")
 SETTINGS = ("setting", "others")
 EXAMPLE = '{ name = "freezeout", t0 = 0.8 }'
-
-
-class ClaimOptions(Options):
-    """The keys of a table [[claim]], without its setting."""
-
-    id: str = Field(min_length=1, description="a short name, different from all others")
-    statement: str = Field(min_length=1, description="what is claimed, in a sentence")
-    source: str = Field(min_length=1, description="who claims it, and where")
-    family: str | None = Field(
-        None, description="the network family that it is about; any without it"
-    )
-    test: str = Field(description="what it is tested by")
-    choose: Literal["beforehand", "validation error"] = Field(
-        "beforehand",
-        description='"validation error": of the settings that save as much time as claimed, the '
-        "one with the lowest mean validation error after the last epoch",
-    )
-    time_min: float | None = Field(None, description="least time saved, in the test's unit")
-    time_max: float | None = Field(None, description="most time saved")
-    error_min: float | None = Field(None, description="least change of the error")
-    error_max: float | None = Field(None, description="largest change of the error")
-    error_in: Literal["points", "percent"] = Field(
-        "points", description="points of error, or percent of the error compared with"
-    )
-    config: str | None = Field(
-        None, description="a config whose runs test it, named where no results do"
-    )
-
-    @field_validator("family", "test")
-    @classmethod
-    def _known(cls, name: str | None, info: ValidationInfo) -> str | None:
-        if info.field_name == "family":
-            problem = None if name is None else family_problem(name)
-        else:
-            problem = None if name in TESTS else f"test {unknown_key(name, TESTS)}"
-        if problem:
-            raise ValueError(problem)
-        return name
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim, and its settings.
-
-    `setting` is what it is about, None for all that the test applies to; `others` is what that is
-    set beside.
-    """
-
-    options: ClaimOptions
-    setting: Setting | None = None
-    others: Setting | None = None
-
-    @property
-    def time(self) -> Margin:
-        return margin(self.options.time_min, self.options.time_max)
-
-    @property
-    def error(self) -> Margin:
-        return margin(self.options.error_min, self.options.error_max)
-
-    @property
-    def margins(self) -> dict[str, Margin]:
-        """The margins by the names of their figures."""
-        names = dict(TESTS[self.options.test].margins)
-        if TESTS[self.options.test].in_percent:
-            names["error"] = ERROR_CHANGE[self.options.error_in]
-        margins = {"time": self.time, "error": self.error}
-        return {names[key]: margins[key] for key in names if margins[key].ends}
-
-    @property
-    def chosen_by_validation(self) -> bool:
-        return self.options.choose == "validation error"
-
-
-def margin(low: float | None, high: float | None) -> Margin:
-    ends = {"low": low, "high": high}
-    return Margin(**{name: end for name, end in ends.items() if end is not None})
 
 
 def read_claims(path: Path | None = None) -> list[Claim]:
@@ -147,12 +69,28 @@ def read_claim(table: Mapping[str, Any], where: str) -> tuple[Claim | None, list
     for key in [key for key in SETTINGS if key in table]:
         settings[key], wrong = read_setting(table[key], f"{where} {key}:")
         problems += wrong
-    if options is not None:
+    test = table.get("test")
+    if isinstance(test, str) and test not in TESTS:
+        problems.append(f"{where} test {unknown_key(test, TESTS)}")
+    elif options is not None:
         wrong = setting_problems(options.test, table) + margin_problems(options)
         unfit = TESTS[options.test].fits(settings["setting"]) if settings.get("setting") else ""
         wrong += [f"setting: {unfit}"] if unfit else []
         problems += [f"{where} {each}" for each in wrong]
-    return (None, problems) if problems else (Claim(options, **settings), [])
+    if problems:
+        return None, problems
+    claim = Claim(options, **settings)
+    return replace(claim, margins=margins_of(claim)), []
+
+
+def margins_of(claim: Claim) -> dict[str, Margin]:
+    """The margins that a claim sets, by the names of its test's figures."""
+    test = TESTS[claim.options.test]
+    names = dict(test.margins)
+    if test.in_percent:
+        names["error"] = ERROR_CHANGE[claim.options.error_in]
+    margins = {"time": claim.time, "error": claim.error}
+    return {names[key]: margins[key] for key in names if margins[key].ends}
 
 
 def setting_problems(name: str, table: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fobench.evidence.claim import Claim
 from fobench.evidence.claim_tests import TESTS
-from fobench.evidence.claims import Claim
 from fobench.evidence.findings import Finding, not_tested
 from fobench.evidence.outcomes import Outcome
 from fobench.evidence.results import ExperimentResults

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fobench.evidence.claims import Claim, read_claims
+from fobench.evidence.claim import Claim
+from fobench.evidence.claims import read_claims
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.verdicts import name_of, verdicts
 from fobench.report import explanations, tables

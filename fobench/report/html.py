@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from fobench.errors import UserError, printable
-from fobench.evidence.claims import Claim
+from fobench.evidence.claim import Claim
 from fobench.evidence.outcomes import FAILS, HOLDS, UNDECIDED
 from fobench.evidence.results import ExperimentResults
 from fobench.figures import FIGURES

@@ -5,7 +5,7 @@ from textwrap import fill
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fobench.evidence.claims import Claim
+from fobench.evidence.claim import Claim
 from fobench.evidence.results import ExperimentResults
 from fobench.report.contents import contents
 from fobench.report.markdown import Markdown, escaped

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from fobench.evidence.claims import Claim
+from fobench.evidence.claim import Claim
 from fobench.evidence.outcomes import Margin, Measure
 from fobench.evidence.verdicts import Verdict
 from fobench.report.tables import MISSING, Table, number

@@ -64,8 +64,8 @@ def predict(
     """Predict the seconds, time saved, memory and disk of the runs of CONFIGS.
 
     \b
-    Measures a training step with each number of units frozen, for half a minute per network, and
-    keeps that as results/NAME/profile-*.json. The machine should have nothing else to do.
+    Measures a training step with each number of units frozen, in less than a minute per network,
+    and keeps that as results/NAME/profile-*.json. The machine should have nothing else to do.
     """
     from fobench.experiment.config import load_all
     from fobench.experiment.packaged_configs import find_config

@@ -38,7 +38,7 @@ def kept_profile(plan: Plan, device: torch.device) -> KeptProfile | None:
 def measured_profile(plan: Plan, data: Data, for_steps: int | None = None) -> KeptProfile:
     """Measure the profile and keep it; the machine must be quiet.
 
-    It takes about half a minute, and less for a training of `for_steps` steps.
+    It takes less than a minute, and little for a training of `for_steps` steps.
     """
     run = plan.runs[0]
     profile = measure_profile(run, data, for_steps)

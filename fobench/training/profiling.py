@@ -44,7 +44,7 @@ RATE, EPOCHS = 1e-5, 1_000_000
 
 
 def measure_profile(run: Run, data: Data, for_steps: int | None = None) -> Profile:
-    """The profile of the run's network, in about half a minute.
+    """The profile of the run's network, in less than a minute.
 
     Shorter if it is needed for a training of `for_steps` steps, of whose time it takes a twentieth
     at most, but two rounds at least. Nothing else may use the machine meanwhile.

@@ -67,7 +67,6 @@ def climb(training: Training) -> list[Lap]:
         steps = min(run.steps_per_epoch, run.total_steps - training.step)
         watch.laps.mark()
         train_epoch(training, training.epoch, steps, watch)
-        training.step += steps
         for number, seconds in enumerate(watch.laps.read()):
             depth = watch.frozen[len(laps)]
             before = watch.frozen.index(depth)

@@ -66,7 +66,6 @@ def fobench_loop(run: Run, dataset: DataSet, device: torch.device) -> Epoch:
 
     def epoch(number: int) -> None:
         train_epoch(training, number, run.steps_per_epoch, Unseen())
-        training.step += run.steps_per_epoch
 
     return epoch
 

@@ -87,13 +87,33 @@ def match_flops(run: Run) -> Run:
     return replace(run, matched_steps=steps + found - 1)
 
 
+def ensemble_forward_flops(costs: Sequence[UnitCost], shared_units: Sequence[int]) -> float:
+    """FLOPs of an ensemble's forward pass, as a multiple of one model's.
+
+    `shared_units` are, of each member but the last, the units that it shares with all later ones.
+    Shared units run once.
+    """
+    whole = sum(cost.flops for cost in costs)
+    shared = (sum(cost.flops for cost in costs[:units]) for units in shared_units)
+    return len(shared_units) + 1 - sum(shared) / whole
+
+
 def total_flops(run: Run) -> int:
     """FLOPs of a run's training and evaluation, to compare the time that runs take."""
     costs, used = unit_costs_of(run), run.data_used
-    evaluated = used.validation_images * run.epochs + used.test_images
+    evaluated = used.validation_images * run.epochs + used.test_images * (1 + extra_tests(run))
     return run.train.batch_size * flops_of(run, costs) + evaluated * sum(
         cost.flops for cost in costs
     )
+
+
+def extra_tests(run: Run) -> int:
+    """Passes over the test images besides that of the network: of an ensemble and its last member.
+
+    Shared units are not taken off.
+    """
+    size = run.method.ensemble_size
+    return size + 1 if size > 1 else 0
 
 
 def describe(run: Run) -> dict[str, Any]:

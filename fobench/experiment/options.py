@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from fobench.methods.base import MAX_RATE
 from fobench.validation import Options, format_value
 
 MAX_IMAGES = 10_000_000
 MAX_SECONDS = 1e9
-# Divided by the smallest freeze time, it still fits into float32.
-MAX_RATE = 1e6
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

@@ -74,3 +74,14 @@ def learning_rate(initial: float, freeze_time: float, progress: float) -> float:
     if progress >= freeze_time:
         return 0.0
     return 0.5 * initial * (1 + math.cos(math.pi * progress / freeze_time))
+
+
+def restarted_rate(initial: float, step: float, cycle_steps: int) -> float:
+    """The annealed rate with a warm restart after each cycle of `cycle_steps` steps.
+
+    `½·initial·(1 + cos(π·mod(k, C)/C))` at step k, counted from 0, with C the steps of a cycle.
+
+    Source: Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", 2017, arXiv 1704.00109,
+    equation 2, which counts steps from 1.
+    """
+    return learning_rate(initial, 1.0, step % cycle_steps / cycle_steps)

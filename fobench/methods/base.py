@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Default colour and marker; Okabe and Ito's palette for the colour-blind.
 DEFAULT_LOOK = ("#F0E442", "h")
+# Divided by the smallest freeze time, it still fits into float32.
+MAX_RATE = 1e6
 EPOCH_SHARE: Any = Field(1.0, gt=0, le=1, description="share of the steps that are trained")
 
 
@@ -71,6 +73,24 @@ class MethodOptions(Options):
     def annealing_steps(self, info: RunInfo) -> int | None:
         """The steps over which the rates are annealed to zero; None without annealing."""
         return info.total_steps
+
+    @property
+    def ensemble_size(self) -> int:
+        """The number M of members of the ensemble that its test error is of; 1 for a single model.
+
+        The members are the network at the ends of M equal parts of the run.
+        """
+        return 1
+
+    @property
+    def starts_members_anew(self) -> bool:
+        """Whether each member starts from its own initialisation, not from the one before."""
+        return False
+
+    @property
+    def keeps_members(self) -> bool:
+        """Whether the weights of the members stay on disk."""
+        return False
 
     @property
     def matches_time(self) -> bool:

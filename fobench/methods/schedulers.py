@@ -1,13 +1,15 @@
-"""Schedulers that freeze nothing."""
+"""Schedulers that methods share."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fobench.freezing.schedule import learning_rate
+from fobench.freezing.schedule import learning_rate, restarted_rate
 
 if TYPE_CHECKING:
+    from torch import nn
     from torch.optim import Optimizer
 
 
@@ -52,6 +54,68 @@ class ConstantRates:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._rates = list(state["rates"])
+
+
+class CosineCycles:
+    """Anneals each parameter group's rate to zero again and again, with warm restarts."""
+
+    def __init__(self, optimizer: Optimizer, rates: Sequence[float], cycle_steps: int) -> None:
+        """`rates` are those at the start of each cycle of `cycle_steps` steps."""
+        self._optimizer, self._rates = optimizer, list(rates)
+        self._cycle_steps = cycle_steps
+        self._steps = 0
+
+    @property
+    def frozen(self) -> int:
+        return 0
+
+    def step(self) -> None:
+        frozen = self.frozen
+        rates = [
+            0.0 if unit < frozen else restarted_rate(rate, self._steps, self._cycle_steps)
+            for unit, rate in enumerate(self._rates)
+        ]
+        set_rates(self._optimizer, rates)
+        self._steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self._steps, "rates": list(self._rates)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._steps, self._rates = state["steps"], list(state["rates"])
+
+
+class FreezingCycles(CosineCycles):
+    """The same, with units that freeze at the given steps."""
+
+    def __init__(
+        self,
+        network: nn.Sequential,
+        optimizer: Optimizer,
+        rates: Sequence[float],
+        cycle_steps: int,
+        freeze_steps: Sequence[int],
+    ) -> None:
+        from fobench.freezing.frozen import FrozenUnits
+        from fobench.freezing.units import units_of
+
+        super().__init__(optimizer, rates, cycle_steps)
+        self._units = FrozenUnits(units_of(network), optimizer)
+        self._freeze_steps = list(freeze_steps)
+
+    @property
+    def frozen(self) -> int:
+        return len(self._units)
+
+    def step(self) -> None:
+        self._units.freeze(bisect_right(self._freeze_steps, self._steps))
+        super().step()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        # The units frozen at the last step taken.
+        frozen = bisect_right(self._freeze_steps, self._steps - 1)
+        self._units.freeze(frozen, weights_are_final=True)
 
 
 def initial_rates(optimizer: Optimizer) -> list[float]:

@@ -21,7 +21,8 @@ from fobench.machine.memory import is_out_of_memory, release_memory
 from fobench.records.epochs import Epoch, write_epochs
 from fobench.records.files import make_folder
 from fobench.records.runs import ENDED, status_of, write_record
-from fobench.training import checkpoint, predictions
+from fobench.training import checkpoint, predictions, snapshots
+from fobench.training.ensemble import evaluate_ensemble
 from fobench.training.loop import DivergedError, train
 from fobench.training.progress import Progress, RunProgress
 from fobench.training.run_record import begin, end, remove_unneeded_checkpoint
@@ -204,6 +205,8 @@ def train_and_save(
                 progress.epoch(row)
                 if stops:
                     deadline.require_time()
+        if training.snapshots:
+            record["ensemble"] = evaluate_and_keep_ensemble(training, folder)
     except Stopped:
         kept = checkpoints.epochs_saved
         log.info(
@@ -214,6 +217,19 @@ def train_and_save(
         )
         raise
     return sha256
+
+
+def evaluate_and_keep_ensemble(training: Training, folder: Path) -> dict[str, Any]:
+    """Test a finished run's ensemble; keep its members, if asked for. Returns its errors."""
+    tested = evaluate_ensemble(training)
+    log.info(
+        "test error of the ensemble %.1f %%, of its members %s %%",
+        tested["last"][-1]["test_error"],
+        ", ".join(f"{member['test_error']:.1f}" for member in tested["members"]),
+    )
+    if training.run.method.keeps_members:
+        snapshots.save(folder, training.run, training.snapshots.weights)
+    return tested
 
 
 def end_as_failed(

@@ -20,7 +20,7 @@ from fobench.data.split import Split
 from fobench.machine.clock import timed
 from fobench.machine.device import autocast
 from fobench.machine.memory import peak_memory
-from fobench.machine.seeds import generator, seed_globally
+from fobench.machine.seeds import generator
 from fobench.records.epochs import Epoch
 from fobench.training.state import Training
 from fobench.training.step import Batch, Step
@@ -52,7 +52,6 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
         with timed(device) as trained:
             totals = train_epoch(training, epoch, steps, progress)
         peak = peak_memory(device)  # before the larger batches of the evaluation
-        training.step += steps
         training.total_train_seconds += trained.seconds
         train_loss, train_error = totals.means()
         require_finite(train_loss, f"the training loss of epoch {epoch + 1}")
@@ -99,19 +98,17 @@ def train_epoch(training: Training, epoch: int, steps: int, progress: Progress) 
         scheduler.step()
         train_step(training, number, indices, scheduler.frozen, training.take_step)
         progress.step(len(indices), scheduler.frozen)
-    training.end_epoch()
+    training.end_epoch(steps)
     return training.take_step.totals
 
 
 def start_epoch(training: Training, epoch: int) -> Iterator[Indices]:
-    """Draw an epoch's order and augmentation. Returns its batches, as indices of images."""
+    """Start an epoch. Returns its batches, as indices of images, in an order drawn for it."""
     run, split = training.run, training.data.train
     order = torch.randperm(len(split), generator=generator(run.seed, epoch, "order"))
     batches = Indices.of(order, training.device).batches(run.train.batch_size)
     training.take_step.totals.reset()
-    seed_globally(run.seed, epoch, "dropout")
-    training.network.train()
-    training.activations.start(epoch)
+    training.start_epoch(epoch)
     return batches
 
 

@@ -9,7 +9,7 @@ from fobench.costs import flops
 from fobench.experiment.run import Run
 from fobench.records.files import exists, remove
 from fobench.records.runs import ENDED, read_record, write_record
-from fobench.training import checkpoint
+from fobench.training import checkpoint, snapshots
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +84,13 @@ def remove_earlier_files(folder: Path) -> None:
     """Remove the files of an earlier training; the record first, so that the rest is not a run."""
     remove(folder / "run.json")
     remove(folder / "epochs.csv")
+    remove(folder / snapshots.FILE)
     checkpoint.drop(folder)
 
 
 def remove_temporary_files(folder: Path) -> None:
     """Remove files that a process was writing when it died."""
-    for name in ("run.json", "epochs.csv", checkpoint.NEW):
+    for name in ("run.json", "epochs.csv", checkpoint.NEW, snapshots.FILE):
         for path in folder.glob(f".{name}.*"):
             remove(path)
 

@@ -16,6 +16,7 @@ from fobench.machine.memory import reset_peak_memory
 from fobench.machine.seeds import seed_globally
 from fobench.models.fusion import fuse_batch_norm_relu
 from fobench.training.optimizer import load_state, sgd
+from fobench.training.snapshots import Snapshots
 from fobench.training.step import EagerStep, GraphStep, Step, StepsUntilFreeze
 from fobench.training.warmup import warm_up
 
@@ -35,6 +36,7 @@ class Training:
         self.graphs = Graphs(device) if step_mode(device, run.train) == "graph" else None
         self.take_step = self._step()
         self.activations = Activations(run, self.network, data.train, plan, self.graphs)
+        self.snapshots = Snapshots(run)
         self.step, self.total_train_seconds = 0, 0.0
         warm_up(self.network, self.optimizer, data, run)
         reset_peak_memory(device)
@@ -58,11 +60,29 @@ class Training:
     def is_done(self) -> bool:
         return self.step == self.run.total_steps
 
-    def end_epoch(self) -> None:
-        """Record what the epoch's stores and captures took."""
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare the network and its inputs; a member of an ensemble may start anew."""
+        if self.run.method.starts_members_anew and self.snapshots.starts_member(self.step):
+            self._start_anew(member=len(self.snapshots))
+        seed_globally(self.run.seed, epoch, "dropout")
+        self.network.train()
+        self.activations.start(epoch)
+
+    def end_epoch(self, steps: int) -> None:
+        """Count the epoch's steps, record what its stores and captures took, take a snapshot."""
+        self.step += steps
         self.activations.end()
         if self.graphs:
             self.graphs.end_epoch()
+        if self.snapshots.ends_member(self.step):
+            self.snapshots.take(self.network, self.scheduler.frozen)
+
+    def _start_anew(self, member: int) -> None:
+        """New initial weights and no momentum, in place, as captured steps read them there."""
+        self.network.load_state_dict(build_network(self.run, member).state_dict())
+        for state in self.optimizer.state.values():
+            for momentum in filter(torch.is_tensor, state.values()):
+                momentum.zero_()
 
     def summary(self) -> dict[str, Any]:
         """The entries in run.json on stores and graphs; none without them."""
@@ -79,6 +99,7 @@ class Training:
             "method": self.scheduler.state_dict(),
             "activations": self.activations.state_dict(),
             "graphs": self.graphs.state_dict() if self.graphs else None,
+            "snapshots": self.snapshots.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -90,11 +111,16 @@ class Training:
         self.activations.load_state_dict(state["activations"])
         if self.graphs:
             self.graphs.load_state_dict(state["graphs"])
+        if "snapshots" in state:  # checkpoints of earlier versions lack it
+            self.snapshots.load_state_dict(state["snapshots"])
 
 
-def build_network(run: Run) -> nn.Sequential:
-    """The run's network with the initial weights of its seed, the same on every device."""
-    seed_globally(run.seed, 0, "weights")
+def build_network(run: Run, member: int = 0) -> nn.Sequential:
+    """The run's network with the initial weights of its seed, the same on every device.
+
+    The members of an ensemble, counted from 0, differ in their weights.
+    """
+    seed_globally(run.seed, member, "weights")
     network = run.model.build(run.data_used.classes, run.data_used.image_shape[2])
     if run.train.fuse_batchnorm:
         fuse_batch_norm_relu(network)

@@ -18,7 +18,7 @@ import torch
 
 from fobench.records.epochs import VOLATILE
 from fobench.records.runs import RunResult, read_record, read_run
-from fobench.training import checkpoint
+from fobench.training import checkpoint, snapshots
 from tests.networks import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +41,9 @@ METHODS = {
     "equal time": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.5\nmatch_time = true',
     "stored": STORED,
     "stored exactly": f'{STORED}\nstore = "float32"',
+    "snapshots": 'name = "snapshot"\nkeep_snapshots = true',
+    "freezing snapshots": STORED.replace('"freezeout"', '"snapshot"\nkeep_snapshots = true'),
+    "ensemble": 'name = "ensemble"',
     "as published": 'name = "freezeout"\nscaling = "linear"\nt0 = 0.4\ncompat = "reference"',
 }
 NETWORKS = EXAMPLES
@@ -49,6 +52,7 @@ MAX_FACTOR = 5
 RECORD_MAY_DIFFER = {"resumed", "resumed_at", "started", "ended", "epochs_sha256", "environment"}
 # What of a store and its plan is measured.
 MEASURED = {"budget_bytes", "room", "predicted", "seconds_saved", "build_seconds", "read_seconds"}
+MEASURED |= {"eval_seconds", "single_eval_seconds"}  # of an ensemble
 
 
 PHASES = ("before the first freeze", "between freezes", "in the last epoch")
@@ -272,7 +276,17 @@ def compare(alone: Path, trial: Path) -> Tally:
         elif kept.exists() and not same_state(checkpoint.read(folder / checkpoint.LAST),
                                               checkpoint.read(kept)):  # fmt: skip
             tally.differences.append(f"{folder.name}: weights or optimizer differ")
+        if not same_snapshots(folder / snapshots.FILE, trial / folder.name / snapshots.FILE):
+            tally.differences.append(f"{folder.name}: its snapshots differ")
     return tally
+
+
+def same_snapshots(whole: Path, resumed: Path) -> bool:
+    """Whether both kept no snapshots, or the same."""
+    if not whole.exists():
+        return not resumed.exists()
+    one, other = (torch.load(path, weights_only=True) for path in (whole, resumed))
+    return same_state(one, other)
 
 
 def differences(whole: RunResult, resumed: RunResult) -> list[str]:

@@ -16,7 +16,7 @@ from fobench.freezing.frozen import FrozenUnits
 from fobench.freezing.units import units_of
 from fobench.machine import graphs
 from fobench.machine.graphs import CaptureError, Graphs, Repeated
-from fobench.methods import BaselineOptions
+from fobench.methods import BaselineOptions, EnsembleOptions, SnapshotOptions
 from fobench.records.runs import read_record
 from fobench.training import optimizer, state
 from fobench.training.loop import train
@@ -81,6 +81,22 @@ def test_stores_have_the_same_bits(run, views, dtype):
 
 def test_bfloat16_has_the_same_bits(run):
     train_both(method(stepping(run, "auto", precision="bfloat16"), t0=0.3))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SnapshotOptions(cycles=4),
+        SnapshotOptions(cycles=4, scaling="linear", t0=0.3),
+        EnsembleOptions(members=4),
+    ],
+)
+def test_ensembles_have_the_same_bits(run, options):
+    """Of all members; one that starts anew does so where captured steps read its weights."""
+    run = replace(run, method=options)
+    graph, eager = train_both(run), train_all(stepping(run, "eager"), STORE_NOTHING)[0]
+    for one, other in zip(graph.snapshots.weights, eager.snapshots.weights, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in other)
 
 
 def test_a_resumed_run_captures_anew_and_ends_with_the_same_bits(run):

@@ -1,0 +1,147 @@
+"""Snapshot Ensembling (Huang, Li, Pleiss, Liu, Hopcroft, Weinberger 2017, arXiv 1704.00109).
+
+Alone, or with units that freeze at the ends of cycles, as in FreezeOut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from fobench.freezing import schedule
+from fobench.freezing.schedule import SCALINGS, restarted_rate
+from fobench.methods.base import (
+    EPOCH_SHARE,
+    MAX_RATE,
+    MethodOptions,
+    RunInfo,
+    Scheduler,
+    share_slug,
+)
+from fobench.methods.ensemble import EnsembleOptions
+from fobench.methods.freezeout import require_that_first_unit_trains
+from fobench.methods.schedulers import CosineCycles, FreezingCycles
+from fobench.methods.store_options import StoreOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+# Without freezing, and by scaling; from Paul Tol's muted palette for the colour-blind.
+LOOKS = {
+    "none": ("#882255", "h"),
+    "linear": ("#88CCEE", "<"),
+    "squared": ("#DDCC77", ">"),
+    "cubic": ("#332288", "d"),
+}
+
+
+class SnapshotOptions(StoreOptions, MethodOptions):
+    """One network in cosine cycles with warm restarts; the ensemble of its weights at their ends.
+
+    With a `scaling`, unit i freezes at the first end of a cycle at or after its freeze time, and
+    its rate follows the cycles until then.
+    """
+
+    name: ClassVar[str] = "snapshot"
+    point_meaning: ClassVar[str] = "t0"
+
+    cycles: int = Field(
+        5, ge=2, le=1000, description="number of cycles and of snapshots; must divide the epochs"
+    )
+    lr: float = Field(
+        0.2, gt=0, le=MAX_RATE, description="learning rate at the start of each cycle"
+    )
+    scaling: Literal["none", "linear", "squared", "cubic"] = Field(
+        "none", description='how freeze times are scaled: t, t² or t³; "none": nothing freezes'
+    )
+    scale_lr: bool = Field(
+        True,
+        description="start the cycles of unit i at lr · cycles / (cycles that it trains), so that "
+        "all units travel equally far",
+    )
+    t0: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="freeze time of the first unit before scaling, as a share of the run",
+    )
+    epoch_share: float = EPOCH_SHARE
+    keep_snapshots: bool = Field(
+        False, description="keep the snapshots in the file snapshots.pt of the run"
+    )
+
+    @field_validator("scale_lr", "t0")
+    @classmethod
+    def _freezes(cls, value: Any, info: ValidationInfo) -> Any:
+        key, scaling = info.field_name, info.data.get("scaling")
+        if scaling == "none" and value != cls.model_fields[key].default:
+            raise ValueError(f'{key}: nothing freezes with scaling = "none"; set scaling, too')
+        if key == "t0" and scaling in SCALINGS:
+            require_that_first_unit_trains(value, scaling)
+        return value
+
+    def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
+        rates, cycle_steps = self.restart_rates(info), info.total_steps // self.cycles
+        if self.scaling == "none":
+            return CosineCycles(optimizer, rates, cycle_steps)
+        return FreezingCycles(network, optimizer, rates, cycle_steps, self.freeze_steps(info))
+
+    def cycles_trained(self, info: RunInfo) -> list[int]:
+        """The cycles that each unit trains: `ceil(t_i · M)`, so that none is cut short."""
+        if self.scaling == "none":
+            return [self.cycles] * info.units
+        times = schedule.freeze_times(info.units, self.t0, self.scaling)
+        return schedule.freeze_steps(times, self.cycles)  # counted in cycles
+
+    def freeze_steps(self, info: RunInfo) -> list[int]:
+        cycle_steps = info.total_steps // self.cycles
+        return [cycles * cycle_steps for cycles in self.cycles_trained(info)]
+
+    def restart_rates(self, info: RunInfo) -> list[float]:
+        """The rate of each unit at the start of its cycles."""
+        if not self.scale_lr:
+            return [self.lr] * info.units
+        return [self.lr * (self.cycles / trained) for trained in self.cycles_trained(info)]
+
+    def learning_rates(self, step: float, info: RunInfo, lr: float) -> list[float]:
+        cycle_steps = info.total_steps // self.cycles
+        return [restarted_rate(rate, step, cycle_steps) for rate in self.restart_rates(info)]
+
+    def annealing_steps(self, info: RunInfo) -> int:
+        return info.total_steps // self.cycles
+
+    @property
+    def ensemble_size(self) -> int:
+        return self.cycles
+
+    @property
+    def keeps_members(self) -> bool:
+        return self.keep_snapshots
+
+    def control(self, family: str) -> MethodOptions:
+        return EnsembleOptions(members=self.cycles, epoch_share=self.epoch_share)
+
+    def slug(self) -> str:
+        scaled = "scaled" if self.scale_lr else "unscaled"
+        freezing = "" if self.scaling == "none" else f"-{self.scaling}-{scaled}-t{self.t0:.2f}"
+        share = share_slug(self.epoch_share)
+        return f"snapshot-{self.cycles}-lr{self.lr:g}{freezing}{share}{self.stores_slug()}"
+
+    def title(self) -> str:
+        rates = "scaled" if self.scale_lr else "unscaled"
+        freezing = "" if self.scaling == "none" else f", FreezeOut {self.scaling}, {rates} rates"
+        return f"{self.cycles} snapshots, lr {self.lr:g}{freezing}{self.stores_note()}"
+
+    def point(self) -> str:
+        return "" if self.scaling == "none" else f"{self.t0:g}"
+
+    def position(self) -> float:
+        return self.t0
+
+    def label(self) -> str:
+        return super().label() + ("" if self.scaling == "none" else f", t0 = {self.t0:g}")
+
+    def look(self) -> tuple[str, str]:
+        return LOOKS[self.scaling]

@@ -14,7 +14,10 @@ from fobench.records.runs import RunResult
 def table(
     runs: Sequence[RunResult], include_resumed: bool = False, against: str = "baseline"
 ) -> pd.DataFrame:
-    """One row per run: its method, seed, last error and time, paired with its baseline's.
+    """One row per run: its method, seed, test error and time, paired with its baseline's.
+
+    `test_error` is that of the ensemble, where a method trains one; `last_error` is that of the
+    ensemble's last member alone, else NaN.
 
     `first_epoch_seconds` is equal work in all runs; NaN if the first epoch is partial or a unit
     froze in it.
@@ -52,7 +55,8 @@ def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool)
         "train_seconds": last.total_train_seconds,
         "cpu_seconds": cpu_seconds(run),
         "first_epoch_seconds": first.train_seconds if is_unfrozen(run, first) else math.nan,
-        "test_error": last.test_error,
+        "test_error": run.test_error,
+        "last_error": run.last_member_error,
         **predictions(run.record),
         **compare(run, baseline, include_resumed),
     }
@@ -65,7 +69,7 @@ def compare(run: RunResult, baseline: RunResult | None, include_resumed: bool) -
     )
     if baseline is None or machine(baseline.record) != machine(run.record):
         return nothing
-    error, least = run.epochs[-1].test_error, baseline.epochs[-1].test_error
+    error, least = run.test_error, baseline.test_error
     errors = {
         "error_points": error - least,
         "error_relative": 100 * (error / least - 1) if least else math.nan,

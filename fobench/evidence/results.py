@@ -118,13 +118,22 @@ def results_of(
 
 
 def known_methods(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[str]]:
-    """The runs whose method this version knows, and notes on the others."""
+    """The runs whose method this version knows, and notes on the others.
+
+    An ensemble without its errors is left out, too, as those in its rows are of single members.
+    """
     known, notes = [], []
     for run in runs:
         try:
-            method_of(run.record)
+            size = method_of(run.record).ensemble_size
         except UserError as error:
             notes += [f"{run.id} is left out: {problem}" for problem in error.problems]
+            continue
+        if size > 1 and (run.ensemble is None or len(run.ensemble["last"]) != size):
+            notes.append(
+                f"{run.id} is left out: its run.json lacks the errors of its ensemble: train it "
+                f"again with `fobench run` --force --only {run.id}"
+            )
         else:
             known.append(run)
     return known, notes

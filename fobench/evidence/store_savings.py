@@ -63,7 +63,7 @@ def compare(
     others = [by_id.get(run.record[key]) for key in ("baseline", "uncached")]
     if None in others or len({machine(each.record) for each in (run, *others)}) > 1:
         return None
-    points = run.epochs[-1].test_error - others[1].epochs[-1].test_error
+    points = run.test_error - others[1].test_error
     if not {run.id, *(other.id for other in others)} <= timed:
         return {"seed": run.record["run"]["seed"], "points": points}
     seconds, baseline, without = (each.epochs[-1].total_train_seconds for each in (run, *others))

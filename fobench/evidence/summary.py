@@ -17,7 +17,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     `n` is the number of seeds, `pairs` and `error_pairs` the numbers of seeds whose time or error
     is paired with the baseline's, `relative_pairs` those of the latter whose baseline has errors.
     `saved`, `speedup`, `cpu_saved`, `points` and `relative` (changes of the test error) are means
-    over pairs, `error` over all seeds; each has `_low` and `_high`.
+    over pairs, `error` over all seeds; each has `_low` and `_high`. So has `last_error`, that
+    of an ensemble's last member alone; NaN for single models.
     `profile_saved`, `flops_saved` and `paper_saved` are predictions of the time saved. Without a
     pair, `saved` and `speedup` are those predicted from the profile, without an interval, and
     `predicted` is true. `on_front` is true if no variant is at least as fast and as accurate, and
@@ -33,9 +34,10 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 def summary_row(name: str, group: pd.DataFrame) -> dict[str, Any]:
     """The columns that follow from a variant's own runs."""
     # Repeats of a seed measure timing noise; they are not further samples of the method.
-    measures = ["log_ratio", "cpu_log_ratio", "error_points", "error_relative", "test_error"]
+    measures = ["log_ratio", "cpu_log_ratio", "error_points", "error_relative"]
+    measures += ["test_error", "last_error"]
     seeds = group.groupby("seed")[measures].mean()
-    log_ratios, cpu_log_ratios, points, relative, errors = (
+    log_ratios, cpu_log_ratios, points, relative, errors, last_errors = (
         seeds[column].dropna().tolist() for column in measures
     )
     predictions = group[["profile_saved", "flops_saved", "paper_saved"]].mean()
@@ -58,6 +60,7 @@ def summary_row(name: str, group: pd.DataFrame) -> dict[str, Any]:
         **times,
         **columns("cpu_saved", time_saved(cpu_log_ratios)),
         **columns("error", mean_interval(errors)),
+        **columns("last_error", mean_interval(last_errors)),
         **columns("points", mean_interval(points)),
         **columns("relative", mean_interval(relative)),
     }

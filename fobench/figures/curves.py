@@ -52,9 +52,12 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         by_epoch.set_title(title_of(panel), fontsize=9, loc="left")
         if not by_time.lines:
             write_in_the_middle(by_time, "no run's time counts")
+        note = "mean of n seeds; at the ends 95 % intervals,\ncut off at the frame"
+        if any(method.ensemble_size > 1 for method in panel.summary["method"]):
+            note += ";\nof an ensemble, the member that is being trained"
         by_time.legend(
             *by_epoch.get_legend_handles_labels(),
-            title="mean of n seeds; at the ends 95 % intervals,\ncut off at the frame",
+            title=note,
             title_fontsize=8,
             fontsize=8,
             loc="upper left",

@@ -8,6 +8,12 @@ from matplotlib.figure import Figure
 
 from fobench.evidence.results import ExperimentResults
 from fobench.figures.labels import Label, draw_labels
+from fobench.figures.last_members import (
+    draw_last_member,
+    errors_drawn,
+    explain_last_members,
+    last_member_label,
+)
 from fobench.figures.style import (
     Style,
     count_note,
@@ -39,18 +45,21 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         )
         for _, row in summary.iterrows():
             draw_variant(ax, row, known[row["method"].line()])
+        explain_last_members(ax, summary)
         explain_open_points(ax, summary)
         ax.set_xlabel("training time (% of the baseline's)")
     points = pd.concat(summaries)
-    frame(axes[0], 100 - points["saved"], points["error"])
+    frame(axes[0], 100 - points["saved"], errors_drawn(points))
     legend_below(figure, axes, f"{count_note(panels)}; {points_note(panels)}")
     for ax, summary in zip(axes, summaries, strict=True):
-        draw_labels(ax, [label_of(row) for _, row in summary.iterrows()])
+        labels = [labels_of(row, known[row["method"].line()]) for _, row in summary.iterrows()]
+        draw_labels(ax, [label for each in labels for label in each])
     return figure
 
 
 def draw_variant(ax: Axes, row: pd.Series, style: Style) -> None:
     """A variant's point; pale if it is off the front, open if its time is predicted."""
+    draw_last_member(ax, 100 - row["saved"], row, style, opacity(row))
     # An empty plot for the legend, which must be neither.
     ax.plot([], [], label=row["method"].line(), linestyle="none", **style.points)
     look = {"markersize": style.size, "linestyle": "none", "alpha": opacity(row)}
@@ -58,10 +67,11 @@ def draw_variant(ax: Axes, row: pd.Series, style: Style) -> None:
     ax.plot(100 - row["saved"], row["error"], **look)
 
 
-def label_of(row: pd.Series) -> Label:
+def labels_of(row: pd.Series, style: Style) -> list[Label]:
     """The text that distinguishes a point from the others on its line."""
-    text = row["method"].point()
-    return Label(100 - row["saved"], row["error"], text, "black", opacity(row))
+    x = 100 - row["saved"]
+    label = Label(x, row["error"], row["method"].point(), "black", opacity(row))
+    return [label, *last_member_label(x, row, style)]
 
 
 def opacity(row: pd.Series) -> float:

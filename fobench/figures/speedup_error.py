@@ -11,6 +11,12 @@ from matplotlib.figure import Figure
 from fobench.evidence.line_to_beat import line_of
 from fobench.evidence.results import ExperimentResults
 from fobench.figures.labels import Label, draw_labels
+from fobench.figures.last_members import (
+    draw_last_member,
+    errors_drawn,
+    explain_last_members,
+    last_member_label,
+)
 from fobench.figures.style import (
     SHORTER,
     Style,
@@ -34,17 +40,21 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
     for ax, summary in zip(axes, summaries, strict=True):
         draw_envelope(ax, summary)
         draw_line_to_beat(ax, summary)
+        for _, row in summary.iterrows():
+            draw_last_member(ax, row["saved"], row, known[row["method"].line()])
         names = [method.line() for method in summary["method"]]
         for name in dict.fromkeys(names):
             draw_line(ax, summary[[each == name for each in names]], name, known[name])
+        explain_last_members(ax, summary)
         explain_open_points(ax, summary)
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.set_xlabel("training time saved (% of the baseline's)")
     points = pd.concat(summaries)
-    frame(axes[0], points["saved"], points["error"])
+    frame(axes[0], points["saved"], errors_drawn(points))
     legend_below(figure, axes, f"{interval_note(panels)}\n{points_note(panels)}")
     for ax, summary in zip(axes, summaries, strict=True):
-        draw_labels(ax, [label_of(row, known) for _, row in summary.iterrows()])
+        labels = [labels_of(row, known[row["method"].line()]) for _, row in summary.iterrows()]
+        draw_labels(ax, [label for each in labels for label in each])
     return figure
 
 
@@ -96,7 +106,8 @@ def draw_intervals(ax: Axes, points: pd.DataFrame, **style: Any) -> None:
     ax.errorbar(points["saved"], points["error"], **bars, **look, **style)
 
 
-def label_of(row: pd.Series, known: dict[str, Style]) -> Label:
+def labels_of(row: pd.Series, style: Style) -> list[Label]:
     """The text that distinguishes a point from the others on its line."""
-    colour = known[row["method"].line()].colour
-    return Label(row["saved"], row["error"], row["method"].point(), colour)
+    x = row["saved"]
+    label = Label(x, row["error"], row["method"].point(), style.colour)
+    return [label, *last_member_label(x, row, style)]

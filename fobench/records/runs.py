@@ -37,6 +37,26 @@ class RunResult:
     record: dict[str, Any]
     epochs: list[Epoch]
 
+    @property
+    def ensemble(self) -> dict[str, Any] | None:
+        """The test errors of an ensemble and its members, and its costs; None for one model."""
+        return self.record.get("ensemble")
+
+    @property
+    def test_error(self) -> float:
+        """After training, in percent: of the ensemble of all members, if the run has one.
+
+        Never of fewer members, however well they do: that would be a choice by test error.
+        """
+        if self.ensemble is None:
+            return self.epochs[-1].test_error
+        return self.ensemble["last"][-1]["test_error"]
+
+    @property
+    def last_member_error(self) -> float:
+        """The test error of an ensemble's last member alone; NaN for one model."""
+        return math.nan if self.ensemble is None else self.ensemble["last"][0]["test_error"]
+
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write run.json."""

@@ -106,7 +106,9 @@ def answer(results: ExperimentResults) -> Answer:
     setting = chosen_setting(results)
     if setting is None:
         nothing = Numbers(UNKNOWN, UNKNOWN, UNKNOWN)
-        return Answer(name, None, nothing, "not known", "Not known: nothing freezes here.")
+        but = " but ensembles" * any(freezes(*each) for each in results.variants())
+        sentence = f"Not known: nothing freezes here{but}."
+        return Answer(name, None, nothing, "not known", sentence)
     numbers = numbers_of(setting.variant)
     kind, sentence = judge(numbers, has_line(results))
     if numbers.predicted and kind != "not known":
@@ -115,23 +117,29 @@ def answer(results: ExperimentResults) -> Answer:
 
 
 def chosen_setting(results: ExperimentResults) -> ChosenSetting | None:
-    """The setting fixed beforehand, else the one of the lowest validation error; never by test."""
-    freezing = [(row, runs) for row, runs in results.variants() if freezes(row, runs)]
+    """The setting fixed beforehand, else the one of the lowest validation error; never by test.
+
+    Ensembles are left out: what they gain over one model of the same time is not due to freezing.
+    """
+    whatever_freezes = [each for each in results.variants() if freezes(*each)]
+    freezing = [(row, runs) for row, runs in whatever_freezes if row["method"].ensemble_size == 1]
+    besides = " besides ensembles" * (len(freezing) < len(whatever_freezes))
     for row, _ in freezing:
         if row["method"].slug() == CHOSEN_BEFOREHAND:
             return ChosenSetting(row, "chosen beforehand, as the paper recommends it")
     if not freezing:
         return None
     if len(freezing) == 1:
-        return ChosenSetting(freezing[0][0], "the only one that freezes")
+        return ChosenSetting(freezing[0][0], f"the only one that freezes{besides}")
     errors = [validation_error(runs) for _, runs in freezing]
     if any(map(math.isnan, errors)):
         return ChosenSetting(
-            freezing[0][0], "the first that freezes, as no validation error is known"
+            freezing[0][0], f"the first that freezes{besides}, as no validation error is known"
         )
     return ChosenSetting(
         freezing[errors.index(min(errors))][0],
-        f"of {len(freezing)} that freeze, the one of the lowest validation error in the end",
+        f"of {len(freezing)} that freeze{besides}, the one of the lowest validation error in the "
+        "end",
     )
 
 

@@ -9,6 +9,7 @@ from fobench.evidence.results import ExperimentResults
 from fobench.evidence.verdicts import name_of, verdicts
 from fobench.report import explanations, tables
 from fobench.report.answer import Answer, answer, answers_table
+from fobench.report.ensembles_table import ensembles_table
 from fobench.report.markdown import Markdown
 from fobench.report.noise import noise_notes
 from fobench.report.tables import Table
@@ -76,6 +77,9 @@ def section(results: ExperimentResults, target: float | None) -> Section:
 def parts(results: ExperimentResults, target: float | None) -> Iterator[Part]:
     """The parts of an experiment's section; without those that its results do not suffice for."""
     yield Part("Methods", tables.methods_table(results.summary), explanations.METHODS)
+    ensembles = ensembles_table(results)
+    if ensembles is not None:
+        yield Part("Ensembles", ensembles, explanations.ENSEMBLES)
     control = tables.control_table(results)
     if control is not None:
         yield Part("Beside their own control", control)

@@ -9,10 +9,21 @@ METHODS = Markdown(
     "interval. CPU time saved: the same as time saved, of processor seconds. Error change: change "
     "of the test error, mean over the pairs. Against fewer steps: the test error minus the one "
     "that the baseline reaches in the same time, by linear interpolation between the baselines "
-    "trained for fewer steps; below 0, freezing pays off; – where there is no such baseline, or "
+    "trained for fewer steps; below 0, the method is better; – where there is no such baseline, or "
     "the method saves more time than the shortest one. In brackets 95 % Student t intervals over "
     "the seeds; a single seed has none. Pareto: no other method is at least as fast and as "
     "accurate and better in one, by the means."
+)
+ENSEMBLES = Markdown(
+    "Test errors. That of all M members, by the mean of their softmax, is the test error of the "
+    "method in all other tables and in figures; that of fewer never is, since choosing among them "
+    "would be choosing by test error. Means over the seeds; gain: that of the last member alone "
+    "minus that of all, in pairs; in brackets 95 % intervals. Evaluation: what that of the "
+    "ensemble costs beside one model's, by the FLOPs of the forward pass and as measured in timed "
+    "runs, the mean of the logs of ratios; units that members share run once. It is no part of "
+    "the training time. Validation errors, in curves and in the time to one of them, are those "
+    "of the member that is being trained. What an ensemble gains over a single model is not due "
+    "to freezing."
 )
 PREDICTIONS = Markdown(
     "Time saved as it was measured, and as it was predicted. By profile: from the seconds of a "
@@ -30,7 +41,8 @@ STORES = Markdown(
 )
 TARGET = Markdown("A run that does not reach it counts as never.")
 ANSWERS = Markdown(
-    "One setting an experiment, chosen beforehand or by validation error, never by test error. "
+    "One setting an experiment, chosen beforehand or by validation error, never by test error; "
+    "no ensemble, as what it gains over a single model is not due to freezing. "
     "Error change: against the baseline. Against fewer steps: the test error minus the one that "
     "the baseline reaches in the same time, by linear interpolation between the baselines trained "
     "for fewer steps; below 0, freezing pays off. n of distances: the seeds that count for it; one "

@@ -117,11 +117,14 @@ def plain_text(value: Any) -> str:
 
 
 def numeric_columns(table: Table) -> set[int]:
-    """The places of columns that hold numbers alone."""
+    """The places of columns that hold numbers alone.
+
+    The first holds names, which may begin with a number: "4 snapshots".
+    """
     return {
         place
         for place, cells in enumerate(zip(*table.rows, strict=True))
-        if all(NUMBER.fullmatch(cell) for cell in cells)
+        if place and all(NUMBER.fullmatch(cell) for cell in cells)
     }
 
 

@@ -39,7 +39,7 @@ def problems_of(folder: Path, text: str) -> list[str]:
 def test_the_claims_that_come_with_fobench_are_read():
     """With the margins that docs/claims.md states, and configs that are there."""
     claims = {claim.options.id: claim for claim in read_claims(None)}
-    assert len(claims) == 9
+    assert len(claims) == 11
     configs = {claim.options.config for claim in claims.values()} - {None}
     assert configs <= set(names_of_configs())
     assert claims["densenet-20"].margins == {
@@ -116,6 +116,8 @@ def test_options_that_a_test_does_not_look_at_are_mistakes(tmp_path):
     [
         ("stores", "{ name = 'freezeout', t0 = 0.5 }", "give precompute = true"),
         ("fewer steps", "{ name = 'baseline' }", "give a method that freezes"),
+        ("fewer steps", "{ name = 'snapshot' }", "give a method that trains one model, as what an"),
+        ("fewer steps", "{ name = 'ensemble' }", "give a method that trains one model, as what an"),
     ],
 )
 def test_a_setting_that_could_never_be_tested_is_a_mistake(tmp_path, test, setting, wanted):
@@ -146,6 +148,6 @@ def test_the_claims_are_part_of_the_package():
 def test_the_example_of_the_page_is_read_and_its_table_names_all_claims(tmp_path):
     page = (PACKAGED.parents[2] / "docs" / "claims.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    assert len(read_claims(written(tmp_path, example))) == 11
+    assert len(read_claims(written(tmp_path, example))) == 13
     assert all(f"| `{claim.options.id}` |" in page for claim in read_claims())
     assert all(f'| `"{name}"` |' in page for name in TESTS)

@@ -12,7 +12,7 @@ from fobench.evidence.results import read_results
 from fobench.figures import FIGURES
 from fobench.records.runs import read_record, write_record
 from fobench.report.contents import contents
-from fobench.report.html import inline, page, with_interval
+from fobench.report.html import inline, numeric_columns, page, with_interval
 from fobench.report.markdown import Markdown
 from fobench.report.tables import Table
 from tests.cli.test_commands import imported_by
@@ -199,6 +199,11 @@ def test_several_experiments_have_a_row_a_section_and_figures_each(tiny_results,
 )  # fmt: skip
 def test_values_become_text(text, shown):
     assert inline(text) == shown
+
+
+def test_names_are_no_numbers_though_they_begin_with_one():
+    rows = [("4 snapshots, lr 0.1", "3", "1.5 (1.0 to 2.0)", "no"), ("5 snapshots", "3", "–", "no")]
+    assert numeric_columns(Table(("method", "n", "error", "Pareto"), rows)) == {1, 2}
 
 
 def test_an_interval_has_a_line_of_its_own():

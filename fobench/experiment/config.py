@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,6 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     problems += wrong
     if data is not None:
         problems += view_problems(data.augment, methods)
-    if train is not None:
-        problems += part_problems(train.epochs, methods)
     if problems:
         raise UserError(f"{path}: {problem}" for problem in problems)
     runs = len(methods) * options.repeats * len(options.seeds)
@@ -155,17 +152,3 @@ def view_problems(augment: str, methods: Iterable[MethodOptions]) -> list[str]:
             '"random"'
         )
     return problems
-
-
-def part_problems(epochs: int, methods: Iterable[MethodOptions]) -> list[str]:
-    """Methods whose ensembles' members would not be trained for whole epochs."""
-    problems = []
-    for method in methods:
-        trained, size = Decimal(str(method.epoch_share)) * epochs, method.ensemble_size
-        if size > 1 and trained % size:
-            problems.append(
-                f"[[method]] {method.name}: the {trained.normalize():f} epochs that it trains do "
-                f"not divide into {size} equal parts of whole epochs: change their number, "
-                "train.epochs or epoch_share"
-            )
-    return list(dict.fromkeys(problems))

@@ -94,6 +94,17 @@ def mismatches(experiment: Experiment, dataset: DataSetInfo) -> list[str]:
     for share in sorted({method.epoch_share for method in experiment.methods}):
         if schedule.total_steps(max(1, used.train_images), batch_size, epochs, share) < 1:
             problems.append(f"[[method]] epoch_share = {share} leaves no training step: raise it")
+    per_epoch = schedule.steps_per_epoch(max(1, used.train_images), batch_size)
+    for method in experiment.methods:
+        steps = schedule.total_steps(
+            max(1, used.train_images), batch_size, epochs, method.epoch_share
+        )
+        if steps % (method.ensemble_size * per_epoch) and method.ensemble_size > 1:
+            problems.append(
+                f"[[method]] {method.name}: it trains {steps / per_epoch:.4g} epochs, which do not "
+                f"divide into {method.ensemble_size} equal parts of whole epochs: change their "
+                "number, train.epochs or epoch_share"
+            )
     return problems
 
 

@@ -54,7 +54,6 @@ class MethodOptions(Options):
     """
 
     name: ClassVar[str]
-    point_meaning: ClassVar[str] = "share of the steps"  # the meaning of `point`
 
     epoch_share: float
 
@@ -71,7 +70,7 @@ class MethodOptions(Options):
         return [learning_rate(lr, 1.0, step / info.total_steps)] * info.units
 
     def annealing_steps(self, info: RunInfo) -> int | None:
-        """The steps over which the rates are annealed to zero; None without annealing."""
+        """The steps over which the rates are annealed to zero, in each cycle; None if never."""
         return info.total_steps
 
     @property
@@ -113,6 +112,11 @@ class MethodOptions(Options):
     @abstractmethod
     def title(self) -> str:
         """Its name in figures and tables, without its share of the steps and its `point`."""
+
+    @property
+    def point_meaning(self) -> str:
+        """The meaning of `point`."""
+        return "share of the steps"
 
     def point(self) -> str:
         """The text that distinguishes a variant from the others on its line in a figure."""

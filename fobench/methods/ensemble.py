@@ -54,8 +54,11 @@ class EnsembleOptions(MethodOptions):
     def title(self) -> str:
         return f"ensemble of {self.members} baselines, each 1/{self.members} of the steps"
 
-    def point(self) -> str:
-        return ""
+    def position(self) -> float:
+        return self.epoch_share
+
+    def line(self) -> str:
+        return self.title()
 
     def look(self) -> tuple[str, str]:
         return LOOK

@@ -43,7 +43,6 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
     """Each unit's rate is annealed to zero on its own schedule, then the unit is frozen."""
 
     name: ClassVar[str] = "freezeout"
-    point_meaning: ClassVar[str] = "t0"
 
     scaling: Literal["linear", "squared", "cubic"] = Field(
         "cubic", description="how freeze times are scaled: t, t² or t³"
@@ -131,6 +130,10 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
         notes = ", equal FLOPs" if self.match_time else ""
         notes += "" if self.compat == "none" else f", as the {self.compat} code does"
         return f"FreezeOut {self.scaling}, {rates} rates{notes}{self.stores_note()}"
+
+    @property
+    def point_meaning(self) -> str:
+        return "t0"
 
     def point(self) -> str:
         return f"{self.t0:g}"

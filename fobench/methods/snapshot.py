@@ -45,7 +45,6 @@ class SnapshotOptions(StoreOptions, MethodOptions):
     """
 
     name: ClassVar[str] = "snapshot"
-    point_meaning: ClassVar[str] = "t0"
 
     cycles: int = Field(
         5, ge=2, le=1000, description="number of cycles and of snapshots; must divide the epochs"
@@ -84,13 +83,17 @@ class SnapshotOptions(StoreOptions, MethodOptions):
 
     def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
         rates, cycle_steps = self.restart_rates(info), info.total_steps // self.cycles
-        if self.scaling == "none":
+        if not self.freezes:
             return CosineCycles(optimizer, rates, cycle_steps)
         return FreezingCycles(network, optimizer, rates, cycle_steps, self.freeze_steps(info))
 
+    @property
+    def freezes(self) -> bool:
+        return self.scaling != "none"
+
     def cycles_trained(self, info: RunInfo) -> list[int]:
         """The cycles that each unit trains: `ceil(t_i · M)`, so that none is cut short."""
-        if self.scaling == "none":
+        if not self.freezes:
             return [self.cycles] * info.units
         times = schedule.freeze_times(info.units, self.t0, self.scaling)
         return schedule.freeze_steps(times, self.cycles)  # counted in cycles
@@ -125,23 +128,31 @@ class SnapshotOptions(StoreOptions, MethodOptions):
 
     def slug(self) -> str:
         scaled = "scaled" if self.scale_lr else "unscaled"
-        freezing = "" if self.scaling == "none" else f"-{self.scaling}-{scaled}-t{self.t0:.2f}"
+        freezing = f"-{self.scaling}-{scaled}-t{self.t0:.2f}" if self.freezes else ""
         share = share_slug(self.epoch_share)
         return f"snapshot-{self.cycles}-lr{self.lr:g}{freezing}{share}{self.stores_slug()}"
 
     def title(self) -> str:
         rates = "scaled" if self.scale_lr else "unscaled"
-        freezing = "" if self.scaling == "none" else f", FreezeOut {self.scaling}, {rates} rates"
+        freezing = f", FreezeOut {self.scaling}, {rates} rates" if self.freezes else ""
         return f"{self.cycles} snapshots, lr {self.lr:g}{freezing}{self.stores_note()}"
 
+    @property
+    def point_meaning(self) -> str:
+        return "t0" if self.freezes else super().point_meaning
+
     def point(self) -> str:
-        return "" if self.scaling == "none" else f"{self.t0:g}"
+        return f"{self.t0:g}" if self.freezes else super().point()
 
     def position(self) -> float:
-        return self.t0
+        return self.t0 if self.freezes else self.epoch_share
+
+    def line(self) -> str:
+        # Snapshots trained for fewer steps are the line to beat for those that freeze.
+        return super().line() if self.freezes else self.title()
 
     def label(self) -> str:
-        return super().label() + ("" if self.scaling == "none" else f", t0 = {self.t0:g}")
+        return super().label() + (f", t0 = {self.t0:g}" if self.freezes else "")
 
     def look(self) -> tuple[str, str]:
         return LOOKS[self.scaling]

@@ -223,9 +223,11 @@ def evaluate_and_keep_ensemble(training: Training, folder: Path) -> dict[str, An
     """Test a finished run's ensemble; keep its members, if asked for. Returns its errors."""
     tested = evaluate_ensemble(training)
     log.info(
-        "test error of the ensemble %.1f %%, of its members %s %%",
+        "test error of the ensemble %.1f %%, of its members %s %%; running all of them takes %.2f "
+        "times the FLOPs of one",
         tested["last"][-1]["test_error"],
         ", ".join(f"{member['test_error']:.1f}" for member in tested["members"]),
+        tested["forward_flops"],
     )
     if training.run.method.keeps_members:
         snapshots.save(folder, training.run, training.snapshots.weights)

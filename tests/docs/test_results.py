@@ -12,9 +12,9 @@ import pytest
 
 from fobench.evidence import clock_noise, store_savings
 from fobench.evidence.claims import read_claims
-from fobench.evidence.outcomes import NOT_TESTED
+from fobench.evidence.outcomes import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 from fobench.evidence.results import ExperimentResults, read_results
-from fobench.evidence.verdicts import verdicts
+from fobench.evidence.verdicts import Verdict, verdicts
 from fobench.figures import FIGURES
 from fobench.report.report import report
 from fobench.report.tables import (
@@ -30,7 +30,8 @@ from tests.docs.pages import ROOT, between
 EVIDENCE = ROOT / "results" / "cpu-densenet"
 REPORTS = sorted((ROOT / "results").glob("*/report.md"))
 SEVERAL_SEEDS = ("cpu-densenet", "cpu-precompute", "cpu-precompute-plain",
-                 "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain")  # fmt: skip
+                 "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain",
+                 "cpu-snapshot")  # fmt: skip
 SINGLE_SEED = ("quick-wideresnet", "quick-vgg")
 NUMERALS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
 SHOWN = (
@@ -312,7 +313,7 @@ def test_what_two_jobs_gain_is_what_the_committed_file_says():
 JUDGED = ("claim", "verdict", "setting", "experiment", "measured", "n of times, errors", "scale")
 
 
-def verdicts_shown() -> str:
+def judged() -> list[Verdict]:
     """The verdicts that the committed runs suffice for; of experiments with a single seed, only
     those on claims that no other tests."""
     several, single = (
@@ -324,9 +325,27 @@ def verdicts_shown() -> str:
         for names in (SEVERAL_SEEDS, SINGLE_SEED)
     )
     tested = {verdict.claim.options.id for verdict in several}
-    others = [verdict for verdict in single if verdict.claim.options.id not in tested]
-    table = verdict_table([*several, *others])
+    return several + [verdict for verdict in single if verdict.claim.options.id not in tested]
+
+
+def verdicts_shown() -> str:
+    table = verdict_table(judged())
     return Table(JUDGED, table.columns(JUDGED)).markdown().rstrip()
+
+
+def verdict_counts() -> str:
+    """How often each claim holds, fails and is undecided, over settings and experiments."""
+    found: dict[str, list[Verdict]] = {}
+    for verdict in judged():
+        found.setdefault(verdict.claim.options.statement, []).append(verdict)
+    rows = []
+    for statement, group in found.items():
+        outcomes = [verdict.outcome for verdict in group]
+        counts = [str(outcomes.count(each)) for each in (HOLDS, FAILS, UNDECIDED)]
+        assert sum(map(int, counts)) == len(group)
+        places = dict.fromkeys(verdict.experiment for verdict in group)
+        rows.append((statement, *counts, ", ".join(places)))
+    return Table(("claim", HOLDS, FAILS, UNDECIDED, "experiments"), rows).markdown().rstrip()
 
 
 def folder_of(name: str) -> Path:
@@ -335,6 +354,7 @@ def folder_of(name: str) -> Path:
 
 def test_the_verdicts_are_those_on_the_committed_runs():
     assert between("verdicts:start", "verdicts:end") == verdicts_shown()
+    assert between("counts:start", "counts:end") == verdict_counts()
 
 
 CARD = ROOT / "results" / "gpu-h100"

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fobench.data.synthetic import open_synthetic
 from fobench.errors import UserError
 from fobench.experiment.config import load
+from fobench.experiment.expand import expand
 from fobench.experiment.run import Run
 from fobench.freezing.schedule import SCALINGS, restarted_rate
 from fobench.methods import EnsembleOptions, SnapshotOptions
@@ -21,6 +23,7 @@ from tests.conftest import TINY
 from tests.freezing.test_schedule import exact_times
 
 LR = 0.2
+IMAGES = open_synthetic("synthetic", 55, 20)
 cycle_counts = st.integers(2, 12)
 unit_counts = st.integers(2, 60)
 
@@ -129,8 +132,8 @@ def test_snapshots_that_are_not_asked_to_freeze_have_no_freeze_time_in_their_nam
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("cycles = 2", "the 3 epochs that it trains do not divide into 2 equal parts"),
-        ("cycles = 3\nepoch_share = 0.5", "the 1.5 epochs that it trains do not divide into 3"),
+        ("cycles = 2", "it trains 3 epochs, which do not divide into 2 equal parts"),
+        ("cycles = 3\nepoch_share = 0.5", "it trains 1.6 epochs, which do not divide into 3"),
         ("cycles = 1", "cycles = 1: give a whole number of at least 2"),
         ("cycles = 3\nt0 = 0.5", 't0: nothing freezes with scaling = "none"'),
         ("cycles = 3\nscale_lr = false", 'scale_lr: nothing freezes with scaling = "none"'),
@@ -142,7 +145,7 @@ def test_what_cannot_be_trained_is_said_before_training(options, message, tmp_pa
     config = tmp_path / "config.toml"
     config.write_text(f'{TINY}\n[[method]]\nname = "snapshot"\n{options}\n')
     with pytest.raises(UserError) as raised:
-        load(config)
+        expand(load(config), IMAGES)
     assert len(raised.value.problems) == 1
     assert message in raised.value.problems[0]
 
@@ -150,6 +153,24 @@ def test_what_cannot_be_trained_is_said_before_training(options, message, tmp_pa
 def test_an_ensemble_must_divide_the_epochs_too(tmp_path):
     config = tmp_path / "config.toml"
     config.write_text(f'{TINY}\n[[method]]\nname = "ensemble"\nmembers = [3, 4]\n')
-    with pytest.raises(UserError, match=r"ensemble: the 3 epochs .* 4 equal parts") as raised:
-        load(config)
+    with pytest.raises(UserError, match=r"ensemble: it trains 3 epochs.* 4 equal parts") as raised:
+        expand(load(config), IMAGES)
     assert len(raised.value.problems) == 1
+
+
+def test_a_share_of_whole_epochs_may_be_written_as_a_rounded_decimal(tmp_path):
+    """0.6667 of 9 epochs are 6, as steps are rounded."""
+    config = tmp_path / "config.toml"
+    table = 'name = "snapshot"\ncycles = 3\nepoch_share = [0.6667, 0.3333]'
+    config.write_text(f"{TINY.replace('epochs = 3', 'epochs = 9')}\n[[method]]\n{table}\n")
+    runs = [run for run in expand(load(config), IMAGES) if run.method.name == "snapshot"]
+    assert [run.epochs for run in runs] == [6, 3]
+
+
+def test_shorter_snapshots_are_points_on_a_line_in_figures():
+    whole, shorter = SnapshotOptions(), SnapshotOptions(epoch_share=0.5)
+    assert whole.line() == shorter.line()
+    assert (whole.point(), shorter.point()) == ("", "50%")
+    assert shorter.point_meaning == "share of the steps"
+    assert shorter.label() == "5 snapshots, lr 0.2, 50% of the steps"
+    assert SnapshotOptions(scaling="cubic").point_meaning == "t0"

@@ -100,20 +100,20 @@ def ensemble_forward_flops(costs: Sequence[UnitCost], shared_units: Sequence[int
 
 def total_flops(run: Run) -> int:
     """FLOPs of a run's training and evaluation, to compare the time that runs take."""
-    costs, used = unit_costs_of(run), run.data_used
-    evaluated = used.validation_images * run.epochs + used.test_images * (1 + extra_tests(run))
-    return run.train.batch_size * flops_of(run, costs) + evaluated * sum(
-        cost.flops for cost in costs
-    )
+    costs = unit_costs_of(run)
+    forward = sum(cost.flops for cost in costs)
+    return run.train.batch_size * flops_of(run, costs) + images_evaluated(run) * forward
 
 
-def extra_tests(run: Run) -> int:
-    """Passes over the test images besides that of the network: of an ensemble and its last member.
+def images_evaluated(run: Run) -> int:
+    """How often a network is run on an image of validation or test.
 
-    Shared units are not taken off.
+    An ensemble and its last member are tested besides the network; units that members share are not
+    taken off.
     """
-    size = run.method.ensemble_size
-    return size + 1 if size > 1 else 0
+    used, size = run.data_used, run.method.ensemble_size
+    tests = 1 if size == 1 else size + 2
+    return used.validation_images * run.epochs + used.test_images * tests
 
 
 def describe(run: Run) -> dict[str, Any]:

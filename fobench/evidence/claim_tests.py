@@ -242,7 +242,9 @@ def matching(claim: Claim, results: ExperimentResults) -> list[Variant]:
 
 def must_freeze(setting: Setting) -> str:
     if setting.method.ensemble_size > 1:
-        return "give a method that trains one model, as what an ensemble gains is not by freezing"
+        return (
+            "give a method that trains one model, as what an ensemble gains is not due to freezing"
+        )
     return "give a method that freezes" if setting.method.is_baseline else ""
 
 

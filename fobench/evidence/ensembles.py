@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fobench.evidence.intervals import Interval, columns, mean_interval
+from fobench.evidence.line_to_beat import distance_to, points_of_seeds
 from fobench.evidence.results import ExperimentResults
 from fobench.records.runs import RunResult
 
@@ -20,10 +21,13 @@ def summary(results: ExperimentResults) -> pd.DataFrame:
     - `last`: the errors of the ensembles of the last m members, for m = 2 to M - 1.
     - `last_error`, `error`: of the last member alone, and of the ensemble of all members.
     - `gain`: the former minus the latter, paired by seed.
+    - `shorter`: of an ensemble whose members freeze, `error` minus that of the same ensemble
+      without freezing, trained for fewer steps in the same time, over `shorter_n` seeds: as in
+      `fobench.evidence.line_to_beat`.
 
     An evaluation costs `forward_flops` and `eval_ratio` times as much as one model's, by FLOPs and
-    by seconds; the latter is the mean of logs of the ratios in `timed` seeds. `last_error`,
-    `error`, `gain` and `eval_ratio` have `_low` and `_high`.
+    by seconds; the latter is the mean of logs of the ratios in `timed` seeds. All but
+    `members` and `last` have `_low` and `_high`.
     """
     return pd.DataFrame(list(rows(results)))
 
@@ -35,6 +39,7 @@ def rows(results: ExperimentResults) -> Iterator[dict[str, Any]]:
         last = errors_by_seed(runs, "last")
         alone, whole = last.iloc[:, 0], last.iloc[:, -1]
         ratio = eval_ratio(results.timed(runs))
+        shorter = against_shorter(results, row)
         yield {
             "method": row["method"],
             "n": len(last),
@@ -43,11 +48,22 @@ def rows(results: ExperimentResults) -> Iterator[dict[str, Any]]:
             **columns("last_error", mean_interval(alone.tolist())),
             **columns("error", mean_interval(whole.tolist())),
             **columns("gain", mean_interval((alone - whole).tolist())),
+            "shorter_n": shorter.n,
+            **columns("shorter", shorter),
             # It follows from the network and the method alone.
             "forward_flops": runs[0].ensemble["forward_flops"],
             "timed": ratio.n,
             **columns("eval_ratio", ratio),
         }
+
+
+def against_shorter(results: ExperimentResults, row: pd.Series) -> Interval:
+    """The distance of an ensemble, a row of a summary, to those of its kind without freezing."""
+    variants, unfrozen = results.summary, row["method"].unfrozen()
+    line = variants[[method.is_share_of(unfrozen) for method in variants["method"]]]
+    line = line[line["saved"].notna()].sort_values("saved", kind="stable")
+    saved = variants.set_index("variant")["saved"].to_dict()
+    return distance_to(line, row, points_of_seeds(results.table, saved))
 
 
 def errors_by_seed(runs: Sequence[RunResult], part: str) -> pd.DataFrame:

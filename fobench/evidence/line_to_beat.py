@@ -48,20 +48,32 @@ def against_fewer_steps(runs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFr
     saved_by = variants.set_index("variant")["saved"].to_dict()
     seeds = points_of_seeds(runs, saved_by | line.set_index("variant")["saved"].to_dict())
     rows = []
-    points = list(zip(line["saved"], line["error"], strict=True))
-    used = ["variant", "method", "saved", "predicted"]
-    for name, method, saved, predicted in variants[used].itertuples(index=False):
-        beyond = len(line) > 1 and saved > line["saved"].max()
-        found = mean_interval(
-            [] if beyond or method.is_baseline else distances(name, list(line["variant"]), seeds)
-        )
-        if predicted:
-            found = widened(found, saved, points)
+    for _, row in variants.iterrows():
+        on_line = row["method"].is_baseline
+        found = mean_interval([]) if on_line else distance_to(line, row, seeds)
         rows.append(
             columns("fewer_steps", found)
-            | {"fewer_steps_n": found.n, "fewer_steps_beyond": bool(beyond)}
+            | {"fewer_steps_n": found.n, "fewer_steps_beyond": is_beyond(line, row["saved"])}
         )
     return pd.DataFrame(rows, index=variants.index)
+
+
+def distance_to(line: pd.DataFrame, row: pd.Series, seeds: Sequence[SeedPoints]) -> Interval:
+    """The distance of a variant to a line of others, in points of test error, over the seeds.
+
+    Both are rows of a summary. There is none beyond the end of the line.
+    """
+    if is_beyond(line, row["saved"]):
+        return mean_interval([])
+    found = mean_interval(distances(row["variant"], list(line["variant"]), seeds))
+    if not row["predicted"]:
+        return found
+    return widened(found, row["saved"], list(zip(line["saved"], line["error"], strict=True)))
+
+
+def is_beyond(line: pd.DataFrame, saved: float) -> bool:
+    """Whether something saves more than all of a line of at least two points."""
+    return len(line) > 1 and bool(saved > line["saved"].max())
 
 
 def widened(distance: Interval, saved: float, line: Sequence[Point]) -> Interval:

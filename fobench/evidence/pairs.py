@@ -17,7 +17,8 @@ def table(
     """One row per run: its method, seed, test error and time, paired with its baseline's.
 
     `test_error` is that of the ensemble, where a method trains one; `last_error` is that of the
-    ensemble's last member alone, else NaN.
+    ensemble's last member alone, else NaN. `forward_flops` are those of an evaluation, as a
+    multiple of a single model's.
 
     `first_epoch_seconds` is equal work in all runs; NaN if the first epoch is partial or a unit
     froze in it.
@@ -57,6 +58,7 @@ def table_row(run: RunResult, baseline: RunResult | None, include_resumed: bool)
         "first_epoch_seconds": first.train_seconds if is_unfrozen(run, first) else math.nan,
         "test_error": run.test_error,
         "last_error": run.last_member_error,
+        "forward_flops": 1.0 if run.ensemble is None else run.ensemble["forward_flops"],
         **predictions(run.record),
         **compare(run, baseline, include_resumed),
     }

@@ -129,7 +129,7 @@ def known_methods(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[str]
         except UserError as error:
             notes += [f"{run.id} is left out: {problem}" for problem in error.problems]
             continue
-        if size > 1 and (run.ensemble is None or len(run.ensemble["last"]) != size):
+        if size > 1 and not has_errors_of(run, size):
             notes.append(
                 f"{run.id} is left out: its run.json lacks the errors of its ensemble: train it "
                 f"again with `fobench run` --force --only {run.id}"
@@ -137,6 +137,13 @@ def known_methods(runs: Sequence[RunResult]) -> tuple[list[RunResult], list[str]
         else:
             known.append(run)
     return known, notes
+
+
+def has_errors_of(run: RunResult, members: int) -> bool:
+    """Whether a run's record has the errors of an ensemble of that size, and what they cost."""
+    found = run.ensemble or {}
+    whole = all(len(found.get(part, ())) == members for part in ("members", "last"))
+    return whole and {"forward_flops", "eval_seconds", "single_eval_seconds"} <= found.keys()
 
 
 def unpaired_notes(results: ExperimentResults) -> Iterator[str]:

@@ -18,7 +18,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     is paired with the baseline's, `relative_pairs` those of the latter whose baseline has errors.
     `saved`, `speedup`, `cpu_saved`, `points` and `relative` (changes of the test error) are means
     over pairs, `error` over all seeds; each has `_low` and `_high`. So has `last_error`, that
-    of an ensemble's last member alone; NaN for single models.
+    of an ensemble's last member alone; NaN for single models. `forward_flops` are those of an
+    evaluation, as a multiple of a single model's.
     `profile_saved`, `flops_saved` and `paper_saved` are predictions of the time saved. Without a
     pair, `saved` and `speedup` are those predicted from the profile, without an interval, and
     `predicted` is true. `on_front` is true if no variant is at least as fast and as accurate, and
@@ -54,6 +55,7 @@ def summary_row(name: str, group: pd.DataFrame) -> dict[str, Any]:
         "error_pairs": len(points),
         "relative_pairs": len(relative),
         "steps": int(group.iloc[0]["steps"]),
+        "forward_flops": group["forward_flops"].mean(),
         "train_seconds": group.loc[group["timed"], "train_seconds"].mean(),
         **predictions,
         "predicted": predicted,

@@ -94,18 +94,23 @@ def mismatches(experiment: Experiment, dataset: DataSetInfo) -> list[str]:
     for share in sorted({method.epoch_share for method in experiment.methods}):
         if schedule.total_steps(max(1, used.train_images), batch_size, epochs, share) < 1:
             problems.append(f"[[method]] epoch_share = {share} leaves no training step: raise it")
-    per_epoch = schedule.steps_per_epoch(max(1, used.train_images), batch_size)
+    return problems + part_problems(experiment, max(1, used.train_images))
+
+
+def part_problems(experiment: Experiment, images: int) -> list[str]:
+    """Ensembles whose members would not be trained for whole epochs."""
+    problems, train = [], experiment.train
+    per_epoch = schedule.steps_per_epoch(images, train.batch_size)
     for method in experiment.methods:
-        steps = schedule.total_steps(
-            max(1, used.train_images), batch_size, epochs, method.epoch_share
-        )
-        if steps % (method.ensemble_size * per_epoch) and method.ensemble_size > 1:
+        size, share = method.ensemble_size, method.epoch_share
+        steps = schedule.total_steps(images, train.batch_size, train.epochs, share)
+        if size > 1 and steps % (size * per_epoch):
             problems.append(
-                f"[[method]] {method.name}: it trains {steps / per_epoch:.4g} epochs, which do not "
-                f"divide into {method.ensemble_size} equal parts of whole epochs: change their "
-                "number, train.epochs or epoch_share"
+                f"[[method]] {method.name}: it trains {share * train.epochs:.4g} epochs, which do "
+                f"not divide into {size} equal parts of whole epochs: change their number, "
+                "train.epochs or epoch_share"
             )
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def dataset_title(used: str, requested: Sequence[str]) -> str:

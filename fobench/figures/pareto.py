@@ -33,6 +33,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
     """One point per variant, its time relative to the baseline's; points off the front are pale."""
     panels, figure, axes = paired_axes(panels)
     known, summaries = styles(panels), paired(panels)
+    points = pd.concat(summaries)
     for ax, summary in zip(axes, summaries, strict=True):
         front = summary[summary["on_front"]].sort_values("saved", ascending=False)
         ax.step(
@@ -45,10 +46,9 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         )
         for _, row in summary.iterrows():
             draw_variant(ax, row, known[row["method"].line()])
-        explain_last_members(ax, summary)
+        explain_last_members(ax, points)
         explain_open_points(ax, summary)
         ax.set_xlabel("training time (% of the baseline's)")
-    points = pd.concat(summaries)
     frame(axes[0], 100 - points["saved"], errors_drawn(points))
     legend_below(figure, axes, f"{count_note(panels)}; {points_note(panels)}")
     for ax, summary in zip(axes, summaries, strict=True):

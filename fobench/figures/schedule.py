@@ -14,7 +14,7 @@ from fobench.figures.style import title_of
 
 COLUMNS = 4
 WIDTH, HEIGHT, TITLE_HEIGHT = 3.4, 3.4, 0.9
-POINTS = 400
+POINTS, POINTS_OF_A_CYCLE = 400, 40
 CHARACTERS = 36  # per line of a title
 
 
@@ -68,7 +68,8 @@ def wrapped(label: str) -> str:
 def draw_rates(ax: Axes, record: dict[str, Any]) -> None:
     """Each unit's rate against epochs, coloured by depth."""
     ax.set_axis_on()
-    progress = np.linspace(0, 1, POINTS, endpoint=False)
+    points = max(POINTS, POINTS_OF_A_CYCLE * method_of(record).ensemble_size)
+    progress = np.linspace(0, 1, points, endpoint=False)
     epochs = progress * record["total_steps"] / record["steps_per_epoch"]
     rates = unit_rates(record, progress)
     for unit, colour in enumerate(matplotlib.colormaps["viridis"](np.linspace(0, 1, len(rates)))):

@@ -37,6 +37,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
     """One point per variant, similar ones joined; shorter baselines form the line to beat."""
     panels, figure, axes = paired_axes(panels)
     known, summaries = styles(panels), paired(panels)
+    points = pd.concat(summaries)
     for ax, summary in zip(axes, summaries, strict=True):
         draw_envelope(ax, summary)
         draw_line_to_beat(ax, summary)
@@ -45,11 +46,10 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         names = [method.line() for method in summary["method"]]
         for name in dict.fromkeys(names):
             draw_line(ax, summary[[each == name for each in names]], name, known[name])
-        explain_last_members(ax, summary)
+        explain_last_members(ax, points)
         explain_open_points(ax, summary)
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.set_xlabel("training time saved (% of the baseline's)")
-    points = pd.concat(summaries)
     frame(axes[0], points["saved"], errors_drawn(points))
     legend_below(figure, axes, f"{interval_note(panels)}\n{points_note(panels)}")
     for ax, summary in zip(axes, summaries, strict=True):

@@ -21,7 +21,8 @@ FONT = "DejaVu Sans"  # matplotlib's default, which comes with it
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
 TITLE_CHARACTERS = 100  # a line
 LEGEND_WIDTH = 3.1  # minimum width of a legend column, in inches
-CHARACTER, HANDLE = 0.062, 0.5  # inches in a legend
+CHARACTER, HANDLE, ROW = 0.062, 0.5, 0.19  # inches in a legend
+LEGEND_ROWS = 8  # for which a figure has room
 MARGIN = 0.25  # around the points, as a share of their range
 SHORTER = "0.45"  # the line to beat
 FILLS = ("full", "left", "bottom", "right", "top")
@@ -152,6 +153,10 @@ def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle.lines[0] if hasattr(handle, "lines") else handle)
     column = max(LEGEND_WIDTH, HANDLE + CHARACTER * max(map(len, handles)))
+    columns = max(1, int(figure.get_figwidth() // column))
+    rows = -(-len(handles) // columns)
+    # A long legend would leave the panels no room.
+    figure.set_figheight(figure.get_figheight() + ROW * max(0, rows - LEGEND_ROWS))
     figure.legend(
         list(handles.values()),
         list(handles),
@@ -159,7 +164,7 @@ def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
         title_fontsize=8,
         fontsize=8,
         loc="outside lower center",
-        ncols=max(1, int(figure.get_figwidth() // column)),
+        ncols=columns,
     )
 
 

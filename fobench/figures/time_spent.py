@@ -70,15 +70,9 @@ def mean_phases(runs: Sequence[RunResult]) -> dict[str, tuple[float, str, str]]:
         above = share
     others = {
         STORES: sum(sum(seconds_by_epoch(run)) for run in runs),
-        EVALUATION: sum(map(evaluation_seconds, runs)),
+        EVALUATION: sum(run.eval_seconds for run in runs),
     }
     for (name, colour, hatch), seconds in others.items():
         if seconds:
             found[name] = (seconds / count, colour, hatch)
     return found
-
-
-def evaluation_seconds(run: RunResult) -> float:
-    """Of the network after each epoch, and of an ensemble in the end."""
-    ensemble = 0.0 if run.ensemble is None else run.ensemble["eval_seconds"]
-    return sum(epoch.eval_seconds for epoch in run.epochs) + ensemble

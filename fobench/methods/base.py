@@ -101,6 +101,17 @@ class MethodOptions(Options):
         """Its options for fixed views and stores of activations."""
         return NO_STORES
 
+    def unfrozen(self) -> MethodOptions | None:
+        """The same ensemble with all units active, over all steps; None if nothing freezes in it.
+
+        Trained for fewer steps, it is what an ensemble whose members freeze has to beat.
+        """
+        return None
+
+    def is_share_of(self, method: MethodOptions | None) -> bool:
+        """Whether it is that method, trained for some share of the steps."""
+        return type(self) is type(method) and self.replace(epoch_share=1.0) == method
+
     def control(self, family: str) -> MethodOptions | None:
         """An additional method, besides the baseline, to compare this one with, if needed."""
         return None

@@ -52,7 +52,7 @@ class EnsembleOptions(MethodOptions):
         return f"ensemble-{self.members}{share_slug(self.epoch_share)}"
 
     def title(self) -> str:
-        return f"ensemble of {self.members} baselines, each 1/{self.members} of the steps"
+        return f"ensemble of {self.members} independent models"
 
     def position(self) -> float:
         return self.epoch_share

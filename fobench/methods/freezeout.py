@@ -67,9 +67,10 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
     @field_validator("t0")
     @classmethod
     def _first_unit_trains(cls, t0: float, info: ValidationInfo) -> float:
-        if "scaling" in info.data:
-            require_that_first_unit_trains(t0, info.data["scaling"])
-        return t0
+        scaling = info.data.get("scaling")
+        if scaling is None or SCALINGS[scaling](t0) >= MIN_FREEZE_TIME:
+            return t0
+        raise ValueError(f"t0 = {t0}: the first unit would freeze at once; raise it")
 
     def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
         from fobench.freezing.freezeout import FreezeOut
@@ -146,9 +147,3 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
 
     def look(self) -> tuple[str, str]:
         return LOOKS[self.scaling, self.scale_lr]
-
-
-def require_that_first_unit_trains(t0: float, scaling: str) -> None:
-    """Raises ValueError for a t0 so small that the first unit would freeze at once."""
-    if SCALINGS[scaling](t0) < MIN_FREEZE_TIME:
-        raise ValueError(f"t0 = {t0}: the first unit would freeze at once; raise it")

@@ -57,7 +57,9 @@ class ConstantRates:
 
 
 class CosineCycles:
-    """Anneals each parameter group's rate to zero again and again, with warm restarts."""
+    """Anneals the rate of each parameter group again and again, with warm restarts."""
+
+    frozen = 0
 
     def __init__(self, optimizer: Optimizer, rates: Sequence[float], cycle_steps: int) -> None:
         """`rates` are those at the start of each cycle of `cycle_steps` steps."""
@@ -65,17 +67,9 @@ class CosineCycles:
         self._cycle_steps = cycle_steps
         self._steps = 0
 
-    @property
-    def frozen(self) -> int:
-        return 0
-
     def step(self) -> None:
-        frozen = self.frozen
-        rates = [
-            0.0 if unit < frozen else restarted_rate(rate, self._steps, self._cycle_steps)
-            for unit, rate in enumerate(self._rates)
-        ]
-        set_rates(self._optimizer, rates)
+        steps, length = self._steps, self._cycle_steps
+        set_rates(self._optimizer, [restarted_rate(rate, steps, length) for rate in self._rates])
         self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -86,7 +80,7 @@ class CosineCycles:
 
 
 class FreezingCycles(CosineCycles):
-    """The same, with units that freeze at the given steps."""
+    """The same, with units that freeze at the given steps; each has a parameter group, in order."""
 
     def __init__(
         self,
@@ -108,7 +102,9 @@ class FreezingCycles(CosineCycles):
         return len(self._units)
 
     def step(self) -> None:
-        self._units.freeze(bisect_right(self._freeze_steps, self._steps))
+        frozen = bisect_right(self._freeze_steps, self._steps)
+        self._units.freeze(frozen)
+        self._rates[:frozen] = [0.0] * frozen
         super().step()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

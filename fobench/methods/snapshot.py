@@ -20,7 +20,6 @@ from fobench.methods.base import (
     share_slug,
 )
 from fobench.methods.ensemble import EnsembleOptions
-from fobench.methods.freezeout import require_that_first_unit_trains
 from fobench.methods.schedulers import CosineCycles, FreezingCycles
 from fobench.methods.store_options import StoreOptions
 
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 
 # Without freezing, and by scaling; from Paul Tol's muted palette for the colour-blind.
 LOOKS = {
-    "none": ("#882255", "h"),
-    "linear": ("#88CCEE", "<"),
-    "squared": ("#DDCC77", ">"),
-    "cubic": ("#332288", "d"),
+    "none": ("#882255", "<"),
+    "linear": ("#AA4499", "d"),
+    "squared": ("#DDCC77", "h"),
+    "cubic": ("#332288", ">"),
 }
 
 
@@ -71,14 +70,21 @@ class SnapshotOptions(StoreOptions, MethodOptions):
         False, description="keep the snapshots in the file snapshots.pt of the run"
     )
 
-    @field_validator("scale_lr", "t0")
+    @field_validator("scaling", "scale_lr", "t0")
     @classmethod
-    def _freezes(cls, value: Any, info: ValidationInfo) -> Any:
+    def _options_of_freezing_need_a_scaling(cls, value: Any, info: ValidationInfo) -> Any:
         key, scaling = info.field_name, info.data.get("scaling")
-        if scaling == "none" and value != cls.model_fields[key].default:
-            raise ValueError(f'{key}: nothing freezes with scaling = "none"; set scaling, too')
-        if key == "t0" and scaling in SCALINGS:
-            require_that_first_unit_trains(value, scaling)
+        problem = '{}: nothing freezes with scaling = "none"; set scaling, too'
+        if key == "scaling" and value == "none":
+            given = [each for each in ("views", "precompute") if info.data.get(each)]
+            if given:
+                raise ValueError("\n".join(map(problem.format, given)))
+        elif scaling == "none" and value != cls.model_fields[key].default:
+            raise ValueError(problem.format(key))
+        elif key == "t0" and scaling in SCALINGS and SCALINGS[scaling](value) == 0:
+            raise ValueError(
+                f"t0 = {value}: its {scaling} scaling is 0 in floating point; raise it"
+            )
         return value
 
     def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
@@ -123,6 +129,11 @@ class SnapshotOptions(StoreOptions, MethodOptions):
     def keeps_members(self) -> bool:
         return self.keep_snapshots
 
+    def unfrozen(self) -> MethodOptions | None:
+        if not self.freezes:
+            return None
+        return SnapshotOptions(cycles=self.cycles, lr=self.lr, keep_snapshots=self.keep_snapshots)
+
     def control(self, family: str) -> MethodOptions:
         return EnsembleOptions(members=self.cycles, epoch_share=self.epoch_share)
 
@@ -148,7 +159,7 @@ class SnapshotOptions(StoreOptions, MethodOptions):
         return self.t0 if self.freezes else self.epoch_share
 
     def line(self) -> str:
-        # Snapshots trained for fewer steps are the line to beat for those that freeze.
+        # Those trained for fewer steps are what freezing has to beat.
         return super().line() if self.freezes else self.title()
 
     def label(self) -> str:

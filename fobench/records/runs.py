@@ -53,6 +53,13 @@ class RunResult:
         return self.ensemble["last"][-1]["test_error"]
 
     @property
+    def eval_seconds(self) -> float:
+        """Of the network after each epoch; of an ensemble and its last member in the end."""
+        found = self.ensemble or {}
+        ensemble = found.get("eval_seconds", 0.0) + found.get("single_eval_seconds", 0.0)
+        return sum(epoch.eval_seconds for epoch in self.epochs) + ensemble
+
+    @property
     def last_member_error(self) -> float:
         """The test error of an ensemble's last member alone; NaN for one model."""
         return math.nan if self.ensemble is None else self.ensemble["last"][0]["test_error"]

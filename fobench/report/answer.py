@@ -106,8 +106,8 @@ def answer(results: ExperimentResults) -> Answer:
     setting = chosen_setting(results)
     if setting is None:
         nothing = Numbers(UNKNOWN, UNKNOWN, UNKNOWN)
-        but = " but ensembles" * any(freezes(*each) for each in results.variants())
-        sentence = f"Not known: nothing freezes here{but}."
+        some = any(freezes(*each) for each in results.variants())
+        sentence = f"Not known: {'only ensembles freeze' if some else 'nothing freezes'} here."
         return Answer(name, None, nothing, "not known", sentence)
     numbers = numbers_of(setting.variant)
     kind, sentence = judge(numbers, has_line(results))
@@ -123,22 +123,23 @@ def chosen_setting(results: ExperimentResults) -> ChosenSetting | None:
     """
     whatever_freezes = [each for each in results.variants() if freezes(*each)]
     freezing = [(row, runs) for row, runs in whatever_freezes if row["method"].ensemble_size == 1]
-    besides = " besides ensembles" * (len(freezing) < len(whatever_freezes))
+    among_ensembles = len(freezing) < len(whatever_freezes)
+    one, several = ("single model", " single models") if among_ensembles else ("one", "")
     for row, _ in freezing:
         if row["method"].slug() == CHOSEN_BEFOREHAND:
             return ChosenSetting(row, "chosen beforehand, as the paper recommends it")
     if not freezing:
         return None
     if len(freezing) == 1:
-        return ChosenSetting(freezing[0][0], f"the only one that freezes{besides}")
+        return ChosenSetting(freezing[0][0], f"the only {one} that freezes")
     errors = [validation_error(runs) for _, runs in freezing]
     if any(map(math.isnan, errors)):
         return ChosenSetting(
-            freezing[0][0], f"the first that freezes{besides}, as no validation error is known"
+            freezing[0][0], f"the first {one} that freezes, as no validation error is known"
         )
     return ChosenSetting(
         freezing[errors.index(min(errors))][0],
-        f"of {len(freezing)} that freeze{besides}, the one of the lowest validation error in the "
+        f"of {len(freezing)}{several} that freeze, the one of the lowest validation error in the "
         "end",
     )
 

@@ -82,7 +82,7 @@ def parts(results: ExperimentResults, target: float | None) -> Iterator[Part]:
         yield Part("Ensembles", ensembles, explanations.ENSEMBLES)
     control = tables.control_table(results)
     if control is not None:
-        yield Part("Beside their own control", control)
+        yield Part("Beside their own control", control, explanations.CONTROL)
     predictions = tables.predictions_table(results)
     if predictions is not None:
         yield Part("Predicted and measured", predictions, explanations.PREDICTIONS)

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-import pandas as pd
-
 from fobench.evidence import ensembles
 from fobench.evidence.results import ExperimentResults
 from fobench.report.tables import MISSING, Table, interval, number
@@ -11,6 +9,7 @@ from fobench.report.tables import MISSING, Table, interval, number
 HEADER = (
     *("method", "n (errors)", "each member, %", "last member alone, %", "all M members, %"),
     *("gain over the last, points", "last 2 to M − 1 members, %"),
+    "against fewer steps without freezing, points",
     *("evaluation FLOPs, ×", "evaluation time, ×"),
 )
 
@@ -25,7 +24,9 @@ def ensembles_table(results: ExperimentResults) -> Table | None:
             *(row["method"].label(), str(row["n"]), numbers(row["members"])),
             *(interval(row, "last_error"), interval(row, "error")),
             *(interval(row, "gain", 1, sign=True), numbers(row["last"])),
-            *(number(row["forward_flops"], 2), evaluation_time(row)),
+            with_count(interval(row, "shorter", 1, sign=True), row["shorter_n"], row["n"]),
+            number(row["forward_flops"], 2),
+            with_count(interval(row, "eval_ratio", 2), row["timed"], row["n"]),
         )
         for _, row in variants.iterrows()
     ]
@@ -36,7 +37,6 @@ def numbers(errors: Iterable[float]) -> str:
     return ", ".join(map(number, errors)) or MISSING
 
 
-def evaluation_time(row: pd.Series) -> str:
-    """With its n, if that is not the n of errors."""
-    ratio = interval(row, "eval_ratio", 2)
-    return f"{ratio}, n = {row['timed']}" if 0 < row["timed"] != row["n"] else ratio
+def with_count(cell: str, count: int, errors: int) -> str:
+    """A cell with its n, if that is not the n of errors."""
+    return f"{cell}, n = {count}" if 0 < count != errors else cell

@@ -18,13 +18,16 @@ ENSEMBLES = Markdown(
     "Test errors. That of all M members, by the mean of their softmax, is the test error of the "
     "method in all other tables and in figures; that of fewer never is, since choosing among them "
     "would be choosing by test error. Means over the seeds; gain: that of the last member alone "
-    "minus that of all, in pairs; in brackets 95 % intervals. Evaluation: what that of the "
-    "ensemble costs beside one model's, by the FLOPs of the forward pass and as measured in timed "
-    "runs, the mean of the logs of ratios; units that members share run once. It is no part of "
-    "the training time. Validation errors, in curves and in the time to one of them, are those "
+    "minus that of all, in pairs; in brackets 95 % intervals. Against fewer steps without "
+    "freezing: the test error minus that of the same ensemble without freezing, trained for fewer "
+    "steps in the same time; below 0, freezing pays off. Evaluation: the cost of evaluating the "
+    "ensemble as a multiple of one model's, by the FLOPs of the forward pass and as measured in "
+    "timed runs, the mean of the logs of ratios; units that members share run once. It is no part "
+    "of the training time. Validation errors, in curves and in the time to one of them, are those "
     "of the member that is being trained. What an ensemble gains over a single model is not due "
     "to freezing."
 )
+CONTROL = Markdown("As in the first table, against the control in place of the baseline.")
 PREDICTIONS = Markdown(
     "Time saved as it was measured, and as it was predicted. By profile: from the seconds of a "
     "training step at each number of frozen units, measured on the machine; by FLOPs: the share of "
@@ -39,7 +42,10 @@ STORES = Markdown(
     "equal before. Building and reading are percent of the run's own time. Means of the "
     "percentages, not of logs as above."
 )
-TARGET = Markdown("A run that does not reach it counts as never.")
+TARGET = Markdown(
+    "A run that does not reach it counts as never. The validation error of an ensemble is that of "
+    "the member that is being trained."
+)
 ANSWERS = Markdown(
     "One setting an experiment, chosen beforehand or by validation error, never by test error; "
     "no ensemble, as what it gains over a single model is not due to freezing. "

@@ -12,6 +12,7 @@ from fobench.evidence.claim_tests import summary_against_control
 from fobench.evidence.predictions import difference
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.summary import default_target, seconds_to_error
+from fobench.experiment.from_record import method_of
 from fobench.records.runs import RunResult
 from fobench.report.markdown import Markdown, escaped
 
@@ -124,13 +125,31 @@ def predictions_table(results: ExperimentResults) -> Table | None:
 
 
 def control_table(results: ExperimentResults) -> Table | None:
-    """Runs compared with their own control, such as those of the published code's VGG."""
-    controlled = [run for run in results.runs if run.record.get("control")]
-    if not controlled:
+    """Runs compared with their own control; None without a run that is there with its control."""
+    controls = controls_of(results)
+    if not controls:
         return None
-    found = methods_table(summary_against_control(results, [run.id for run in controlled]))
-    names = [name for name in found.header if name != AGAINST_FEWER_STEPS]
-    return Table(names, found.columns(names))
+    variants = summary_against_control(results, list(controls))
+    found = methods_table(variants)
+    left = [name for name in found.header[1:] if name not in (AGAINST_FEWER_STEPS, "Pareto")]
+    by_variant = dict(zip(results.table["id"], results.table["variant"], strict=True))
+    names = {by_variant[run_id]: control for run_id, control in controls.items()}
+    rows = [
+        (row["method"].label(), names[row["variant"]], *cells)
+        for (_, row), cells in zip(variants.iterrows(), found.columns(left), strict=True)
+    ]
+    return Table(("method", "control", *left), rows)
+
+
+def controls_of(results: ExperimentResults) -> dict[str, str]:
+    """The names of controls, by the id of the run that is compared with one."""
+    by_id = {run.id: run for run in results.runs}
+    controls = {run.id: by_id.get(run.record.get("control")) for run in results.runs}
+    return {
+        run_id: method_of(control.record).label()
+        for run_id, control in controls.items()
+        if control is not None
+    }
 
 
 def stores_table(results: ExperimentResults) -> Table | None:

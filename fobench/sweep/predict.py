@@ -6,7 +6,7 @@ from typing import Any
 
 from fobench.activations import plan_file
 from fobench.activations.plan import StorePlan
-from fobench.costs.flops import flops_saved_percent, paper_saved_percent
+from fobench.costs.flops import flops_saved_percent, images_evaluated, paper_saved_percent
 from fobench.costs.profile import KeptProfile
 from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Data
@@ -17,7 +17,8 @@ from fobench.training.predictions import Prediction, predict
 BYTES_PER_EPOCH = 250  # a row of epochs.csv, about
 BYTES_PER_UNIT = 200  # an entry of the unit table, about
 BYTES_OF_RECORD = 4000  # run.json without its unit table, about
-BYTES_PER_PARAMETER = 8  # of a checkpoint: a weight and its momentum
+BYTES_PER_WEIGHT = 4
+BYTES_PER_PARAMETER = 8  # of a checkpoint without snapshots: a weight and its momentum
 CHECKPOINTS = 3  # of the current run: the last, the previous and the one being written
 # Where a store takes room of the memory whose peak is measured, by device.
 IN_MEMORY = {"cpu": "host memory", "cuda": "device memory"}
@@ -75,13 +76,12 @@ def predict_runs(plan: Plan, data: Data, kept: KeptProfile) -> list[RunPredictio
 
 def predict_run(run: Run, plan: Plan, data: Data, kept: KeptProfile) -> RunPrediction:
     profile, stores = kept.profile, plan_file.plan_of(run, plan.folder, data.train, kept)
-    costs, used = unit_costs_of(run), run.data_used
-    evaluated = used.validation_images * run.epochs + used.test_images
+    costs = unit_costs_of(run)
     in_memory = stores.place == IN_MEMORY[data.train.labels.device.type]
     return RunPrediction(
         run=run,
         time=predict(run, profile, stores),
-        eval_seconds=evaluated * profile.evaluation,
+        eval_seconds=images_evaluated(run) * profile.evaluation,
         flops_saved_percent=flops_saved_percent(run, costs),
         paper_saved_percent=paper_saved_percent(run, costs),
         peak_memory_bytes=profile.peak_memory_bytes + (stores.peak_bytes if in_memory else 0),
@@ -98,7 +98,12 @@ def disk_bytes(predictions: list[RunPrediction]) -> int:
         BYTES_OF_RECORD + BYTES_PER_UNIT * len(costs) + BYTES_PER_EPOCH * each.run.epochs
         for each in predictions
     )
-    checkpoints = CHECKPOINTS * BYTES_PER_PARAMETER * sum(each.parameters for each in costs)
+    parameters = sum(each.parameters for each in costs)
+    methods = [each.run.method for each in predictions]
+    members = BYTES_PER_WEIGHT * parameters
+    most = max(method.ensemble_size if method.ensemble_size > 1 else 0 for method in methods)
+    checkpoints = CHECKPOINTS * (BYTES_PER_PARAMETER * parameters + most * members)
+    results += members * sum(method.ensemble_size for method in methods if method.keeps_members)
     stores = [each.stores for each in predictions]
     on_disk = max((each.peak_bytes for each in stores if each.place == ON_DISK), default=0)
     return results + checkpoints + on_disk

@@ -56,8 +56,7 @@ class Sweep:
         if read.record["status"] != "finished":
             return
         if read.record.get("timed", True) == self.options.timed:
-            evaluating = sum(epoch.eval_seconds for epoch in read.epochs)
-            self.pace.add(run, read.epochs[-1].total_train_seconds + evaluating)
+            self.pace.add(run, read.epochs[-1].total_train_seconds + read.eval_seconds)
 
 
 def images_of(task: Task, options: ExecutionOptions) -> Data:

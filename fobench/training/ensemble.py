@@ -18,6 +18,7 @@ from fobench.data.split import Split
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed
 from fobench.machine.device import autocast
+from fobench.training.loop import require_finite
 from fobench.training.snapshots import Snapshots
 from fobench.training.state import Training, build_network
 from fobench.training.totals import Totals
@@ -28,7 +29,9 @@ from fobench.training.warmup import evaluation_batch_size
 class Member:
     """The units of a member behind those that it shares with the one before.
 
-    The `shared` ones are those of all later members, too; `own` are the rest.
+    Of these, `shared` are shared with the next member; `own` are the rest. For example, if 0, 3 and
+    5 units were frozen while three members were trained, the first has 3 shared units, the second 2
+    (numbers 3 and 4), the last none.
     """
 
     shared: Sequence[nn.Module]
@@ -36,7 +39,10 @@ class Member:
 
 
 def evaluate_ensemble(training: Training) -> dict[str, Any]:
-    """Test errors of a finished run's ensemble, as written to run.json; what it costs, too."""
+    """Test errors of a finished run's ensemble, as written to run.json; what it costs, too.
+
+    Raises DivergedError if the test loss of a member is not finite.
+    """
     run, snapshots, split = training.run, training.snapshots, training.data.test
     batch_size = evaluation_batch_size(run, training.device)
     members = load_members(run, snapshots, training.device)
@@ -46,6 +52,8 @@ def evaluate_ensemble(training: Training) -> dict[str, Any]:
         evaluate_members(alone, split, batch_size, precision)
     with timed(training.device) as whole:
         each, last = evaluate_members(members, split, batch_size, precision)
+    for number, totals in enumerate(each, start=1):
+        require_finite(totals.means()[0], f"the test loss of member {number} of the ensemble")
     part, epochs = run.total_steps // len(members), run.epochs // len(members)
     shared = snapshots.frozen[1:]
     return {

@@ -196,7 +196,8 @@ def train_and_save(
                 sha256 = write_epochs(folder, rows)
                 deadline.end_epoch()
                 stops = deadline.is_close and not training.is_done
-                if not training.is_done or options.keep_checkpoints:
+                # An ensemble is still to be tested after the last epoch.
+                if not training.is_done or options.keep_checkpoints or training.snapshots:
                     content = origin | {
                         "rows": [asdict(each) for each in rows],
                         "training": training.state_dict(),

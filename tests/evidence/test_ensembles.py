@@ -202,3 +202,49 @@ def test_the_claims_on_snapshots_are_on_those_that_only_ensemble(claim):
     assert verdict.outcome == "not tested"
     assert verdict.note.startswith("train snapshot with any cycles and keep_snapshots and lr and")
     assert verdict.note.endswith("as `fobench run cpu/snapshot` does")
+
+
+def shares(seed: int) -> list[RunResult]:
+    """Snapshots without freezing: 30 % error with all steps, 36 % with half of steps and time."""
+    runs = []
+    for seconds, error, share in ((100, 30, 1.0), (50, 36, 0.5)):
+        run = replace(result("freezeout", seed, seconds, 0), id=f"plain-{seed}-{share}")
+        runs.append(ensemble_run(run, (40, 35), (error,), epoch_share=share))
+    return runs
+
+
+def test_a_freezing_ensemble_is_compared_with_its_like_in_the_same_time_by_hand():
+    """It takes 80 % of the time: on the line, 30 + (36 − 30) · 20 / 50 = 32.4 %."""
+    runs = []
+    for seed, error in ((0, 33.0), (1, 34.0)):
+        frozen = snapshots(seed, (40, 35), (error,), scaling="cubic", keep_snapshots=False)
+        runs += [result("baseline", seed, 100, 25), *shares(seed), frozen]
+    found = ensembles.summary(results_of(Path("mine"), runs))
+    plain, shorter, frozen = found.to_dict("records")
+    assert frozen["shorter"] == pytest.approx((33.0 + 34.0) / 2 - 32.4)
+    assert frozen["shorter_n"] == 2
+    assert frozen["shorter_low"] < frozen["shorter"] < frozen["shorter_high"]
+    for each in (plain, shorter):
+        assert (each["shorter_n"], math.isnan(each["shorter"])) == (0, True)
+
+
+def test_ensembles_of_another_kind_are_no_line_for_a_freezing_one():
+    """Neither other rates, nor other cycles, nor single models."""
+    runs = [result("baseline", 0, 100, 25), *shares(0)]
+    for option in ({"lr": 0.1}, {"cycles": 3}):
+        members = (40,) * option.get("cycles", 2)
+        errors = (35,) * (len(members) - 1)
+        options = {"scaling": "cubic"} | {key: option[key] for key in option if key == "lr"}
+        found = ensembles.summary(
+            results_of(Path("mine"), [*runs, snapshots(0, members, errors, **options)])
+        )
+        assert found.iloc[-1]["shorter_n"] == 0
+
+
+@pytest.mark.parametrize("missing", ["members", "last", "forward_flops", "single_eval_seconds"])
+def test_an_ensemble_that_lacks_an_entry_is_left_out_and_named(missing):
+    run = snapshots(0, (40, 24), (33,))
+    del run.record["ensemble"][missing]
+    known, (note,) = known_methods([run])
+    assert known == []
+    assert "lacks the errors of its ensemble" in note

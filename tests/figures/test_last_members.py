@@ -1,5 +1,6 @@
 """In figures, an ensemble's point is that of all its members; beside it is its last one alone."""
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
@@ -7,10 +8,10 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
 from fobench.evidence.results import ExperimentResults, read_results, results_of
-from fobench.figures import FIGURES, curves, pareto, speedup_error, time_spent
+from fobench.figures import FIGURES, curves, pareto, schedule, speedup_error, time_spent
 from fobench.figures.export import render
-from fobench.figures.last_members import EXPLANATION
 from fobench.figures.style import styles
+from fobench.methods import baseline, ensemble, freezeout, snapshot
 from tests.evidence.ensemble_runs import ensemble_run
 from tests.figures.test_predicted_points import legend_of
 
@@ -60,8 +61,65 @@ def test_the_last_member_is_at_the_time_of_its_ensemble_and_its_own_error(result
 
 @pytest.mark.parametrize("draw", DRAW)
 def test_the_legend_has_one_entry_for_all_last_members(results, single, draw):
-    assert legend_of(draw, results).count(EXPLANATION) == 1
-    assert EXPLANATION not in legend_of(draw, single)
+    assert len(explanations_of(legend_of(draw, results))) == 1
+    assert explanations_of(legend_of(draw, single)) == []
+
+
+def explanations_of(legend: list[str]) -> list[str]:
+    return [each for each in legend if "last member" in each]
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_the_legend_tells_what_it_costs_to_run_an_ensemble(results, draw):
+    """From the least to the most; once for all panels."""
+    (told,) = explanations_of(legend_of(draw, results))
+    assert told.endswith("running all costs 2.5 × the FLOPs of one")
+    results.runs[-1].record["ensemble"]["forward_flops"] = 1.75
+    changed = results_of(results.folder, results.runs)
+    (told,) = explanations_of(legend_of(draw, changed))
+    assert told.endswith("running all costs 1.8 to 2.5 × the FLOPs of one")
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_panels_with_and_without_ensembles_stand_side_by_side(results, single, draw):
+    plain, with_ensembles = draw([single, results]).axes
+    assert (len(crosses(plain)), len(crosses(with_ensembles))) == (0, 2)
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_an_ensemble_trained_for_fewer_steps_has_no_cross(results, draw):
+    """It is what others are compared with, and would crowd the figure."""
+    for run in results.runs:
+        if run.record["run"]["method"]["name"] == "ensemble":
+            run.record["run"]["method"]["epoch_share"] = 0.5
+    (ax,) = draw([results_of(results.folder, results.runs)]).axes
+    assert [list(line.get_ydata()) for line in crosses(ax)] == [[50, 30]]
+
+
+def test_no_two_kinds_of_method_look_alike():
+    """Colour and marker both differ, as either may be all that a reader can tell."""
+    looks = [
+        *freezeout.LOOKS.values(),
+        *snapshot.LOOKS.values(),
+        ensemble.LOOK,
+        *(baseline.WHOLE, baseline.SHORTER, baseline.CONSTANT),
+    ]
+    assert len({marker for _, marker in looks}) == len(looks)
+    # Both controls that are baselines are grey.
+    assert len({colour for colour, _ in looks}) == len(looks) - 1
+
+
+def test_the_schedule_shows_each_restart_and_a_frozen_unit_at_zero(results):
+    """Over 2 cycles of 15 steps at 0.2; unit 0 freezes at the end of the first."""
+    record = next(run.record for run in results.runs if "t0.30" in run.id)
+    record["run"]["method"] |= {"scaling": "linear", "t0": 0.3, "scale_lr": False}
+    record |= {"total_steps": 30}
+    for unit in record["units"]:
+        unit["freeze_step"] = None
+    record["units"][0]["freeze_step"] = 15
+    rates = schedule.unit_rates(record, np.array([0, 0.25, 0.4999, 0.5, 0.75]))
+    assert rates[-1] == pytest.approx([0.2, 0.1, 0, 0.2, 0.1], abs=1e-6)
+    assert rates[0] == pytest.approx([0.2, 0.1, 0, 0, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize("draw", DRAW)
@@ -89,7 +147,7 @@ def test_the_ensembles_point_is_open_if_its_time_is_predicted_and_the_last_membe
         run.record["predictions"]["profile"] = {"saved_percent": 30.0}
         run.record["timed"] = "t0.30" not in run.id
     (ax,) = draw([results_of(results.folder, results.runs)]).axes
-    drawn = [line for line in ax.lines if 50 in line.get_ydata() and line.get_marker() == "h"]
+    drawn = [line for line in ax.lines if 50 in line.get_ydata() and line.get_marker() == "<"]
     assert {to_hex(line.get_markerfacecolor()) for line in drawn} == {"#ffffff"}
     assert [MarkerStyle(line.get_marker()).is_filled() for line in crosses(ax)] == [False, False]
 
@@ -104,13 +162,12 @@ def test_curves_say_whose_error_they_show_where_there_are_ensembles(results, sin
     """In the panel of the experiment with ensembles alone."""
     figure = curves.draw([single, results])
     notes = [ax.legend_.get_title().get_text() for ax in figure.axes if ax.legend_]
-    assert ["of an ensemble, the member that is being trained" in note for note in notes] == [
-        *(False, True)
-    ]
+    said = ["of an ensemble, the member that is being trained" in note for note in notes]
+    assert said == [False, True]
 
 
 def test_the_time_figure_counts_the_evaluation_of_ensembles(results, single):
-    """3 seconds each, more than all else in the figure."""
+    """3 seconds each, and 1 for its last member; more than all else in the figure."""
 
     def ends(panel: ExperimentResults) -> list[float]:
         (ax,) = time_spent.draw([panel]).axes
@@ -120,7 +177,7 @@ def test_the_time_figure_counts_the_evaluation_of_ensembles(results, single):
         return list(found.values())
 
     more = [one - other for one, other in zip(ends(results), ends(single), strict=True)]
-    assert sorted(more) == pytest.approx([0, 0, 3, 3])
+    assert sorted(more) == pytest.approx([0, 0, 4, 4])
 
 
 @pytest.mark.parametrize("kind", FIGURES)

@@ -133,11 +133,12 @@ def test_snapshots_that_are_not_asked_to_freeze_have_no_freeze_time_in_their_nam
     ("options", "message"),
     [
         ("cycles = 2", "it trains 3 epochs, which do not divide into 2 equal parts"),
-        ("cycles = 3\nepoch_share = 0.5", "it trains 1.6 epochs, which do not divide into 3"),
+        ("cycles = 3\nepoch_share = 0.5", "it trains 1.5 epochs, which do not divide into 3"),
         ("cycles = 1", "cycles = 1: give a whole number of at least 2"),
         ("cycles = 3\nt0 = 0.5", 't0: nothing freezes with scaling = "none"'),
         ("cycles = 3\nscale_lr = false", 'scale_lr: nothing freezes with scaling = "none"'),
-        ('cycles = 3\nscaling = "cubic"\nt0 = 1e-4', "the first unit would freeze at once"),
+        ('cycles = 3\nscaling = "cubic"\nt0 = 1e-200', "its cubic scaling is 0 in floating point"),
+        ("cycles = 3\nviews = 2", 'views: nothing freezes with scaling = "none"'),
         ("cycles = 3\nlr = 0.0", "lr = 0.0: give a number above 0"),
     ],
 )

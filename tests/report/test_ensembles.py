@@ -12,7 +12,7 @@ from fobench.report.contents import contents
 from fobench.report.ensembles_table import HEADER, ensembles_table
 from fobench.report.html import page
 from fobench.report.report import report
-from fobench.report.tables import methods_table
+from fobench.report.tables import control_table, methods_table
 from tests.evidence.ensemble_runs import ensemble_run
 from tests.report.page import parsed
 
@@ -59,6 +59,7 @@ def test_the_row_of_an_ensemble(single):
         "all M members, %": "56.5",
         "gain over the last, points": "+3.5",
         "last 2 to M − 1 members, %": "58.0",
+        "against fewer steps without freezing, points": "–",
         "evaluation FLOPs, ×": "2.50",
         "evaluation time, ×": "3.00",
     }
@@ -87,7 +88,7 @@ def test_both_forms_hold_the_table_and_its_meaning(single):
     results = with_ensembles(single, "t0.30")
     text = report([results], [])
     assert "### Ensembles" in text
-    assert "| 80.0, 70.2, 60.0 | 60.0 | 56.5 | +3.5 | 58.0 | 2.50 | 3.00 |" in text
+    assert "| 80.0, 70.2, 60.0 | 60.0 | 56.5 | +3.5 | 58.0 | – | 2.50 | 3.00 |" in text
     document = parsed(page([results], []))
     captions = [each.one("caption").text for each in document.all("table")]
     assert "Ensembles of tiny" in captions
@@ -100,7 +101,7 @@ def test_an_ensemble_that_freezes_does_not_answer_whether_freezing_pays_off(sing
     assert chosen_setting(results) is None
     found = answer(results)
     assert found.kind == "not known"
-    assert found.sentence == "Not known: nothing freezes here but ensembles."
+    assert found.sentence == "Not known: only ensembles freeze here."
 
 
 def test_the_answer_is_that_of_a_single_model_beside_ensembles(single):
@@ -109,5 +110,25 @@ def test_the_answer_is_that_of_a_single_model_beside_ensembles(single):
     first = ensemble_run(frozen, MEMBERS, LAST, scaling="linear", t0=0.3)
     found = chosen_setting(results_of(single.folder, [first, *single.runs]))
     assert found.label == "FreezeOut linear, scaled rates, t0 = 0.3"
-    assert found.why == "the only one that freezes besides ensembles"
+    assert found.why == "the only single model that freezes"
     assert chosen_setting(single).why == "the only one that freezes"
+
+
+def test_a_control_is_named_beside_what_it_is_compared_with(single):
+    """And what has none in the results has no row."""
+    frozen, control = (
+        next(run for run in single.runs if part in run.id) for part in ("t0.30", "t1.00")
+    )
+    first = ensemble_run(frozen, MEMBERS, LAST, scaling="linear", t0=0.3)
+    second = ensemble_run(control, (70, 62, 61), (60, 59.5), method="ensemble")
+    first.record["control"] = second.id
+    baseline = next(run for run in single.runs if run.id == run.record["baseline"])
+    baseline.record["control"] = "not-there"
+    table = control_table(results_of(single.folder, [baseline, first, second]))
+    names, shown = ("method", "control", "test error, %", "error change, points"), []
+    for row in table.columns(names):
+        shown.append(tuple(row))
+    label = "3 snapshots, lr 0.2, FreezeOut linear, scaled rates, t0 = 0.3"
+    assert shown == [(label, "ensemble of 3 independent models", "56.5", "-3.0")]
+    assert "Pareto" not in table.header
+    assert control_table(results_of(single.folder, [baseline, first])) is None

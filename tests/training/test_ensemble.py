@@ -8,21 +8,24 @@ import torch
 from torch.nn.functional import nll_loss
 
 from fobench.activations.plan import STORE_NOTHING
+from fobench.costs.unit_costs import unit_costs_of
 from fobench.data import split
 from fobench.data.synthetic import open_synthetic
+from fobench.errors import UserError
 from fobench.experiment.config import load
 from fobench.experiment.expand import expand
 from fobench.experiment.run import Run
 from fobench.methods import BaselineOptions, EnsembleOptions, SnapshotOptions
 from fobench.models import build
 from fobench.records.runs import read_run
+from fobench.training import loop
 from fobench.training.ensemble import (
     evaluate_ensemble,
     load_members,
     log_probabilities,
     member_logits,
 )
-from fobench.training.loop import train, train_epoch
+from fobench.training.loop import DivergedError, train, train_epoch
 from fobench.training.state import Training, build_network
 from tests.activations.small_runs import (
     CPU,
@@ -159,9 +162,15 @@ def test_shared_units_run_once_for_all_members(run):
 
 def test_the_cost_of_evaluation_counts_shared_units_once(run):
     assert evaluate_ensemble(trained(snapshot(run)))["forward_flops"] == CYCLES
-    tested = evaluate_ensemble(trained(freezing(run)))
-    assert tested["shared_units"] == sorted(tested["shared_units"])
-    assert 1 < tested["forward_flops"] < CYCLES
+    training = trained(freezing(run))
+    tested, flops = evaluate_ensemble(training), [cost.flops for cost in unit_costs_of(run)]
+    ran = 0
+    for member in load_members(training.run, training.snapshots, CPU):
+        units = [*member.shared, *member.own]
+        ran += sum(flops[len(flops) - len(units) :])
+    assert ran < CYCLES * sum(flops)
+    assert tested["forward_flops"] == pytest.approx(ran / sum(flops))
+    assert tested["shared_units"] == training.snapshots.frozen[1:]
     assert tested["eval_seconds"] > 0
     assert tested["single_eval_seconds"] > 0
 
@@ -333,3 +342,67 @@ def test_log_probabilities_do_not_underflow():
     assert of_last.exp() == pytest.approx(torch.tensor([[0.5, 0.5]]))
     assert of_both.exp() == pytest.approx(torch.tensor([[0.25, 0.75]]))
     assert float(log_probabilities([certain])[0, 0, 0]) == -5000
+
+
+def test_a_member_whose_loss_is_not_finite_ends_the_run_as_diverged(run):
+    """Whatever the others do; epochs cannot tell without validation images."""
+    training = trained(snapshot(run))
+    head = next(key for key in reversed(training.snapshots.weights[1]) if key.endswith("weight"))
+    training.snapshots.weights[1][head].fill_(torch.inf)
+    with pytest.raises(DivergedError, match="member 2 of the ensemble"):
+        evaluate_ensemble(training)
+
+
+@pytest.mark.parametrize(
+    "options", [{"momentum": 0.0, "nesterov": False}, {"precision": "bfloat16"}]
+)
+def test_members_start_anew_and_are_tested_without_momentum_and_in_bfloat16(run, options):
+    plain = replace(independent(run), train=run.train.replace(**options))
+    tested = evaluate_ensemble(trained(plain))
+    assert [each["epoch"] for each in tested["members"]] == [2, 4, 6, 8]
+    assert all(0 < each["test_loss"] < 100 for each in tested["last"])
+
+
+def test_an_ensemble_may_train_a_share_of_the_steps(run):
+    shorter = replace(run, method=EnsembleOptions(members=2, epoch_share=0.5))
+    assert [each["epoch"] for each in evaluate_ensemble(trained(shorter))["members"]] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("fails", "error", "status"),
+    [
+        ("fobench.training.execute.evaluate_ensemble", RuntimeError("for the test"), 1),
+        ("fobench.training.snapshots.write_bytes", UserError("the disk is full"), 2),
+    ],
+)
+def test_an_ensemble_that_was_not_tested_or_kept_is_so_without_training_again(
+    fobench, tmp_path, monkeypatch, fails, error, status
+):
+    """The last epoch is saved before; the end is that of a run left alone."""
+
+    def failing(*_):
+        raise error
+
+    config = tmp_path / "snapshots.toml"
+    config.write_text(CONFIG)
+    words = ("run", config, "--only", "cubic", "--results")
+    assert fobench(*words, tmp_path / "alone").exit_code == 0
+    with monkeypatch.context() as broken:
+        broken.setattr(fails, failing)
+        assert fobench(*words, tmp_path / "mine").exit_code == status
+    trained_epochs = []
+    train_epoch = loop.train_epoch
+    monkeypatch.setattr(
+        loop, "train_epoch", lambda *args: trained_epochs.append(1) or train_epoch(*args)
+    )
+    assert fobench(*words, tmp_path / "mine").exit_code == 0
+    assert trained_epochs == []
+    alone, mine = (
+        read_run(next(path for path in (tmp_path / name / "tiny").iterdir() if path.is_dir()))
+        for name in ("alone", "mine")
+    )
+    assert mine.ensemble["last"] == alone.ensemble["last"]
+    assert learned(mine.epochs) == learned(alone.epochs)
+    assert sorted(path.name for path in (tmp_path / "mine" / "tiny" / mine.id).iterdir()) == [
+        *("epochs.csv", "run.json", "snapshots.pt")
+    ]

@@ -180,7 +180,7 @@ def row_of(prediction: "RunPrediction", runs: int) -> dict[str, object]:
 
 
 def sentence(prediction: "RunPrediction") -> str:
-    """What the method would save here, and what the baseline could do in the same time."""
+    """What the method would save here, and what to train without freezing in the same time."""
     from fobench.sweep.time_left import format_duration
 
     run, time = prediction.run, prediction.time
@@ -192,10 +192,10 @@ def sentence(prediction: "RunPrediction") -> str:
     )
     steps, left = run.baseline_run.total_steps, prediction.shorter_baseline_steps
     if left < steps:
-        share = left / steps
+        share, unfrozen = left / steps, run.method.unfrozen()
         said += (
-            f"; trained for {left:,} of its {steps:,} steps (epoch_share = {share:.2f}), the "
-            "baseline takes as long"
+            f"; trained for {left:,} of its {steps:,} steps (epoch_share = {share:.2f}), "
+            f"{'the baseline' if unfrozen is None else unfrozen.label()} takes as long"
         )
     return f"{said}."
 

@@ -66,6 +66,18 @@ def against_shorter(results: ExperimentResults, row: pd.Series) -> Interval:
     return distance_to(line, row, points_of_seeds(results.table, saved))
 
 
+def shorter_notes(results: ExperimentResults) -> Iterator[str]:
+    """What to add so that ensembles whose members freeze can be compared with their like."""
+    found = summary(results)
+    for _, row in found.iterrows():
+        unfrozen = row["method"].unfrozen()
+        if unfrozen is not None and not row["shorter_n"]:
+            yield (
+                f"{row['method'].label()} is not compared with the same ensemble without freezing: "
+                f"add {unfrozen.label()} of several epoch_share, down to the time that it takes"
+            )
+
+
 def errors_by_seed(runs: Sequence[RunResult], part: str) -> pd.DataFrame:
     """The test errors in "members" or "last": a row for each seed, repeats averaged."""
     errors = [[each["test_error"] for each in run.ensemble[part]] for run in runs]

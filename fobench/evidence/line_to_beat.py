@@ -20,13 +20,14 @@ SeedPoints = list[dict[str, Point]]  # by variant, repeats averaged; one for eac
 SHARE_STEP = 0.05  # of the epoch shares that are proposed
 
 
-def error_on_line(saved: float, line: Sequence[Point]) -> float:
+def error_on_line(saved: float, line: Sequence[Point], start: float = 0.0) -> float:
     """The error of a line at a time saved; NaN where the line does not reach.
 
-    What saves less than nothing had more time than the whole baseline, and is compared with it.
+    What saves less than the line's `start` had more time than the whole baseline, and is compared
+    with it.
     """
     ordered = sorted(line)
-    saved = max(saved, 0.0)
+    saved = max(saved, start)
     if not ordered or not ordered[0][0] <= saved <= ordered[-1][0]:
         return math.nan
     return float(np.interp(saved, *zip(*ordered, strict=True)))
@@ -36,13 +37,12 @@ def against_fewer_steps(runs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFr
     """The distance of each variant to the line to beat, in points of test error; below 0 is better.
 
     Takes a `pairs.table`, and the columns `variant`, `method`, `saved`, `error` and `predicted` of
-    its summary. Each seed
-    is compared with the line of its own baselines on the same machine, at its own time saved where
-    it is measured, else at the variant's; `fewer_steps` is the mean over `fewer_steps_n` seeds,
-    with `_low` and `_high`. A seed counts if it has all baselines and does not save more than they
-    do. If the variant's time is `predicted`, the interval is wider by what an error of the
-    prediction would change. `fewer_steps_beyond` is true if the variant saves more than the line,
-    by the means; it then has no distance, and nor have the baselines.
+    its summary. Each seed is compared with the line of its own baselines on the same machine, at
+    its own time saved where it is measured, else at the variant's; `fewer_steps` is the mean over
+    `fewer_steps_n` seeds, with `_low` and `_high`. A seed counts if it has all baselines and does
+    not save more than they do. If the variant's time is `predicted`, the interval is wider by what
+    an error of the prediction would change. `fewer_steps_beyond` is true if the variant saves more
+    than the line, by the means; it then has no distance, and nor have the baselines.
     """
     line = line_of(variants)
     saved_by = variants.set_index("variant")["saved"].to_dict()
@@ -65,7 +65,7 @@ def distance_to(line: pd.DataFrame, row: pd.Series, seeds: Sequence[SeedPoints])
     """
     if is_beyond(line, row["saved"]):
         return mean_interval([])
-    found = mean_interval(distances(row["variant"], list(line["variant"]), seeds))
+    found = mean_interval(distances(row["variant"], line, seeds))
     if not row["predicted"]:
         return found
     return widened(found, row["saved"], list(zip(line["saved"], line["error"], strict=True)))
@@ -114,14 +114,21 @@ def points_of_seeds(runs: pd.DataFrame, saved: Mapping[str, float]) -> list[Seed
     return [list(machines.values()) for machines in seeds.values()]
 
 
-def distances(name: str, line: Sequence[str], seeds: Sequence[SeedPoints]) -> list[float]:
+def distances(name: str, line: pd.DataFrame, seeds: Sequence[SeedPoints]) -> list[float]:
     """One distance to the line for each seed that has one."""
-    found = []
+    names, found = list(line["variant"]), []
+    methods = zip(names, line["method"], strict=True)
+    start = next((whole for whole, method in methods if method.epoch_share == 1), None)
+
+    def distance(points: dict[str, Point]) -> float:
+        (saved, error), on_line = points[name], [points[each] for each in names]
+        return error - error_on_line(saved, on_line, points[start][0] if start else 0.0)
+
     for machines in seeds:
         of_seed = [
-            points[name][1] - error_on_line(points[name][0], [points[each] for each in line])
+            distance(points)
             for points in machines
-            if len(line) > 1 and {name, *line} <= points.keys()
+            if len(names) > 1 and {name, *names} <= points.keys()
         ]
         of_seed = [distance for distance in of_seed if not math.isnan(distance)]
         if of_seed:

@@ -109,7 +109,7 @@ class MethodOptions(Options):
         return None
 
     def is_share_of(self, method: MethodOptions | None) -> bool:
-        """Whether it is that method, trained for some share of the steps."""
+        """Whether it trains as that method does, for some share of the steps."""
         return type(self) is type(method) and self.replace(epoch_share=1.0) == method
 
     def control(self, family: str) -> MethodOptions | None:

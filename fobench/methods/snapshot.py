@@ -74,7 +74,10 @@ class SnapshotOptions(StoreOptions, MethodOptions):
     @classmethod
     def _options_of_freezing_need_a_scaling(cls, value: Any, info: ValidationInfo) -> Any:
         key, scaling = info.field_name, info.data.get("scaling")
-        problem = '{}: nothing freezes with scaling = "none"; set scaling, too'
+        problem = (
+            '{}: nothing freezes with scaling = "none"; set scaling in the same [[method]] table, '
+            'and "none" in a table of its own'
+        )
         if key == "scaling" and value == "none":
             given = [each for each in ("views", "precompute") if info.data.get(each)]
             if given:
@@ -132,10 +135,15 @@ class SnapshotOptions(StoreOptions, MethodOptions):
     def unfrozen(self) -> MethodOptions | None:
         if not self.freezes:
             return None
-        return SnapshotOptions(cycles=self.cycles, lr=self.lr, keep_snapshots=self.keep_snapshots)
+        return SnapshotOptions(cycles=self.cycles, lr=self.lr)
 
-    def control(self, family: str) -> MethodOptions:
-        return EnsembleOptions(members=self.cycles, epoch_share=self.epoch_share)
+    def is_share_of(self, method: MethodOptions | None) -> bool:
+        # What is kept on disk does not change the training.
+        return super(SnapshotOptions, self.replace(keep_snapshots=False)).is_share_of(method)
+
+    def control(self, family: str) -> MethodOptions | None:
+        # Those trained for fewer steps are there for others to be compared with.
+        return EnsembleOptions(members=self.cycles) if self.epoch_share == 1 else None
 
     def slug(self) -> str:
         scaled = "scaled" if self.scale_lr else "unscaled"

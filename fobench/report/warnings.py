@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from fobench.evidence import clock_noise
+from fobench.evidence.ensembles import shorter_notes
 from fobench.evidence.epoch_times import LongEpoch, long_epochs
 from fobench.evidence.line_to_beat import line_notes
 from fobench.evidence.predictions import missed
@@ -29,6 +30,7 @@ def warnings(results: ExperimentResults) -> list[str]:
             "times do not"
         )
     found += line_notes(results.summary)
+    found += shorter_notes(results)
     found += prediction_notes(results)
     lost = [note for note in results.left_out if LOST.search(note)]
     if lost:

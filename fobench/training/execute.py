@@ -210,9 +210,12 @@ def train_and_save(
             record["ensemble"] = evaluate_and_keep_ensemble(training, folder)
     except Stopped:
         kept = checkpoints.epochs_saved
+        place = f"epoch {min(len(rows) + 1, run.epochs)} of {run.epochs}"
+        if training.is_done and training.snapshots:
+            place = "the test of its ensemble"
         log.info(
-            "%s stops in epoch %d of %d: %s, and %.0f s of work since then are lost",
-            *(run.id, min(len(rows) + 1, run.epochs), run.epochs),
+            "%s stops in %s: %s, and %.0f s of work since then are lost",
+            *(run.id, place),
             f"epoch {kept} is saved" if kept else "no epoch is saved yet",
             checkpoints.seconds_since,
         )

@@ -111,7 +111,7 @@ class Training:
         self.activations.load_state_dict(state["activations"])
         if self.graphs:
             self.graphs.load_state_dict(state["graphs"])
-        if "snapshots" in state:  # checkpoints of earlier versions lack it
+        if self.run.method.ensemble_size > 1:
             self.snapshots.load_state_dict(state["snapshots"])
 
 

@@ -1,5 +1,7 @@
 """What the pages say of snapshot ensembles is what the committed runs say."""
 
+import numpy as np
+
 from fobench.evidence import ensembles, store_savings
 from fobench.evidence.claim_tests import summary_against_control
 from fobench.evidence.results import ExperimentResults, read_results
@@ -57,6 +59,7 @@ def numbers() -> dict[str, str]:
         and row["method"].epoch_share == 1
         and not row["method"].unfrozen()
     ]
+    single = [row for _, row in found.summary.iterrows() if row["method"].name == "freezeout"]
     (stored,) = (row for _, row in store_savings.summary(found).iterrows())
     return {
         "snapshot-error": interval(plain, "error"),
@@ -70,11 +73,32 @@ def numbers() -> dict[str, str]:
         "frozen-decided": NUMERALS[sum(row["shorter_high"] < 0 for row in compared)],
         "frozen-single": span([row["fewer_steps"] for row in saved], "+.1f"),
         "frozen-better": NUMERALS[sum(row["fewer_steps_high"] < 0 for row in saved)],
+        "frozen-worse": NUMERALS[sum(row["fewer_steps_low"] > 0 for row in saved)],
+        "freezeout-single": span([row["fewer_steps"] for row in single], "+.1f"),
+        "predicted-shorter": span(
+            [at_predicted_time(row, shares_of(row, found.summary)) for row in saved], "+.1f"
+        ),
+        "predicted-single": span(
+            [at_predicted_time(row, shares_of(baseline, found.summary)) for row in saved], "+.1f"
+        ),
         "snapshot-drift": span([row["saved"] for row in equal_work], ".1f"),
         "frozen-flops": span([row["forward_flops"] for row in freezing], ".1f"),
         "snapshot-store": interval(stored, "by_store"),
         "snapshot-store-points": interval(stored, "points", 2, sign=True),
     }
+
+
+def shares_of(row, variants) -> list:
+    """The variants that a row is compared with: its like without freezing, of all epoch shares."""
+    whole = row["method"].unfrozen() or row["method"]
+    return [other for _, other in variants.iterrows() if other["method"].is_share_of(whole)]
+
+
+def at_predicted_time(row, line: list) -> float:
+    """The distance of a row's error to a line of others, all at the times of the profile."""
+    points = sorted((other["profile_saved"], other["error"]) for other in line)
+    assert points[0][0] <= row["profile_saved"] <= points[-1][0]
+    return row["error"] - np.interp(row["profile_saved"], *zip(*points, strict=True))
 
 
 def rows_of(table, label: str) -> list:
@@ -83,6 +107,20 @@ def rows_of(table, label: str) -> list:
 
 def span(values: list[float], form: str) -> str:
     return f"{min(values):{form}} to {max(values):{form}}"
+
+
+def test_every_ensemble_of_snapshots_did_worse_than_its_last_member():
+    """As the text says."""
+    tested = ensembles.summary(results())
+    gains = [row["gain"] for _, row in tested.iterrows() if row["method"].name == "snapshot"]
+    assert len(gains) == 10
+    assert max(gains) < 0
+
+
+def test_the_variant_that_beats_its_like_is_that_of_the_store():
+    tested = ensembles.summary(results())
+    (best,) = [row["method"] for _, row in tested.iterrows() if row["shorter_high"] < 0]
+    assert best.precompute
 
 
 def test_the_numbers_in_the_text_are_those_of_the_committed_runs():

@@ -248,3 +248,23 @@ def test_an_ensemble_that_lacks_an_entry_is_left_out_and_named(missing):
     known, (note,) = known_methods([run])
     assert known == []
     assert "lacks the errors of its ensemble" in note
+
+
+@pytest.mark.parametrize("seconds", [95, 120])
+def test_an_ensemble_slower_than_its_whole_like_is_compared_with_that(seconds):
+    """That takes 90 seconds, and so saves 10 % itself: 33 % against its 30 %."""
+    plain = [
+        ensemble_run(
+            replace(result("freezeout", 0, took, 0), id=f"plain-{share}"),
+            (40, 35),
+            (error,),
+            epoch_share=share,
+        )
+        for took, error, share in ((90, 30, 1.0), (50, 36, 0.5))
+    ]
+    frozen = replace(result("freezeout", 0, seconds, 0), id="frozen")
+    frozen = ensemble_run(frozen, (40, 35), (33,), scaling="cubic")
+    runs = [result("baseline", 0, 100, 25), *plain, frozen]
+    found = ensembles.summary(results_of(Path("mine"), runs))
+    assert found.iloc[-1]["shorter_n"] == 1
+    assert found.iloc[-1]["shorter"] == pytest.approx(3.0)

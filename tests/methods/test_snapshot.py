@@ -115,10 +115,23 @@ def test_frozen_units_have_no_rate_and_the_others_follow_the_cycles(run):
 
 
 def test_its_control_trains_as_many_models_for_as_many_steps(run):
-    chosen = snapshot(run, cycles=2, epoch_share=0.5, scaling="cubic")
+    chosen = snapshot(run, cycles=2, scaling="cubic")
     control = chosen.control_run
-    assert control.method == EnsembleOptions(members=2, epoch_share=0.5)
+    assert control.method == EnsembleOptions(members=2)
     assert control.total_steps == chosen.total_steps
+    assert snapshot(run, cycles=2, epoch_share=0.5).control_run is None
+
+
+def test_what_a_freezing_ensemble_has_to_beat_is_its_like_in_fewer_steps():
+    """Whichever of them keeps its snapshots."""
+    freezing = SnapshotOptions(cycles=3, scaling="cubic", keep_snapshots=True)
+    for keeps in (False, True):
+        shorter = SnapshotOptions(cycles=3, epoch_share=0.5, keep_snapshots=keeps)
+        assert shorter.is_share_of(freezing.unfrozen())
+        assert shorter.unfrozen() is None
+    for other in (SnapshotOptions(cycles=4), SnapshotOptions(cycles=3, lr=0.1), freezing):
+        assert not other.is_share_of(freezing.unfrozen())
+    assert not EnsembleOptions(members=3).is_share_of(freezing.unfrozen())
 
 
 def test_snapshots_that_are_not_asked_to_freeze_have_no_freeze_time_in_their_names():

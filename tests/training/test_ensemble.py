@@ -35,11 +35,18 @@ from tests.activations.small_runs import (
     loaded,
     plan_of_all,
     same_weights,
+    small_run,
     train_all,
 )
 from tests.conftest import TINY
 
 CYCLES = 4  # of two epochs each
+
+
+@pytest.fixture
+def residual(tiny) -> Run:
+    """A run of the network that has both BatchNorm and dropout within its units."""
+    return small_run(tiny, "wideresnet")
 
 
 def snapshot(run: Run, **options) -> Run:
@@ -109,10 +116,10 @@ def test_the_last_member_is_the_network_as_trained(run):
     assert last["test_loss"] == pytest.approx(rows[-1].test_loss)
 
 
-def test_members_differ_where_nothing_is_frozen(run):
+def test_members_differ_where_nothing_is_frozen(residual):
     """A snapshot is a copy, not the tensors that training goes on to change."""
     for method in (snapshot, independent):
-        members = trained(method(run)).snapshots
+        members = trained(method(residual)).snapshots
         assert members.frozen == [0] * CYCLES
         for one, other in zip(members.weights[:-1], members.weights[1:], strict=True):
             floats = [key for key in one if one[key].is_floating_point()]
@@ -175,8 +182,8 @@ def test_the_cost_of_evaluation_counts_shared_units_once(run):
     assert tested["single_eval_seconds"] > 0
 
 
-def test_momentum_and_weights_carry_on_over_a_restart(run):
-    training = Training(snapshot(run), loaded(run), CPU)
+def test_momentum_and_weights_carry_on_over_a_restart(residual):
+    training = Training(snapshot(residual), loaded(residual), CPU)
     for epoch in range(2):
         train_epoch(training, epoch, 5, Unseen())
     weights = {key: each.clone() for key, each in training.network.state_dict().items()}
@@ -199,8 +206,8 @@ def test_the_first_member_of_an_ensemble_is_the_baseline_trained_for_its_share(r
     assert all(torch.equal(first[key], each) for key, each in shorter.network.state_dict().items())
 
 
-def test_every_member_of_an_ensemble_starts_from_weights_of_its_own_without_momentum(run):
-    training, starts = Training(independent(run), loaded(run), CPU), []
+def test_every_member_of_an_ensemble_starts_from_weights_of_its_own_without_momentum(residual):
+    training, starts = Training(independent(residual), loaded(residual), CPU), []
     for epoch in range(8):
         if epoch % 2 == 0:
             training.start_epoch(epoch)
@@ -211,7 +218,7 @@ def test_every_member_of_an_ensemble_starts_from_weights_of_its_own_without_mome
                 assert not state["momentum_buffer"].any()
         train_epoch(training, epoch, 5, Unseen())
     for member, start in enumerate(starts):
-        expected = build_network(run, member).state_dict()
+        expected = build_network(residual, member).state_dict()
         assert all(torch.equal(start[key], expected[key]) for key in expected)
     kernel = next(key for key in starts[0] if starts[0][key].dim() == 4)
     assert len({float(start[kernel].sum()) for start in starts}) == CYCLES
@@ -233,16 +240,16 @@ def test_a_float32_store_changes_no_bit_of_a_snapshot_ensemble(run):
 
 
 @pytest.mark.parametrize("method", [snapshot, freezing, independent])
-def test_a_run_resumes_exactly_from_the_end_of_any_epoch(run, method):
+def test_a_run_resumes_exactly_from_the_end_of_any_epoch(residual, method):
     """In a cycle, at its end, and after the last; the snapshots of a checkpoint stay shared."""
-    whole, rows, states = Training(method(run), loaded(run), CPU), [], []
+    whole, rows, states = Training(method(residual), loaded(residual), CPU), [], []
     for row in train(whole, Unseen()):
         rows.append(row)
         states.append(io.BytesIO())
         torch.save(whole.state_dict(), states[-1])
     for epochs, state in enumerate(states, start=1):
         state.seek(0)
-        resumed = Training(method(run), loaded(run), CPU)
+        resumed = Training(method(residual), loaded(residual), CPU)
         resumed.load_state_dict(torch.load(state, map_location="cpu", weights_only=True))
         assert len(resumed.snapshots) == epochs // 2
         assert learned(list(train(resumed, Unseen()))) == learned(rows[epochs:])
@@ -344,9 +351,9 @@ def test_log_probabilities_do_not_underflow():
     assert float(log_probabilities([certain])[0, 0, 0]) == -5000
 
 
-def test_a_member_whose_loss_is_not_finite_ends_the_run_as_diverged(run):
+def test_a_member_whose_loss_is_not_finite_ends_the_run_as_diverged(residual):
     """Whatever the others do; epochs cannot tell without validation images."""
-    training = trained(snapshot(run))
+    training = trained(snapshot(residual))
     head = next(key for key in reversed(training.snapshots.weights[1]) if key.endswith("weight"))
     training.snapshots.weights[1][head].fill_(torch.inf)
     with pytest.raises(DivergedError, match="member 2 of the ensemble"):
@@ -356,15 +363,15 @@ def test_a_member_whose_loss_is_not_finite_ends_the_run_as_diverged(run):
 @pytest.mark.parametrize(
     "options", [{"momentum": 0.0, "nesterov": False}, {"precision": "bfloat16"}]
 )
-def test_members_start_anew_and_are_tested_without_momentum_and_in_bfloat16(run, options):
-    plain = replace(independent(run), train=run.train.replace(**options))
+def test_members_start_anew_and_are_tested_without_momentum_and_in_bfloat16(residual, options):
+    plain = replace(independent(residual), train=residual.train.replace(**options))
     tested = evaluate_ensemble(trained(plain))
     assert [each["epoch"] for each in tested["members"]] == [2, 4, 6, 8]
     assert all(0 < each["test_loss"] < 100 for each in tested["last"])
 
 
-def test_an_ensemble_may_train_a_share_of_the_steps(run):
-    shorter = replace(run, method=EnsembleOptions(members=2, epoch_share=0.5))
+def test_an_ensemble_may_train_a_share_of_the_steps(residual):
+    shorter = replace(residual, method=EnsembleOptions(members=2, epoch_share=0.5))
     assert [each["epoch"] for each in evaluate_ensemble(trained(shorter))["members"]] == [2, 4]
 
 

@@ -34,7 +34,7 @@ STATUSES = [
     (signal.SIGUSR2, 140),
     (signal.SIGXCPU, 152),
 ]
-SIMILAR = (signal.SIGHUP, signal.SIGUSR2)
+SIMILAR = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 @pytest.fixture

@@ -113,6 +113,7 @@ def test_where_nothing_can_be_locked_nothing_is_trained(victim, monkeypatch):
     assert not (victim.folder / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_results_folder_share_the_work(tmp_path):
     """With machine locks of their own, as on two machines that share a disk."""
     config = tmp_path / "wideresnet.toml"

@@ -50,8 +50,7 @@ def rows(results: ExperimentResults) -> Iterator[dict[str, Any]]:
             **columns("gain", mean_interval((alone - whole).tolist())),
             "shorter_n": shorter.n,
             **columns("shorter", shorter),
-            # It follows from the network and the method alone.
-            "forward_flops": runs[0].ensemble["forward_flops"],
+            "forward_flops": row["forward_flops"],
             "timed": ratio.n,
             **columns("eval_ratio", ratio),
         }

@@ -17,10 +17,9 @@ from fobench.experiment.run import Run
 from fobench.freezing.schedule import SCALINGS, restarted_rate
 from fobench.methods import EnsembleOptions, SnapshotOptions
 from fobench.methods.base import RunInfo
-from fobench.training.optimizer import sgd
-from fobench.training.state import build_network
 from tests.conftest import TINY
 from tests.freezing.test_schedule import exact_times
+from tests.methods.test_controls import rates as rates_by_step
 
 LR = 0.2
 IMAGES = open_synthetic("synthetic", 55, 20)
@@ -32,18 +31,6 @@ def published_rate(t: int, total: int, cycles: int, lr: float) -> float:
     """Equation 2 of Huang et al. 2017, step by step as printed; t counts from 1."""
     length = math.ceil(total / cycles)
     return lr / 2 * (math.cos(math.pi * ((t - 1) % length) / length) + 1)
-
-
-def rates_of(run: Run) -> np.ndarray:
-    """The learning rate of each unit at each step, as the run's method sets it."""
-    network = build_network(run)
-    optimizer = sgd(network, run.train)
-    scheduler = run.method.start(network, optimizer, run.info(len(network)))
-    found = []
-    for _ in range(run.total_steps):
-        scheduler.step()
-        found.append([group["lr"] for group in optimizer.param_groups])
-    return np.array(found)
 
 
 def snapshot(run: Run, **options) -> Run:
@@ -60,7 +47,7 @@ def test_the_rate_is_the_published_one_at_every_step(cycles, cycle_steps, lr):
 
 def test_all_units_follow_the_published_rate_over_a_whole_run(run):
     """A cycle starts at lr, and its last step is one before zero."""
-    rates = rates_of(snapshot(run))
+    rates = rates_by_step(snapshot(run))
     expected = [published_rate(step + 1, 40, 4, LR) for step in range(40)]
     assert rates == pytest.approx(np.repeat(np.array(expected)[:, None], rates.shape[1], axis=1))
     assert (rates[::10] == LR).all()
@@ -72,8 +59,8 @@ def test_all_units_follow_the_published_rate_over_a_whole_run(run):
 def test_an_ensemble_anneals_each_member_as_a_shorter_baseline(run):
     method = EnsembleOptions(members=4)
     shorter = replace(run, method=run.method.replace(epoch_share=0.25))
-    rates = rates_of(replace(run, method=method))
-    assert (rates == np.tile(rates_of(shorter), (4, 1))).all()
+    rates = rates_by_step(replace(run, method=method))
+    assert (rates == np.tile(rates_by_step(shorter), (4, 1))).all()
 
 
 @given(cycle_counts, unit_counts, st.integers(1, 100), st.sampled_from(sorted(SCALINGS)))
@@ -104,7 +91,7 @@ def test_with_scaled_rates_all_units_travel_equally_far(cycles, units, percent, 
 def test_frozen_units_have_no_rate_and_the_others_follow_the_cycles(run):
     method = SnapshotOptions(cycles=4, lr=LR, scaling="linear", t0=0.3, scale_lr=False)
     run = replace(run, method=method)
-    rates = rates_of(run)
+    rates = rates_by_step(run)
     freezes = method.freeze_steps(run.info(rates.shape[1]))
     assert len(set(freezes)) > 2
     assert all(step % 10 == 0 for step in freezes)

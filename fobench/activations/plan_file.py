@@ -158,7 +158,7 @@ def measure_costs_anew(run: Run, split: Split, dtype: torch.dtype) -> MeasuredCo
     device, batch_size = split.labels.device, min(run.train.batch_size, len(split))
     log.info("measuring the costs of %s and its stores", run.model.title())
     with timed(device) as measuring, autocast(device, run.train.precision):
-        network = run.model.build(run.data_used.classes, run.data_used.image_shape[2])
+        network = run.model.build(run.data_used.classes, run.data_used.image_shape)
         if run.train.fuse_batchnorm:
             fuse_batch_norm_relu(network)
         network = network.to(device, memory_format=torch.channels_last).eval()

@@ -80,6 +80,4 @@ def unit_costs_of(run: Run) -> list[UnitCost]:
 def costs_of_network(
     model: ModelOptions, classes: int, image_shape: tuple[int, int, int]
 ) -> list[UnitCost]:
-    with torch.device("meta"):
-        network = model.build(classes, image_shape[2])
-    return unit_costs(network, image_shape)
+    return unit_costs(model.build_on_meta(classes, image_shape), image_shape)

@@ -27,7 +27,7 @@ FAMILIES: dict[str, type[ModelOptions]] = {
 def build(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Sequential:
     """A newly initialised network of the family `name`; weights from torch's random state.
 
-    Maps images [N, in_channels, H, W] to logits [N, num_classes].
+    For images of any size: maps [N, in_channels, H, W] to logits [N, num_classes].
 
     Raises ValueError for an unknown family or an invalid option.
     """
@@ -36,4 +36,4 @@ def build(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> 
     checked, problems = read(FAMILIES[name], options, name)
     if checked is None:
         raise ValueError("; ".join(problems))
-    return checked.build(num_classes, in_channels)
+    return checked.build(num_classes, (32, 32, in_channels))

@@ -29,10 +29,10 @@ class ModelOptions(Options):
     def units(self, num_classes: int, in_channels: int) -> dict[str, nn.Module]:
         """The units by name, in forward order; the head is the last."""
 
-    def build(self, num_classes: int, in_channels: int) -> nn.Sequential:
-        """A newly initialised network; weights from torch's random state.
+    def build(self, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Sequential:
+        """A newly initialised network of its units; weights from torch's random state.
 
-        Maps images [N, in_channels, H, W] to logits [N, num_classes].
+        Maps images [N, C, H, W] to logits [N, num_classes]; `image_shape` is (H, W, C).
         """
         from collections import OrderedDict
 
@@ -40,9 +40,16 @@ class ModelOptions(Options):
 
         from fobench.models.initialise import initialise
 
-        network = nn.Sequential(OrderedDict(self.units(num_classes, in_channels)))
+        network = nn.Sequential(OrderedDict(self.units(num_classes, image_shape[2])))
         initialise(network)
         return network
+
+    def build_on_meta(self, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Sequential:
+        """The network without memory for its weights, on the meta device."""
+        import torch
+
+        with torch.device("meta"):
+            return self.build(num_classes, image_shape)
 
 
 def check_depth(depth: int) -> int:

@@ -121,7 +121,7 @@ def build_network(run: Run, member: int = 0) -> nn.Sequential:
     The members of an ensemble, counted from 0, differ in their weights.
     """
     seed_globally(run.seed, member, "weights")
-    network = run.model.build(run.data_used.classes, run.data_used.image_shape[2])
+    network = run.model.build(run.data_used.classes, run.data_used.image_shape)
     if run.train.fuse_batchnorm:
         fuse_batch_norm_relu(network)
     return network

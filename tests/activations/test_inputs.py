@@ -66,7 +66,7 @@ def test_an_eval_forward_of_the_configs_networks_does_not_depend_on_them_either(
     """At their widths and batch sizes, through one unit after another."""
     experiment = load(CONFIGS / profile / f"{family}.toml")
     torch.manual_seed(0)
-    network = experiment.model.build(10, 3).to(memory_format=torch.channels_last)
+    network = experiment.model.build(10, (32, 32, 3)).to(memory_format=torch.channels_last)
     images = torch.randn(2 * experiment.train.batch_size, 3, 32, 32)
     images = images.to(memory_format=torch.channels_last)
     with torch.no_grad():

@@ -54,7 +54,7 @@ def largest_batch(run: Run) -> int:
 
 
 def measured(run: Run, name: str) -> Place | None:
-    network = run.model.build(10, 3).eval()
+    network = run.model.build(10, (32, 32, 3)).eval()
     return measure_place(name, network, loaded(run).train, BATCH, torch.float16)
 
 

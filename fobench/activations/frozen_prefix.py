@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from fobench.machine.values import Values, map_values
+
 
 @dataclass(frozen=True)
 class FrozenPrefix:
@@ -21,19 +23,19 @@ class FrozenPrefix:
     dtype: torch.dtype = torch.float32
 
     @torch.no_grad()
-    def forward(self, units: Sequence[nn.Module], values: torch.Tensor) -> torch.Tensor:
+    def forward(self, units: Sequence[nn.Module], values: Values) -> Values:
         """The input of unit `end`, given that of unit `start`. `units` are all of the network."""
         for start, cut in pairwise((self.start, *self.cuts)):
             values = rounded(forward(units[start:cut], values), self.dtype)
         return forward(units[(self.start, *self.cuts)[-1] : self.end], values)
 
 
-def rounded(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def rounded(values: Values, dtype: torch.dtype) -> Values:
     """The values as a store of that type would return them."""
-    return values.to(dtype).to(values.dtype)
+    return map_values(lambda each: each.to(dtype).to(each.dtype), values)
 
 
-def forward(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+def forward(units: Sequence[nn.Module], x: Values) -> Values:
     """The output of the units, run one after another."""
     for unit in units:
         x = unit(x)

@@ -21,6 +21,7 @@ from fobench.experiment.run import Run
 from fobench.machine.clock import Stopwatch
 from fobench.machine.device import autocast
 from fobench.machine.graphs import Graphs, Repeated
+from fobench.machine.values import Values, first_of, images_in, numel, tensors_of
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Activations:
         self._key, self._view = self._view_of(epoch)
         self._cut_to_build = self.plan.cut_in(epoch) if self._can_round else None
 
-    def inputs(self, indices: Indices, frozen: int) -> tuple[torch.Tensor, FrozenPrefix]:
+    def inputs(self, indices: Indices, frozen: int) -> tuple[Values, FrozenPrefix]:
         """What `frozen_prefix.forward` turns into the input of unit `frozen`, and that prefix.
 
         `indices` [B ≤ the batch size] are of images. If units are frozen, the values are those of a
@@ -98,7 +99,7 @@ class Activations:
             cut, self._cut_to_build = self._cut_to_build, None
             self.build(cut)
         if not frozen:
-            return self._split.images_at(indices.device, self._view), FrozenPrefix()
+            return self._split.images_at(indices, self._view), FrozenPrefix()
         chain, padded = self._chain, indices.padded(self._chunk)
         with self._reading.running() if chain.store else nullcontext():
             values = self._read(chain, self._view, padded)
@@ -229,15 +230,18 @@ class Activations:
         forward = self._repeated(lambda values: prefix.forward(self._units, values))
         everything = Indices.of(torch.arange(len(self._split)), self._device)
         batches = list(everything.batches(self._run.train.batch_size))
-        for number, indices in enumerate(batches):
-            values = self._read(chain, view, indices.padded(self._chunk))
-            with autocast(self._device, self._run.train.precision):
-                values = forward(values, calls_left=len(batches) - number)[: len(indices)]
-            if keep:
-                store = store or self._allocate(values)
-                store.write(number * self._run.train.batch_size, values)
-            if self._dtype in NARROW:
-                fits &= values.isfinite().all()
+        with self._split.ahead(batches):
+            for number, indices in enumerate(batches):
+                values = self._read(chain, view, indices.padded(self._chunk))
+                with autocast(self._device, self._run.train.precision):
+                    values = forward(values, calls_left=len(batches) - number)
+                values = first_of(values, len(indices))
+                if keep:
+                    store = store or self._allocate(values)
+                    store.write(number * self._run.train.batch_size, values)
+                if self._dtype in NARROW:
+                    for each in tensors_of(values):
+                        fits &= each.isfinite().all()
         if store:
             store.finish()
         if self._dtype in NARROW and not fits:  # waits for the device
@@ -246,16 +250,14 @@ class Activations:
             )
         return store
 
-    def _repeated(
-        self, work: Callable[[torch.Tensor], torch.Tensor]
-    ) -> Callable[..., torch.Tensor]:
+    def _repeated(self, work: Callable[[Values], Values]) -> Callable[..., Values]:
         if self._graphs is not None:
             return Repeated(work, self._graphs)
         return lambda values, calls_left: work(values)
 
-    def _allocate(self, values: torch.Tensor) -> Store:
+    def _allocate(self, values: Values) -> Store:
         """An empty store in the planned place, or in a slower one if that has no room."""
-        size = len(self._split) * values[0].numel() * self._dtype.itemsize
+        size = len(self._split) * (numel(values) // images_in(values)) * self._dtype.itemsize
         if self.bytes + size > self.plan.room:
             raise OverBudgetError(
                 f"a store of {size:,} bytes, with {self.bytes:,} in use already, exceeds the "
@@ -274,10 +276,10 @@ class Activations:
                 return store
         raise NoRoomError(refused)
 
-    def _read(self, chain: CutChain, view: View | None, indices: Indices) -> torch.Tensor:
+    def _read(self, chain: CutChain, view: View | None, indices: Indices) -> Values:
         """Values from a chain's store; the images if it has none."""
         if chain.store is None:
-            return self._split.images_at(indices.device, view)
+            return self._split.images_at(indices, view)
         return chain.store.read(indices.device if chain.store.is_on_device else indices.host)
 
     @property

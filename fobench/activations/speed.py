@@ -11,13 +11,13 @@ from fobench.activations.places import PLACES, NoRoomError, out_of_memory_as_no_
 from fobench.activations.plan import Place
 from fobench.activations.staging import BUFFERS
 from fobench.activations.store import Store
-from fobench.costs.unit_costs import unit_costs_of
+from fobench.costs.unit_costs import FLOAT32, unit_costs_of
 from fobench.data.split import Split
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed
 from fobench.machine.seeds import generator
+from fobench.machine.values import Values, images_in, numel
 
-FLOAT32 = 4  # bytes
 # Three timed passes over a store in each place: one writes, two read.
 PASS_SECONDS = 5.0
 
@@ -54,7 +54,7 @@ def measure_place_or_raise(
     place, room = PLACES[name], PLACES[name].room(device)
     with torch.no_grad():
         x = largest_activations(units, split.images_at(torch.arange(batch_size) % len(split)))
-    sample = min(place.sample_bytes, room) // (x.numel() * dtype.itemsize)
+    sample = min(place.sample_bytes, room) // (numel(x) * dtype.itemsize)
     batches = max(1, min(sample, len(split) // batch_size))
     count = batches * batch_size
     if device.type == "cuda":
@@ -71,31 +71,33 @@ def measure_place_or_raise(
     return Place(name, room, image_bytes * images / reading, image_bytes / write_seconds)
 
 
-def warm_up(batch: torch.Tensor, dtype: torch.dtype, name: str, device: torch.device) -> None:
+def warm_up(batch: Values, dtype: torch.dtype, name: str, device: torch.device) -> None:
     """Write a small store, so that kernels are loaded and pinned buffers allocated."""
-    store = Store(len(batch), batch, dtype, name, device)
+    store = Store(images_in(batch), batch, dtype, name, device)
     for _ in range(BUFFERS):
         store.write(0, batch)
     store.finish()
 
 
-def write(store: Store, batch: torch.Tensor, count: int, device: torch.device) -> tuple[int, float]:
+def write(store: Store, batch: Values, count: int, device: torch.device) -> tuple[int, float]:
     """Fill a store of `count` images with copies of a batch. Returns images and seconds."""
-    written = 0
+    written, size = 0, images_in(batch)
     with timed(device) as writing:
-        for start in for_seconds(PASS_SECONDS, range(0, count, len(batch))):
+        for start in for_seconds(PASS_SECONDS, range(0, count, size)):
             store.write(start, batch)
-            written += len(batch)
+            written += size
         store.finish()
     return written, writing.seconds
 
 
 def read(store: Store, count: int, batch_size: int, device: torch.device) -> tuple[int, float]:
     """Read the first `count` images in random order. Returns images and seconds."""
-    order = torch.randperm(count, generator=generator(0, 0, "cost")).to(store.rows.device)
+    order = torch.randperm(count, generator=generator(0, 0, "cost")).to(store.device)
     batches = order.split(batch_size)
     with timed(device) as reading:
-        images = sum(len(store.read(indices)) for indices in for_seconds(PASS_SECONDS, batches))
+        images = sum(
+            images_in(store.read(indices)) for indices in for_seconds(PASS_SECONDS, batches)
+        )
     return images, reading.seconds
 
 
@@ -108,10 +110,10 @@ def for_seconds(seconds: float, items: Iterable[T]) -> Iterator[T]:
             return
 
 
-def largest_activations(units: Sequence[nn.Module], x: torch.Tensor) -> torch.Tensor:
+def largest_activations(units: Sequence[nn.Module], x: Values) -> Values:
     """The largest activations between two units."""
     between = []
     for unit in units[:-1]:
         x = unit(x)
         between.append(x)
-    return max(between, key=torch.numel)
+    return max(between, key=numel)

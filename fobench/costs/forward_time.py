@@ -7,11 +7,13 @@ from statistics import median
 
 import torch
 
+from fobench.data.order import Indices
 from fobench.data.split import Split, View
 from fobench.machine.clock import Laps
 from fobench.machine.graphs import Graphs
+from fobench.machine.values import Values
 
-Unit = Callable[[torch.Tensor], torch.Tensor]
+Unit = Callable[[Values], Values]
 # At most ten seconds, unless a single batch takes long.
 MIN_ROUNDS, MAX_ROUNDS, ROUNDS_SECONDS = 2, 30, 10.0
 
@@ -33,7 +35,7 @@ def forward_seconds(
     seconds are those of starting them: that is what the unit costs in a pass that is not captured.
     """
     device = split.labels.device
-    everything = torch.arange(batch_size, device=device) % len(split)
+    everything = Indices.of(torch.arange(batch_size) % len(split), device)
     view = split.draw_view(0, 0)
     if graphs is not None:
         units = captured(units, split.images_at(everything, view), graphs)
@@ -51,7 +53,7 @@ def forward_seconds(
 
 @torch.no_grad()
 def one_round(
-    units: Sequence[Unit], split: Split, indices: torch.Tensor, view: View | None, laps: Laps
+    units: Sequence[Unit], split: Split, indices: Indices, view: View | None, laps: Laps
 ) -> list[float]:
     """Seconds to read the images `indices` [B], and of each unit for them."""
     laps.mark()
@@ -64,7 +66,7 @@ def one_round(
 
 
 @torch.no_grad()
-def captured(units: Sequence[Unit], x: torch.Tensor, graphs: Graphs) -> list[Unit]:
+def captured(units: Sequence[Unit], x: Values, graphs: Graphs) -> list[Unit]:
     """The units, each captured on what the one before it returns for `x`, whatever it is called on.
 
     Seconds do not depend on which images go through, so nothing has to be copied between them.
@@ -78,9 +80,7 @@ def captured(units: Sequence[Unit], x: torch.Tensor, graphs: Graphs) -> list[Uni
     return found
 
 
-def replayed(
-    replay: Callable[[], None], held: tuple[torch.Tensor, torch.Tensor], _: torch.Tensor
-) -> torch.Tensor:
+def replayed(replay: Callable[[], None], held: tuple[Values, Values], _: Values) -> Values:
     """Replay; `held` are what the graph reads, which must stay alive, and what it fills."""
     replay()
     return held[1]

@@ -22,8 +22,8 @@ from fobench.machine.environment import bits_depend_on
 from fobench.records.files import RESTORE, exists, read_json, write_json
 
 FORMAT = 1
-# They change how many steps a run takes, not what a step costs.
-NOT_OF_A_STEP = ("epochs", "lr")
+# They change how many steps a run takes and how far each goes, not what a step costs.
+NOT_OF_A_STEP = ("epochs", "lr", "warmup_epochs")
 # Equal cards take equal time.
 NOT_OF_A_MACHINE = ("gpu_uuid", "driver")
 
@@ -122,7 +122,7 @@ def conditions(run: Run, machine: dict[str, Any]) -> dict[str, Any]:
         key: machine[key] for key in ("host", "cpu_quota", "cpus_allowed")
     }
     return {
-        "model": {"name": run.model.name, **run.model.as_dict()},
+        "model": run.model.described(),
         "classes": used.classes,
         "image_shape": list(used.image_shape),
         "augment": run.data.augment,

@@ -10,18 +10,21 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fobench.experiment.run import Run
-from fobench.models import ModelOptions
+from fobench.machine.values import Values, map_values, numel, tensors_of
+from fobench.models import NetworkOptions
 
 BATCH = 2  # BatchNorm cannot train on a batch of one
+FLOAT32 = 4  # bytes
 
 
 @dataclass(frozen=True)
 class UnitCost:
     """A unit's size, and its FLOPs for one image; a multiply-add counts as two.
 
-    `backward_flops` include the gradient of the unit's input, `first_backward_flops` do not.
-    `activation_bytes` is the size of its output in float32. `convolution_flops` are the part of the
-    forward pass's FLOPs that convolutions take.
+    `backward_flops` include the gradient of the unit's input, `first_backward_flops` do not. Of a
+    tuple only the tensors count that depend on parameters of earlier units. `activation_bytes` is
+    the size of its output in float32, of all tensors of a tuple. `convolution_flops` are the part
+    of the forward pass's FLOPs that convolutions take.
     """
 
     name: str
@@ -37,12 +40,13 @@ def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitC
     """The cost of each unit for images [H, W, C], counted on the meta device."""
     height, width, channels = image_shape
     units = copy.deepcopy(network).to("meta").train()
-    x = torch.empty(BATCH, channels, height, width, device="meta")
+    x: Values = torch.empty(BATCH, channels, height, width, device="meta")
     costs = []
     for name, unit in units.named_children():
-        forward, convolutions, first_backward = count_flops(unit, x)
-        _, _, backward = count_flops(unit, x.requires_grad_())
-        x = unit(x).detach()
+        forward, convolutions, first_backward = count_flops(unit, map_values(torch.detach, x))
+        # Of the first unit with a gradient of the images, though no training computes it.
+        _, _, backward = count_flops(unit, x if costs else x.clone().requires_grad_())
+        x = map_values(as_input, unit(map_values(torch.clone, x)))
         costs.append(
             UnitCost(
                 name=name,
@@ -50,23 +54,31 @@ def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitC
                 flops=forward // BATCH,
                 backward_flops=backward // BATCH,
                 first_backward_flops=first_backward // BATCH,
-                activation_bytes=x[0].numel() * x.element_size(),
+                activation_bytes=FLOAT32 * numel(x) // BATCH,
                 convolution_flops=convolutions // BATCH,
             )
         )
     return costs
 
 
-def count_flops(unit: nn.Module, x: torch.Tensor) -> tuple[int, int, int]:
+def as_input(output: torch.Tensor) -> torch.Tensor:
+    """What a unit returned, as an input of the next that requires a gradient if it did."""
+    return output.detach().requires_grad_(output.requires_grad)
+
+
+def count_flops(unit: nn.Module, x: Values) -> tuple[int, int, int]:
     """FLOPs of a unit's forward pass, of the convolutions in it, and of its backward pass."""
+    # A copy, as a unit may write to its input in place, which no leaf of the graph allows.
+    x = map_values(torch.clone, x)
     with FlopCounterMode(display=False) as forward:
-        y = unit(x)
+        outputs = tensors_of(unit(x))
     total = forward.get_total_flops()
     convolutions = forward.get_flop_counts()["Global"].get(torch.ops.aten.convolution, 0)
-    if not y.requires_grad:
+    trained = [each for each in outputs if each.requires_grad]
+    if not trained:
         return total, convolutions, 0
     with FlopCounterMode(display=False) as backward:
-        y.backward(torch.empty_like(y))
+        torch.autograd.backward(trained, [torch.empty_like(each) for each in trained])
     return total, convolutions, backward.get_total_flops()
 
 
@@ -78,6 +90,6 @@ def unit_costs_of(run: Run) -> list[UnitCost]:
 
 @cache
 def costs_of_network(
-    model: ModelOptions, classes: int, image_shape: tuple[int, int, int]
+    model: NetworkOptions, classes: int, image_shape: tuple[int, int, int]
 ) -> list[UnitCost]:
     return unit_costs(model.build_on_meta(classes, image_shape), image_shape)

@@ -20,6 +20,7 @@ import torch
 from fobench.errors import UserError
 from fobench.machine.device import synchronize
 from fobench.machine.memory import is_out_of_memory, release_memory
+from fobench.machine.values import Values, map_values, tensors_of
 
 log = logging.getLogger(__name__)
 
@@ -156,11 +157,11 @@ class Repeated(Generic[T]):
     def __init__(self, work: Callable[..., T], graphs: Graphs) -> None:
         self._work, self._graphs = work, graphs
         self._has_run, self._has_room = False, True
-        self._inputs: list[torch.Tensor] = []
+        self._inputs: list[Values] = []
         self._replay: Callable[[], None] | None = None
         self._result: Any = None
 
-    def __call__(self, *inputs: torch.Tensor, calls_left: int = 0) -> T:
+    def __call__(self, *inputs: Values, calls_left: int = 0) -> T:
         """The work on these inputs; `calls_left` is how often, with this call, it will be called.
 
         It need not be known once the work is captured.
@@ -174,12 +175,13 @@ class Repeated(Generic[T]):
                 self._has_run = True
                 return self._work(*inputs)
         for static, given in zip(self._inputs, inputs, strict=True):
-            static.copy_(given)
+            for one, other in zip(tensors_of(static), tensors_of(given), strict=True):
+                one.copy_(other)
         self._replay()
         return self._result
 
-    def _capture(self, inputs: Sequence[torch.Tensor]) -> None:
-        self._inputs = [each.clone() for each in inputs]
+    def _capture(self, inputs: Sequence[Values]) -> None:
+        self._inputs = [map_values(torch.clone, each) for each in inputs]
         try:
             self._replay, self._result = self._graphs.capture(lambda: self._work(*self._inputs))
         except RuntimeError as error:

@@ -18,6 +18,7 @@ from fobench.data.split import Split
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed
 from fobench.machine.device import autocast
+from fobench.machine.values import Values, map_values
 from fobench.training.loop import require_finite
 from fobench.training.snapshots import Snapshots
 from fobench.training.state import Training, build_network
@@ -92,10 +93,12 @@ def load_members(run: Run, snapshots: Snapshots, device: torch.device) -> list[M
 
 def member_logits(members: Sequence[Member], images: torch.Tensor) -> Iterator[torch.Tensor]:
     """The logits [B, classes] of each member."""
-    values = images
-    for member in members:
+    values: Values = images
+    for member in members[:-1]:
         values = forward(member.shared, values)
-        yield forward(member.own, values)
+        # A copy, as units may write to it in place.
+        yield forward(member.own, map_values(torch.clone, values))
+    yield forward(members[-1].own, forward(members[-1].shared, values))
 
 
 def log_probabilities(logits: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -115,8 +118,7 @@ def evaluate_members(
     """Loss and error on unaugmented images: of each member, and of the last m at index m - 1."""
     device = split.labels.device
     each, last = ([Totals.zero(device) for _ in members] for _ in range(2))
-    for indices in torch.arange(len(split), device=device).split(batch_size):
-        images, labels = split.batch(indices)
+    for images, labels in split.in_order(batch_size):
         with autocast(device, precision):
             logits = list(member_logits(members, images))
         alone = [member.double().log_softmax(dim=1) for member in logits]

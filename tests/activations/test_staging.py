@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from fobench.activations import places, staging
+from fobench.activations.layout import Layout
 from fobench.activations.staging import BUFFERS, Staging
-from fobench.activations.store import Store
+from fobench.activations.store import Store, StoredTensor
 
 CPU = torch.device("cpu")
 
@@ -70,7 +71,26 @@ def test_what_is_written_to_a_store_on_the_host_may_be_overwritten_at_once(
     values.zero_()
     assert torch.equal(typed, expected)
     assert typed.is_contiguous()
-    assert target.data_ptr() == store.rows.data_ptr()
+    assert target.data_ptr() == store._tensors[0].rows.data_ptr()
+
+
+def test_a_tensor_on_the_host_comes_back_with_its_strides(calls):
+    """Each tensor of a tuple has buffers of its own, as they differ in shape."""
+    pair = torch.randn(8, 5, 4, 3).permute(0, 3, 2, 1), torch.randn(4, 8, 2).transpose(0, 1)
+    stored = []
+    for values in pair:
+        layout = Layout.of(values)
+        rows = torch.zeros(8, *layout.row_shape, dtype=torch.float16)
+        stored.append(StoredTensor(rows, layout, torch.float32, Staging(CPU)))
+    for start in range(0, 8, 2):
+        for each, values in zip(stored, pair, strict=True):
+            each.write(start, values[start : start + 2])
+    order = torch.tensor([5, 1, 1, 7, 0, 2, 3, 6])
+    for each, values in zip(stored, pair, strict=True):
+        each.finish()
+        read = each.read(order)
+        assert torch.equal(read, values[order].half().float())
+        assert read.stride() == values.stride()
 
 
 def test_what_is_copied_to_the_host_is_there_when_all_copies_are_finished(calls):

@@ -13,7 +13,7 @@ import torch
 from fobench.activations import places
 from fobench.activations.places import NoRoomError, places_for, room_in_memory, room_on_disk
 from fobench.activations.store import DTYPES, Store
-from fobench.machine import memory
+from fobench.machine import cgroup, memory
 from fobench.machine.memory import available_memory, is_memory, peak_memory
 
 CPU = torch.device("cpu")
@@ -155,14 +155,14 @@ def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
 
 
 def test_a_control_group_limits_the_memory_there_is(monkeypatch):
-    monkeypatch.setattr(memory.cgroup, "memory", lambda: None)
+    monkeypatch.setattr(cgroup, "memory", lambda: None)
     free, total = available_memory(CPU)
     assert 0 < free <= total
-    monkeypatch.setattr(memory.cgroup, "memory", lambda: (10**6, 4 * 10**5))
+    monkeypatch.setattr(cgroup, "memory", lambda: (10**6, 4 * 10**5))
     assert available_memory(CPU) == (6 * 10**5, 10**6)
-    monkeypatch.setattr(memory.cgroup, "memory", lambda: (10**6, 10**6 + 1))
+    monkeypatch.setattr(cgroup, "memory", lambda: (10**6, 10**6 + 1))
     assert available_memory(CPU) == (0, 10**6)
-    monkeypatch.setattr(memory.cgroup, "memory", lambda: (2 * total, 0))
+    monkeypatch.setattr(cgroup, "memory", lambda: (2 * total, 0))
     assert available_memory(CPU)[1] == total
 
 

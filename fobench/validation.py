@@ -25,6 +25,7 @@ TYPE_NAMES = {
     "number": "a number",
     "boolean": "true or false",
     "string": "a string in quotes",
+    "object": "a table",
 }
 LIMITS = {
     "minimum": "of at least",
@@ -78,7 +79,7 @@ def read(
 ) -> tuple[AnyOptions | None, list[str]]:
     """Make `cls` from a config table. Returns (options, []) or (None, all problems found)."""
     # -0.0 + 0.0 is 0.0: the two would be runs of different ids.
-    values = {key: each + 0.0 if isinstance(each, float) else each for key, each in table.items()}
+    values = {key: unsigned_zero(each) for key, each in table.items()}
     try:
         return cls.model_validate(values), []
     except ValidationError as error:
@@ -87,13 +88,19 @@ def read(
     return None, [f"{where} {each}" for each in dict.fromkeys(problems)]
 
 
+def unsigned_zero(value: Any) -> Any:
+    if isinstance(value, list):
+        return [unsigned_zero(each) for each in value]
+    return value + 0.0 if isinstance(value, float) else value
+
+
 def message_of(cls: type[Options], table: Mapping[str, Any], error: Mapping[str, Any]) -> str:
     """A message for one pydantic error: the key, what is wrong and what is allowed."""
+    if error["type"] == "value_error":  # may be about no option, but about all
+        return str(error["ctx"]["error"])
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return unknown_key(key, cls.declared())
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
     given = f"{key} = {format_value(table[key])}" if key in table else f"{key} is missing"
     return f"{given}: give {allowed(option_schema(cls, key))}"
 
@@ -135,9 +142,10 @@ def allowed(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return f"{allowed(schema['anyOf'][0])} or a list of such"
     if schema.get("type") == "array":
-        inner = schema["items"]["prefixItems"]
+        inner = schema.get("prefixItems") or schema["items"]["prefixItems"]
         names = ", ".join(TYPE_NAMES[each["type"]].removeprefix("a ") for each in inner)
-        return f"a list of [{names}], each {limits(inner[0])}".rstrip()
+        several = "" if "prefixItems" in schema else "a list of "
+        return f"{several}[{names}], each {limits(inner[0])}".rstrip()
     return f"{TYPE_NAMES[schema['type']]} {limits(schema)}".rstrip()
 
 

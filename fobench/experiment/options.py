@@ -3,12 +3,13 @@
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from fobench.methods.base import MAX_RATE
 from fobench.validation import Options, format_value
 
 MAX_IMAGES = 10_000_000
+MAX_PIXELS = 4096  # per side
 MAX_SECONDS = 1e9
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -29,6 +30,13 @@ Names = Annotated[
     tuple[str, ...],
     BeforeValidator(as_tuple, json_schema_input_type=str | NonEmpty[str]),
 ]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[
+    tuple[Beta, Beta],
+    BeforeValidator(as_tuple, json_schema_input_type=tuple[Beta, Beta]),
+]
+# The options of each optimizer alone.
+OPTIONS_OF = {"sgd": ("momentum", "nesterov"), "adamw": ("betas", "eps")}
 
 
 class ExperimentOptions(Options):
@@ -71,7 +79,8 @@ class DataOptions(Options):
 
     dataset: Names = Field(
         min_length=1,
-        description="a name, a path to an .npz file, or a list: the first one available is used",
+        description="a name, a path to an .npz file or a folder of images, or a list: the first "
+        "one available is used",
     )
     augment: Literal["random", "none"] = Field(
         "random", description='"random": crop and flip; "none": every epoch sees the same images'
@@ -90,6 +99,13 @@ class DataOptions(Options):
         description="put the training and the test images into a fixed random order, the same for "
         "all seeds, before parts are cut: for files sorted by class",
     )
+    image_size: int | None = Field(
+        None,
+        ge=4,
+        le=MAX_PIXELS,
+        description="pixels per side to which images are resized, the shorter side first, then the "
+        "centre is cropped; by default they stay as they are",
+    )
 
     @field_validator("dataset")
     @classmethod
@@ -100,14 +116,46 @@ class DataOptions(Options):
 
 
 class TrainOptions(Options):
-    """Training with SGD, the same for all methods."""
+    """How networks are trained, the same for all methods."""
 
     epochs: int = Field(ge=1, le=1_000_000, description="passes over the training images")
     batch_size: int = Field(ge=2, le=1_000_000, description="images per step")
-    lr: float = Field(0.1, gt=0, le=MAX_RATE, description="initial learning rate")
+    optimizer: Literal["sgd", "adamw"] = Field(
+        "sgd", description='"adamw": with decoupled weight decay; lr must be given'
+    )
+    lr: float = Field(
+        0.1, gt=0, le=MAX_RATE, description="initial learning rate; the default is for SGD only"
+    )
     momentum: float = Field(0.9, ge=0, le=1, description="of SGD")
-    nesterov: bool = Field(True, description="Nesterov momentum")
-    weight_decay: float = Field(1e-4, ge=0, le=MAX_RATE, description="on all parameters")
+    nesterov: bool = Field(True, description="Nesterov momentum, of SGD")
+    betas: Betas = Field(
+        (0.9, 0.999), description="of AdamW: decay of its means of gradients and of their squares"
+    )
+    eps: float = Field(1e-8, gt=0, le=1, description="of AdamW: added to what it divides by")
+    weight_decay: float = Field(
+        1e-4, ge=0, le=MAX_RATE, description="on the parameters of decay_on"
+    )
+    decay_on: Literal["all", "matrices"] = Field(
+        "all",
+        description='"matrices": the kernels of convolutions and linear layers alone, not biases, '
+        "scales and shifts of norms, class tokens and position embeddings",
+    )
+    warmup_epochs: float = Field(
+        0.0,
+        ge=0,
+        le=1_000_000,
+        description="the first epochs, whose learning rates are those of the method times a factor "
+        "that rises linearly to 1",
+    )
+    clip_grad_norm: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_RATE,
+        description="scale gradients down where the norm of all of them together is larger",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="of the training loss; evaluation is without"
+    )
     deterministic: bool = Field(
         False, description="on CUDA, repeat bit for bit, at the cost of speed; the CPU always does"
     )
@@ -127,14 +175,38 @@ class TrainOptions(Options):
         'graphs and replayed; "auto": graph on CUDA, else eager',
     )
 
-    @field_validator("nesterov")
+    @model_validator(mode="before")
     @classmethod
-    def _nesterov_has_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
-        if nesterov and info.data.get("momentum") == 0:
+    def _default_rate_is_for_sgd(cls, values: Any) -> Any:
+        return {"lr": None, **values} if values.get("optimizer") == "adamw" else values
+
+    @field_validator("lr", mode="before")
+    @classmethod
+    def _lr_is_given(cls, lr: Any) -> Any:
+        if lr is None:
+            raise ValueError(
+                'lr is missing: its default is for SGD; give one for optimizer = "adamw", such as '
+                "lr = 1e-3"
+            )
+        return lr
+
+    @field_validator("momentum", "nesterov", "betas", "eps")
+    @classmethod
+    def _fits_the_optimizer(cls, value: Any, info: ValidationInfo) -> Any:
+        # All rules in one validator: pydantic stops at an option's first that fails.
+        key, chosen = info.field_name, info.data.get("optimizer", "sgd")
+        [owner] = (each for each, options in OPTIONS_OF.items() if key in options)
+        if chosen != owner and value != cls.model_fields[key].default:
+            written = format_value(list(value) if isinstance(value, tuple) else value)
+            raise ValueError(
+                f'{key} = {written}: it is an option of optimizer = "{owner}": remove it, or set '
+                "that optimizer"
+            )
+        if key == "nesterov" and value and info.data.get("momentum") == 0:
             raise ValueError(
                 "momentum = 0.0: Nesterov momentum needs more than 0, or set nesterov = false"
             )
-        return nesterov
+        return value
 
 
 # The tables whose options do not depend on a name in them.

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from fobench.evidence.results import ExperimentResults
-from fobench.experiment.from_record import info_of, method_of
+from fobench.experiment.from_record import info_of, method_of, warmup_factors
 from fobench.figures.style import title_of
 
 COLUMNS = 4
@@ -83,6 +83,7 @@ def unit_rates(record: dict[str, Any], progress: np.ndarray) -> np.ndarray:
     method, info, lr = method_of(record), info_of(record), record["run"]["train"]["lr"]
     steps = progress * record["total_steps"]
     rates = np.array([method.learning_rates(step, info, lr) for step in steps]).T
+    rates *= warmup_factors(record, steps)
     for unit, rates_of_unit in zip(record["units"], rates, strict=True):
         if unit["freeze_step"] is not None:
             rates_of_unit[steps >= unit["freeze_step"]] = 0

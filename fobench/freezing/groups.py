@@ -70,6 +70,16 @@ def restore_rate(group: dict[str, Any]) -> None:
     set_rates([group], [float(group.pop("initial_lr", group["lr"]))])
 
 
+def scale_rates(groups: Sequence[dict[str, Any]], factor: float) -> None:
+    """Multiply the learning rates of the groups; those that are tensors in place."""
+    tensors = [group["lr"] for group in groups if isinstance(group["lr"], Tensor)]
+    for group in groups:
+        if not isinstance(group["lr"], Tensor):
+            group["lr"] *= factor
+    if tensors:
+        torch._foreach_mul_(tensors, factor)
+
+
 def set_rates(groups: Sequence[dict[str, Any]], rates: Sequence[float]) -> None:
     """Set the learning rates of the groups.
 

@@ -25,7 +25,20 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 def total_steps(images: int, batch_size: int, epochs: int, epoch_share: float = 1.0) -> int:
     """Steps in a run: the share of all its epochs' steps, rounded half up (0 for a tiny share)."""
-    steps = Decimal(str(epoch_share)) * epochs * steps_per_epoch(images, batch_size)
+    return _rounded(Decimal(str(epoch_share)) * epochs * steps_per_epoch(images, batch_size))
+
+
+def warmup_steps(epochs: float, steps_per_epoch: int) -> int:
+    """Steps over which learning rates warm up, in as many epochs, rounded half up."""
+    return _rounded(Decimal(str(epochs)) * steps_per_epoch)
+
+
+def warmup_factor(step: float, warmup_steps: int) -> float:
+    """What the rates of a step are multiplied with: `(k + 1)/W` in the first W, counted from 0."""
+    return (step + 1) / warmup_steps if step + 1 < warmup_steps else 1.0
+
+
+def _rounded(steps: Decimal) -> int:
     return int(steps.to_integral_value(ROUND_HALF_UP))
 
 

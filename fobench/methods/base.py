@@ -40,7 +40,10 @@ class Scheduler(Protocol):
         """Number of units, counted from the first, that are frozen now."""
 
     def step(self) -> None:
-        """Called before each training step: set learning rates, freeze the units that are due."""
+        """Called before each training step: set learning rates, freeze the units that are due.
+
+        It sets the rate of every parameter group each time: a warm-up multiplies them afterwards.
+        """
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -59,7 +62,11 @@ class MethodOptions(Options):
 
     @abstractmethod
     def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
-        """What acts in each step. The optimizer has a parameter group for each unit, in order."""
+        """What acts in each step.
+
+        Each parameter group of the optimizer belongs to a unit. A unit can have several, such as
+        one without weight decay; `fobench.methods.schedulers.rates_of_groups` finds whose is whose.
+        """
 
     @abstractmethod
     def freeze_steps(self, info: RunInfo) -> list[int]:
@@ -85,6 +92,10 @@ class MethodOptions(Options):
     def starts_members_anew(self) -> bool:
         """Whether each member starts from its own initialisation, not from the one before."""
         return False
+
+    def steps_of_a_start(self, total_steps: int) -> int:
+        """The steps from initial weights on, of a run: all, or those of a member started anew."""
+        return total_steps // self.ensemble_size if self.starts_members_anew else total_steps
 
     @property
     def keeps_members(self) -> bool:

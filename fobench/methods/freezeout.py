@@ -16,7 +16,7 @@ from fobench.methods.base import (
     share_slug,
 )
 from fobench.methods.baseline import BaselineOptions
-from fobench.methods.schedulers import ConstantRates
+from fobench.methods.schedulers import ConstantRates, rates_of_groups
 from fobench.methods.store_options import StoreOptions
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
         steps = self.annealing_steps(info)
         if steps is None:
             lr = optimizer.param_groups[0]["initial_lr"]
-            return ConstantRates(optimizer, self.initial_rates(info, lr))
+            rates = rates_of_groups(network, optimizer, self.initial_rates(info, lr))
+            return ConstantRates(optimizer, rates)
         return FreezeOut(network, optimizer, steps, self.t0, self.scaling, self.scale_lr)
 
     def freeze_times(self, info: RunInfo) -> list[float]:

@@ -62,7 +62,7 @@ class CosineCycles:
     frozen = 0
 
     def __init__(self, optimizer: Optimizer, rates: Sequence[float], cycle_steps: int) -> None:
-        """`rates` are those at the start of each cycle of `cycle_steps` steps."""
+        """`rates` are those of each group at the start of each cycle of `cycle_steps` steps."""
         self._optimizer, self._rates = optimizer, list(rates)
         self._cycle_steps = cycle_steps
         self._steps = 0
@@ -80,7 +80,7 @@ class CosineCycles:
 
 
 class FreezingCycles(CosineCycles):
-    """The same, with units that freeze at the given steps; each has a parameter group, in order."""
+    """The same, with units that freeze at the given steps; the rates of their groups are then 0."""
 
     def __init__(
         self,
@@ -94,6 +94,7 @@ class FreezingCycles(CosineCycles):
         from fobench.freezing.units import units_of
 
         super().__init__(optimizer, rates, cycle_steps)
+        self._unit_of_group = units_of_groups(network, optimizer)
         self._units = FrozenUnits(units_of(network), optimizer)
         self._freeze_steps = list(freeze_steps)
 
@@ -104,7 +105,8 @@ class FreezingCycles(CosineCycles):
     def step(self) -> None:
         frozen = bisect_right(self._freeze_steps, self._steps)
         self._units.freeze(frozen)
-        self._rates[:frozen] = [0.0] * frozen
+        pairs = zip(self._unit_of_group, self._rates, strict=True)
+        self._rates = [0.0 if unit < frozen else rate for unit, rate in pairs]
         super().step()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -112,6 +114,23 @@ class FreezingCycles(CosineCycles):
         # The units frozen at the last step taken.
         frozen = bisect_right(self._freeze_steps, self._steps - 1)
         self._units.freeze(frozen, weights_are_final=True)
+
+
+def rates_of_groups(
+    network: nn.Sequential, optimizer: Optimizer, rates: Sequence[float]
+) -> list[float]:
+    """The rate of each parameter group, given that of each unit."""
+    return [rates[unit] for unit in units_of_groups(network, optimizer)]
+
+
+def units_of_groups(network: nn.Sequential, optimizer: Optimizer) -> list[int]:
+    """The unit of each parameter group; the head for a group of parameters that no unit holds."""
+    from fobench.freezing import groups
+    from fobench.freezing.units import units_of
+
+    units = units_of(network)
+    found = groups.units_of_groups(units, optimizer)
+    return [len(units) - 1 if unit is None else unit for unit in found]
 
 
 def initial_rates(optimizer: Optimizer) -> list[float]:

@@ -20,7 +20,7 @@ from fobench.methods.base import (
     share_slug,
 )
 from fobench.methods.ensemble import EnsembleOptions
-from fobench.methods.schedulers import CosineCycles, FreezingCycles
+from fobench.methods.schedulers import CosineCycles, FreezingCycles, rates_of_groups
 from fobench.methods.store_options import StoreOptions
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class SnapshotOptions(StoreOptions, MethodOptions):
         return value
 
     def start(self, network: nn.Sequential, optimizer: Optimizer, info: RunInfo) -> Scheduler:
-        rates, cycle_steps = self.restart_rates(info), info.total_steps // self.cycles
+        rates = rates_of_groups(network, optimizer, self.restart_rates(info))
+        cycle_steps = info.total_steps // self.cycles
         if not self.freezes:
             return CosineCycles(optimizer, rates, cycle_steps)
         return FreezingCycles(network, optimizer, rates, cycle_steps, self.freeze_steps(info))

@@ -12,13 +12,13 @@ from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Data
 from fobench.experiment.run import Run
 from fobench.sweep.plan import Plan
+from fobench.training.optimizer import MOMENTS
 from fobench.training.predictions import Prediction, predict
 
 BYTES_PER_EPOCH = 250  # a row of epochs.csv, about
 BYTES_PER_UNIT = 200  # an entry of the unit table, about
 BYTES_OF_RECORD = 4000  # run.json without its unit table, about
 BYTES_PER_WEIGHT = 4
-BYTES_PER_PARAMETER = 8  # of a checkpoint without snapshots: a weight and its momentum
 CHECKPOINTS = 3  # of the current run: the last, the previous and the one being written
 # Where a store takes room of the memory whose peak is measured, by device.
 IN_MEMORY = {"cpu": "host memory", "cuda": "device memory"}
@@ -99,10 +99,13 @@ def disk_bytes(predictions: list[RunPrediction]) -> int:
         for each in predictions
     )
     parameters = sum(each.parameters for each in costs)
+    train = predictions[0].run.train
+    kept = MOMENTS[train.optimizer](train)
     methods = [each.run.method for each in predictions]
     members = BYTES_PER_WEIGHT * parameters
     most = max(method.ensemble_size if method.ensemble_size > 1 else 0 for method in methods)
-    checkpoints = CHECKPOINTS * (BYTES_PER_PARAMETER * parameters + most * members)
+    # Of the network, of the optimizer and of snapshots.
+    checkpoints = CHECKPOINTS * (1 + kept + most) * members
     results += members * sum(method.ensemble_size for method in methods if method.keeps_members)
     stores = [each.stores for each in predictions]
     on_disk = max((each.peak_bytes for each in stores if each.place == ON_DISK), default=0)

@@ -8,7 +8,6 @@ built or the step captured.
 
 import math
 from collections.abc import Iterator
-from itertools import islice
 from typing import Protocol
 
 import torch
@@ -93,20 +92,21 @@ def require_finite(loss: float | None, what: str) -> None:
 def train_epoch(training: Training, epoch: int, steps: int, progress: Progress) -> Totals:
     """The first `steps` training steps of an epoch."""
     scheduler = training.scheduler
-    batches = start_epoch(training, epoch)
-    for number, indices in enumerate(islice(batches, steps), start=training.step):
-        scheduler.step()
-        train_step(training, number, indices, scheduler.frozen, training.take_step)
-        progress.step(len(indices), scheduler.frozen)
+    batches = start_epoch(training, epoch)[:steps]
+    with training.data.train.ahead(batches):
+        for number, indices in enumerate(batches, start=training.step):
+            training.prepare_step(number)
+            train_step(training, number, indices, scheduler.frozen, training.take_step)
+            progress.step(len(indices), scheduler.frozen)
     training.end_epoch(steps)
     return training.take_step.totals
 
 
-def start_epoch(training: Training, epoch: int) -> Iterator[Indices]:
+def start_epoch(training: Training, epoch: int) -> list[Indices]:
     """Start an epoch. Returns its batches, as indices of images, in an order drawn for it."""
     run, split = training.run, training.data.train
     order = torch.randperm(len(split), generator=generator(run.seed, epoch, "order"))
-    batches = Indices.of(order, training.device).batches(run.train.batch_size)
+    batches = list(Indices.of(order, training.device).batches(run.train.batch_size))
     training.take_step.totals.reset()
     training.start_epoch(epoch)
     return batches
@@ -131,8 +131,7 @@ def evaluate(
     network.eval()
     device = split.labels.device
     totals = Totals.zero(device)
-    for indices in torch.arange(len(split), device=device).split(batch_size):
-        images, labels = split.batch(indices)
+    for images, labels in split.in_order(batch_size):
         with autocast(device, precision):
             logits = network(images)
             loss = cross_entropy(logits, labels)

@@ -1,39 +1,118 @@
 """The optimizer: the same for all methods, so that only the work that freezing spares differs."""
 
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import SGD, Optimizer
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, AdamW, Optimizer
 
 from fobench.experiment.options import TrainOptions
 
-# Where a unit's update is one fused kernel, which reads the rate from the device, so that a
+# Where a group's update is one fused kernel, which reads the rate from the device, so that a
 # captured step follows it.
 FUSED = {"cuda"}
+# How updates are carried out: by the device that an optimizer is on, not the one that saved it.
+OF_THE_DEVICE = ("fused", "foreach", "capturable")
 
 
-def sgd(network: nn.Sequential, options: TrainOptions) -> Optimizer:
-    """SGD with a parameter group for each unit, in order."""
+def build_optimizer(network: nn.Sequential, options: TrainOptions) -> Optimizer:
+    """The optimizer, with a parameter group or two for each unit, in order."""
     device = next(network.parameters()).device
-    optimizer = SGD(
-        [
-            {"params": list(unit.parameters()), "initial_lr": options.lr, "lr": options.lr}
-            for unit in network
-        ],
-        lr=options.lr,
-        momentum=options.momentum,
-        nesterov=options.nesterov,
-        weight_decay=options.weight_decay,
-        fused=True if device.type in FUSED else None,
-    )
+    groups = [
+        {"params": parameters, "weight_decay": decay, "initial_lr": options.lr, "lr": options.lr}
+        for unit in network
+        for parameters, decay in by_decay(list(unit.parameters()), options)
+        if parameters
+    ]
+    optimizer = OPTIMIZERS[options.optimizer](groups, options, device.type in FUSED)
     put_rates_on(optimizer, device)
     return optimizer
 
 
+def by_decay(
+    parameters: list[nn.Parameter], options: TrainOptions
+) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters by their weight decay."""
+    decay = options.weight_decay
+    if options.decay_on == "all":
+        return [(parameters, decay)]
+    matrices = [each for each in parameters if is_matrix(each)]
+    return [(matrices, decay), ([each for each in parameters if not is_matrix(each)], 0.0)]
+
+
+def is_matrix(parameter: torch.Tensor) -> bool:
+    """Whether it is a matrix [a, b] larger than 1 both ways, once flattened behind its first axis.
+
+    Kernels of convolutions and linear layers are. Biases, scales and shifts [n] or [n, 1, 1] are
+    not, nor class tokens and position embeddings [1, …].
+    """
+    return parameter.ndim > 1 and 1 < len(parameter) < parameter.numel()
+
+
+def sgd(groups: list[dict[str, Any]], options: TrainOptions, fused: bool) -> Optimizer:
+    return SGD(
+        groups,
+        lr=options.lr,
+        momentum=options.momentum,
+        nesterov=options.nesterov,
+        weight_decay=options.weight_decay,
+        fused=True if fused else None,
+    )
+
+
+def adamw(groups: list[dict[str, Any]], options: TrainOptions, fused: bool) -> Optimizer:
+    # A captured step must be capturable; the first steps, which are taken eagerly, are no mistake.
+    warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
+    return AdamW(
+        groups,
+        lr=options.lr,
+        betas=options.betas,
+        eps=options.eps,
+        weight_decay=options.weight_decay,
+        fused=True if fused else None,
+        capturable=fused,
+    )
+
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], TrainOptions, bool], Optimizer]] = {
+    "sgd": sgd,
+    "adamw": adamw,
+}
+# How many values as large as a parameter each keeps of it.
+MOMENTS: dict[str, Callable[[TrainOptions], int]] = {
+    "sgd": lambda options: 1 if options.momentum else 0,
+    "adamw": lambda options: 2,
+}
+
+
+def update(
+    optimizer: Optimizer,
+    loss: torch.Tensor,
+    parameters: Sequence[nn.Parameter],
+    clip_grad_norm: float | None,
+) -> None:
+    """The backward pass from a loss, and the update.
+
+    Where the norm of the gradients of all `parameters` is larger than `clip_grad_norm`, they are
+    scaled down to it. Frozen units have none. Does not wait for the device.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_grad_norm is not None:
+        clip_grad_norm_(parameters, clip_grad_norm)
+    optimizer.step()
+
+
 def load_state(optimizer: Optimizer, state: dict[str, Any], device: torch.device) -> None:
-    """Load the state of an optimizer; rates and momentum are then on the device again."""
-    optimizer.load_state_dict(state)
+    """Load the state of an optimizer; rates and moments are then on the device again."""
+    groups = [
+        saved | {key: own[key] for key in OF_THE_DEVICE if key in own}
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict(state | {"param_groups": groups})
     put_rates_on(optimizer, device)
 
 

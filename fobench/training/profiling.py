@@ -39,8 +39,9 @@ MIN_ROUNDS, AIMED_ROUNDS, MAX_ROUNDS = 2, 8, 15
 # Steps in a row with as many units frozen, after one that is not timed: for about so long.
 VISIT_SECONDS, MAX_STEPS = 0.2, 20
 FORWARD_SHARE = 0.25
-# So small that the values of activations stay as they were, and so many that no rate gets to 0.
-RATE, EPOCHS = 1e-5, 1_000_000
+# So small that the values of activations stay as they were, also where AdamW changes every weight
+# by about as much in each step, and so many that no rate gets to 0.
+RATE, EPOCHS = 1e-8, 1_000_000
 
 
 def measure_profile(run: Run, data: Data, for_steps: int | None = None) -> Profile:
@@ -122,7 +123,7 @@ class Stepper:
         baseline = replace(run.baseline_run, train=options)
         self.training = Training(baseline, data, data.train.labels.device)
         network = self.training.network
-        # An optimizer that takes no step: momentum is not freed, as captured steps refer to it.
+        # An optimizer that takes no step: moments are not freed, as captured steps refer to them.
         self._frozen_units = FrozenUnits(units_of(network), SGD(network.parameters(), lr=RATE))
         self._steps = self._one_step_each()
         self._batches = self._full_batches()
@@ -179,7 +180,7 @@ class Stepper:
     def _one_step_each(self) -> list[Step]:
         """The step for each number of frozen units: a graph is forgotten once more are frozen."""
         training = self.training
-        eager = EagerStep(training.network, training.optimizer, training.run.train.precision)
+        eager = EagerStep(training.network, training.optimizer, training.run.train)
         if training.graphs is None:
             return [eager] * len(self)
         run = training.run
@@ -195,7 +196,9 @@ class Stepper:
     def _full_batches(self) -> Iterator[Indices]:
         size = min(self.training.run.train.batch_size, len(self.training.data.train))
         for epoch in count():
-            yield from (batch for batch in start_epoch(self.training, epoch) if len(batch) == size)
+            batches = [each for each in start_epoch(self.training, epoch) if len(each) == size]
+            with self.training.data.train.ahead(batches):
+                yield from batches
 
 
 def first_images(split: Split, count: int) -> Split:

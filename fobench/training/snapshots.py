@@ -45,11 +45,15 @@ class Snapshots:
 
     def take(self, network: nn.Sequential, frozen: int) -> None:
         """Add the network with its first `frozen` units frozen. Waits for the device."""
-        shared = {name for name, _ in list(network.named_children())[:frozen]}
+        units = list(network)[:frozen]
+        shared = {id(each) for unit in units for each in (*unit.parameters(), *unit.buffers())}
         taken = {}
-        for key, tensor in network.state_dict().items():
-            unit = key.partition(".")[0]
-            taken[key] = self.weights[-1][key] if unit in shared else tensor.to("cpu", copy=True)
+        for key, tensor in network.state_dict(keep_vars=True).items():
+            taken[key] = (
+                self.weights[-1][key]
+                if id(tensor) in shared
+                else tensor.detach().to("cpu", copy=True)
+            )
         self.weights.append(taken)
         self.frozen.append(frozen)
 

@@ -10,12 +10,14 @@ from fobench.activations.plan import STORE_NOTHING, StorePlan
 from fobench.costs.flops import freeze_steps_of
 from fobench.data.split import Data
 from fobench.experiment.run import Run
+from fobench.freezing.groups import scale_rates
+from fobench.freezing.schedule import warmup_factor
 from fobench.machine.device import prepare, step_mode
 from fobench.machine.graphs import Graphs
 from fobench.machine.memory import reset_peak_memory
 from fobench.machine.seeds import seed_globally
 from fobench.models.fusion import fuse_batch_norm_relu
-from fobench.training.optimizer import load_state, sgd
+from fobench.training.optimizer import build_optimizer, load_state
 from fobench.training.snapshots import Snapshots
 from fobench.training.step import EagerStep, GraphStep, Step, StepsUntilFreeze
 from fobench.training.warmup import warm_up
@@ -30,9 +32,11 @@ class Training:
         prepare(device, run.train)
         self.run, self.data, self.device = run, data, device
         self.network = build_network(run).to(device, memory_format=torch.channels_last)
-        self.optimizer = sgd(self.network, run.train)
+        self.optimizer = build_optimizer(self.network, run.train)
         info = run.info(len(self.network))
         self.scheduler = run.method.start(self.network, self.optimizer, info)
+        self._warmup_steps = run.warmup_steps
+        self._steps_of_a_start = run.method.steps_of_a_start(run.total_steps)
         self.graphs = Graphs(device) if step_mode(device, run.train) == "graph" else None
         self.take_step = self._step()
         self.activations = Activations(run, self.network, data.train, plan, self.graphs)
@@ -42,7 +46,7 @@ class Training:
         reset_peak_memory(device)
 
     def _step(self) -> Step:
-        eager = EagerStep(self.network, self.optimizer, self.run.train.precision)
+        eager = EagerStep(self.network, self.optimizer, self.run.train)
         if self.graphs is None:
             return eager
         run = self.run
@@ -68,6 +72,14 @@ class Training:
         self.network.train()
         self.activations.start(epoch)
 
+    def prepare_step(self, number: int) -> None:
+        """Set the learning rates of step `number` of the run, and freeze the units that are due."""
+        self.scheduler.step()
+        step = number % self._steps_of_a_start
+        if step < self._warmup_steps:
+            factor = warmup_factor(step, self._warmup_steps)
+            scale_rates(self.optimizer.param_groups, factor)
+
     def end_epoch(self, steps: int) -> None:
         """Count the epoch's steps, record what its stores and captures took, take a snapshot."""
         self.step += steps
@@ -78,11 +90,11 @@ class Training:
             self.snapshots.take(self.network, self.scheduler.frozen)
 
     def _start_anew(self, member: int) -> None:
-        """New initial weights and no momentum, in place, as captured steps read them there."""
+        """New initial weights and no moments, in place, as captured steps read them there."""
         self.network.load_state_dict(build_network(self.run, member).state_dict())
         for state in self.optimizer.state.values():
-            for momentum in filter(torch.is_tensor, state.values()):
-                momentum.zero_()
+            for moment in filter(torch.is_tensor, state.values()):
+                moment.zero_()  # and the steps that AdamW has counted
 
     def summary(self) -> dict[str, Any]:
         """The entries in run.json on stores and graphs; none without them."""

@@ -15,8 +15,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from fobench.activations.frozen_prefix import FrozenPrefix, forward
+from fobench.experiment.options import TrainOptions
 from fobench.machine.device import autocast
 from fobench.machine.graphs import Graphs, Repeated
+from fobench.machine.values import Values, first_of, map_values
+from fobench.training.optimizer import update
 from fobench.training.totals import Totals
 
 
@@ -27,7 +30,7 @@ class Batch:
     If units are frozen, the values can be of more than B images; the first B count.
     """
 
-    values: torch.Tensor
+    values: Values
     labels: torch.Tensor
     prefix: FrozenPrefix
 
@@ -47,24 +50,26 @@ class Step(Protocol):
 class EagerStep:
     """A training step, operation by operation."""
 
-    def __init__(self, network: nn.Sequential, optimizer: Optimizer, precision: str) -> None:
-        self._units, self._optimizer, self._precision = list(network), optimizer, precision
-        self._device = next(network.parameters()).device
+    def __init__(self, network: nn.Sequential, optimizer: Optimizer, options: TrainOptions) -> None:
+        self._units, self._optimizer, self._options = list(network), optimizer, options
+        self._parameters = list(network.parameters())
+        self._device = self._parameters[0].device
         self.totals = Totals.zero(self._device)
 
     def __call__(self, number: int, batch: Batch) -> None:
         self.work(batch.prefix, batch.values, batch.labels)
         self.totals.images += len(batch)
 
-    def work(self, prefix: FrozenPrefix, values: torch.Tensor, labels: torch.Tensor) -> None:
+    def work(self, prefix: FrozenPrefix, values: Values, labels: torch.Tensor) -> None:
         """All that happens on the device."""
-        with autocast(self._device, self._precision):
-            inputs = prefix.forward(self._units, values)[: len(labels)]
+        options = self._options
+        with autocast(self._device, options.precision):
+            # Detached: a view that was made without gradients could not be written to in place.
+            inputs = map_values(torch.detach, prefix.forward(self._units, values))
+            inputs = first_of(inputs, len(labels))
             logits = forward(self._units[prefix.end :], inputs)
-            loss = cross_entropy(logits, labels)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizer.step()
+            loss = cross_entropy(logits, labels, label_smoothing=options.label_smoothing)
+        update(self._optimizer, loss, self._parameters, options.clip_grad_norm)
         self.totals.add(loss, logits, labels)
 
 
@@ -74,7 +79,7 @@ class GraphStep:
     The first step of each is taken eagerly, the second is captured, then replayed, as are all
     later ones. Where few are left until the next unit freezes, none is captured.
 
-    What a graph reads stays where it is: the batch is copied to it, while parameters, momentum,
+    What a graph reads stays where it is: the batch is copied to it, while parameters, moments,
     running statistics, learning rates and totals are updated in place.
     """
 

@@ -11,6 +11,8 @@ from torch.optim import Optimizer
 from fobench.data.split import Data, Split
 from fobench.experiment.run import Run
 from fobench.machine.device import autocast
+from fobench.machine.values import map_values
+from fobench.training.optimizer import update
 
 STEPS = 3
 # Of 1000 images of 32 by 32. On CUDA, where starting kernels takes longer than they do on small
@@ -26,22 +28,22 @@ def warm_up(network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run) 
     """
     # Copied together, so that the copied optimizer refers to the copied network's parameters.
     network, optimizer = copy.deepcopy((network, optimizer))
-    device, size = data.train.labels.device, run.train.batch_size
+    options, device = run.train, data.train.labels.device
     evaluated = lengths(evaluation_batch_size(run, device), (data.validation, data.test))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for length in lengths(size, [data.train]):
+        for length in lengths(options.batch_size, [data.train]):
             images, labels = random_batch(data.train, length)
             for _ in range(STEPS):
                 network.train()
-                optimizer.zero_grad(set_to_none=True)
-                with autocast(device, run.train.precision):
-                    loss = cross_entropy(network(images), labels)
-                loss.backward()
-                optimizer.step()
+                with autocast(device, options.precision):
+                    smoothing = options.label_smoothing
+                    loss = cross_entropy(network(images), labels, label_smoothing=smoothing)
+                update(optimizer, loss, list(network.parameters()), options.clip_grad_norm)
             if run.train.fuse_batchnorm:
                 # Behind a frozen unit the input has no gradient, for which it is compiled anew.
                 with autocast(device, run.train.precision):
-                    loss = cross_entropy(network[1:](network[0](images).detach()), labels)
+                    inputs = map_values(torch.detach, network[0](images))
+                    loss = cross_entropy(network[1:](inputs), labels)
                 loss.backward()
         for length in evaluated:
             images, labels = random_batch(data.train, length)

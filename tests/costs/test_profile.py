@@ -28,7 +28,7 @@ def test_all_methods_and_seeds_share_a_profile(run, tmp_path):
     others = [
         replace(run, seed=3),
         replace(run, method=FreezeOutOptions(t0=0.3)),
-        replace(run, train=run.train.replace(epochs=99, lr=0.3)),
+        replace(run, train=run.train.replace(epochs=99, lr=0.3, warmup_epochs=2.0)),
     ]
     assert {file_of(each, tmp_path) for each in others} == {path}
 
@@ -37,7 +37,15 @@ def test_what_changes_a_step_has_a_profile_of_its_own(run, tmp_path):
     model = next(FAMILIES[name](**EXAMPLES[name]) for name in EXAMPLES if name != run.model.name)
     others = [
         file_of(replace(run, train=run.train.replace(batch_size=15)), tmp_path),
-        file_of(replace(run, train=run.train.replace(precision="bfloat16")), tmp_path),
+        *(
+            file_of(replace(run, train=run.train.replace(**change)), tmp_path)
+            for change in (
+                {"precision": "bfloat16"},
+                {"optimizer": "adamw"},
+                {"clip_grad_norm": 1.0},
+                {"decay_on": "matrices"},
+            )
+        ),
         file_of(replace(run, data=run.data.replace(augment="none")), tmp_path),
         file_of(replace(run, model=model), tmp_path),
         *(

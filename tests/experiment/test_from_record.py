@@ -22,6 +22,13 @@ def test_a_run_recorded_before_an_option_of_the_data_was_added_is_of_the_same_va
     assert variant(older) == variant(newer) != variant(shuffled)
 
 
+def test_a_run_recorded_before_an_option_with_a_list_was_added_is_of_the_same_variant():
+    older, newer, other = (result("baseline", 0, 100, 30).record for _ in range(3))
+    newer["run"]["train"] = {**older["run"]["train"], "betas": [0.9, 0.999]}
+    other["run"]["train"] = {**older["run"]["train"], "betas": [0.9, 0.99]}
+    assert variant(older) == variant(newer) != variant(other)
+
+
 @pytest.mark.parametrize("method", [{"name": "of the future"}, {}, {"name": "baseline", "x": 1}])
 def test_a_method_that_is_not_known_is_left_out_and_reported(method):
     known, unknown = result("baseline", 0, 100, 30), result("baseline", 1, 100, 30)

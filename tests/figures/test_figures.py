@@ -171,6 +171,22 @@ def test_a_constant_rate_is_drawn_as_one(panels):
     assert unit_rates(record, np.array([0.0, 0.98])) == pytest.approx(0.1)
 
 
+def test_the_warm_up_is_drawn_and_that_of_a_member_started_anew(panels):
+    """Of 15 steps, 5 an epoch; a run recorded before there was one has none."""
+    record = deepcopy(panels[0].runs[0].record)
+    record["run"]["method"] = {"name": "baseline", "annealing": "constant"}
+    del record["run"]["train"]["warmup_epochs"]
+    steps = np.array([0, 1, 2, 5, 6, 14]) / 15
+    assert unit_rates(record, steps) == pytest.approx(0.1)
+    record["run"]["train"]["warmup_epochs"] = 0.4
+    drawn = unit_rates(record, steps)
+    assert drawn == pytest.approx(np.tile(0.1 * np.array([0.5, 1, 1, 1, 1, 1]), (len(drawn), 1)))
+    record["run"]["method"] = {"name": "ensemble", "members": 3}
+    drawn = unit_rates(record, np.array([0.0, 5.0, 6.0]) / 15)[0]
+    annealed = 0.05 * (1 + np.cos(np.pi / 5))
+    assert drawn == pytest.approx([0.05, 0.05, annealed])
+
+
 def test_the_schedule_of_the_published_code_is_drawn_over_more_steps_than_there_are(panels):
     """Ten ninths of 15 steps, rounded up: 17; unit 0 of 7 freezes in step 6."""
     record = deepcopy(panels[0].runs[-1].record)

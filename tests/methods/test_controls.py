@@ -18,7 +18,7 @@ from fobench.methods import BaselineOptions, FreezeOutOptions
 from fobench.models import FAMILIES
 from fobench.records.experiments import read_experiment
 from fobench.records.runs import read_run
-from fobench.training.optimizer import sgd
+from fobench.training.optimizer import build_optimizer
 from fobench.training.state import build_network
 from tests.conftest import TINY
 from tests.networks import EXAMPLES
@@ -42,7 +42,7 @@ def of_family(run: Run, family: str) -> Run:
 def rates(run: Run) -> np.ndarray:
     """The learning rate of each group at each step, as the run's method sets it."""
     network = build_network(run)
-    optimizer = sgd(network, run.train)
+    optimizer = build_optimizer(network, run.train)
     method = run.method.start(network, optimizer, run.info(len(network)))
     found = []
     for _ in range(run.total_steps):
@@ -163,7 +163,7 @@ def test_the_published_vgg_is_compared_with_its_control(fobench, tiny, tmp_path,
 def test_constant_rates_go_on_after_a_checkpoint(run):
     control = replace(run, method=BaselineOptions(annealing="constant"))
     network = build_network(run)
-    optimizer, other = (sgd(network, run.train) for _ in range(2))
+    optimizer, other = (build_optimizer(network, run.train) for _ in range(2))
     method, resumed = (
         control.method.start(network, each, control.info(len(network)))
         for each in (optimizer, other)

@@ -95,6 +95,23 @@ def test_freezing_has_the_bits_of_eager_steps(run):
     assert require_equal_modes(method(run, t0=0.3)).scheduler.frozen > 0
 
 
+def test_adamw_with_warm_up_and_clipping_has_the_bits_of_eager_steps(tiny, monkeypatch):
+    """And waits for the device no more than SGD."""
+    options = {"optimizer": "adamw", "lr": 1e-2, "decay_on": "matrices", "label_smoothing": 0.1}
+    options |= {"warmup_epochs": 1.3, "clip_grad_norm": 0.5}
+    run = in_mode(method(small_run(tiny, "wideresnet"), t0=0.3), "eager", **options)
+    require_equal_modes(run)
+    train_whole_epoch = loop.train_epoch
+
+    def watched(*args):
+        with waiting_is_an_error():
+            return train_whole_epoch(*args)
+
+    monkeypatch.setattr(loop, "train_epoch", watched)
+    eager = in_mode(run, "eager", deterministic=False)
+    assert trained(eager)[0].scheduler.frozen > 0
+
+
 @pytest.mark.parametrize(("family", "place"), FAMILIES_AND_PLACES)
 def test_stores_have_the_bits_of_eager_steps(tiny, family, place):
     run = small_run(tiny, family)

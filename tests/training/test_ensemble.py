@@ -20,6 +20,7 @@ from fobench.models import build
 from fobench.records.runs import read_run
 from fobench.training import loop
 from fobench.training.ensemble import (
+    Member,
     evaluate_ensemble,
     load_members,
     log_probabilities,
@@ -39,6 +40,7 @@ from tests.activations.small_runs import (
     train_all,
 )
 from tests.conftest import TINY
+from tests.tuples import TuplesOptions
 
 CYCLES = 4  # of two epochs each
 
@@ -143,6 +145,23 @@ def test_members_share_the_units_that_were_frozen_while_they_were_trained(run):
 @pytest.mark.parametrize("method", [snapshot, freezing])
 def test_running_shared_units_once_gives_the_bits_of_running_each_member_whole(run, method):
     training = trained(method(run))
+    images, _ = training.data.test.batch(torch.arange(20))
+    members = load_members(training.run, training.snapshots, CPU)
+    with torch.no_grad():
+        logits = list(member_logits(members, images))
+        expected = [network(images) for network in whole_networks(training)]
+    assert all(map(torch.equal, logits, expected))
+
+
+def test_members_whose_units_write_in_place_to_what_is_shared_change_no_other(residual):
+    """To the images, and to tuples behind frozen units."""
+    images = torch.randn(4, 3)
+    members = [Member((), [unit]) for unit in (torch.nn.ReLU(inplace=True), torch.nn.Identity())]
+    one, other = member_logits(members, images)
+    assert torch.equal(other, images)
+    assert torch.equal(one, images.relu())
+    training = trained(freezing(replace(residual, model=TuplesOptions())))
+    assert training.snapshots.frozen == [0, 1, 2, 3]
     images, _ = training.data.test.batch(torch.arange(20))
     members = load_members(training.run, training.snapshots, CPU)
     with torch.no_grad():

@@ -31,9 +31,11 @@ from tests.activations.small_runs import (
     method,
     plan_of_all,
     same_weights,
+    small_run,
     train_all,
 )
 from tests.training.cpu_graphs import CpuGraphs
+from tests.tuples import TuplesOptions
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,11 @@ def graphs_of_the_cpu(monkeypatch):
     monkeypatch.setattr(state, "Graphs", CpuGraphs)
     monkeypatch.setattr(optimizer, "FUSED", {"cpu"})
     monkeypatch.setattr(graphs, "MIN_REPLAYS", 2)
+
+
+@pytest.fixture
+def run_of_tuples(tiny) -> Run:
+    return replace(small_run(tiny, "densenet"), model=TuplesOptions())
 
 
 def stepping(run: Run, mode: str, **options) -> Run:
@@ -77,6 +84,33 @@ def test_stores_have_the_same_bits(run, views, dtype):
     storing = method(augmented(run, "random"), views=views, precompute=True, store=dtype)
     graph = train_both(storing, plan_of_all(storing, every=2))
     assert graph.activations.bytes > 0
+
+
+@pytest.mark.parametrize(("views", "dtype"), [(1, "float16"), (2, "float32")])
+def test_units_that_hand_over_tuples_have_the_same_bits(run_of_tuples, views, dtype):
+    """Their tensors are copied to where the graph reads them, and written to there."""
+    run = method(run_of_tuples, views=views, precompute=True, store=dtype)
+    plan = plan_of_all(run, every=2)
+    graph = train_both(run, plan)
+    assert {cut for _, cut in plan.builds} >= {2, 3}
+    assert graph.activations.bytes > 0
+    train_both(method(run_of_tuples, views=views))
+
+
+def test_work_on_a_tuple_is_replayed_with_other_tuples():
+    def work(pair: tuple[torch.Tensor, ...], factor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        one, other = pair
+        return other * factor, one.add_(factor)
+
+    repeated = Repeated(work, CpuGraphs(CPU))
+    for number in (1.0, 2.0, 3.0, 4.0):
+        one, other = torch.full((3,), number), torch.full((2, 4), -number).t()
+        product, total = repeated((one, other), torch.tensor(number), calls_left=9)
+        assert product.eq(-number * number).all()
+        assert product.shape == (4, 2)
+        assert total.eq(2 * number).all()
+        assert repeated.is_captured == (number > 1)
+        assert one.eq(number if repeated.is_captured else 2 * number).all()
 
 
 def test_bfloat16_has_the_same_bits(run):

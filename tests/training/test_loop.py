@@ -23,7 +23,7 @@ from fobench.models import FAMILIES
 from fobench.records.epochs import VOLATILE, Epoch
 from fobench.training import loop
 from fobench.training.loop import DivergedError, evaluate, train
-from fobench.training.optimizer import sgd
+from fobench.training.optimizer import build_optimizer
 from fobench.training.state import Training, build_network
 from fobench.training.warmup import evaluation_batch_size, lengths, warm_up
 from tests.activations import small_runs
@@ -218,9 +218,9 @@ def test_a_loss_that_breaks_after_the_last_step_is_noticed(run, monkeypatch):
 def test_a_baseline_saved_and_loaded_resumes(run):
     """Also into an optimizer that has loaded its own state, and so has new parameter groups."""
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
-    optimizer = sgd(network, run.train)
+    optimizer = build_optimizer(network, run.train)
     method = CosineAnnealing(optimizer, 10)
-    resumed_optimizer = sgd(network, run.train)
+    resumed_optimizer = build_optimizer(network, run.train)
     resumed = CosineAnnealing(resumed_optimizer, 10)
     for _ in range(4):
         method.step()
@@ -234,7 +234,7 @@ def test_a_baseline_saved_and_loaded_resumes(run):
 def test_warm_up_leaves_everything_as_it_was(run):
     read = load_data(run)
     network = build_network(run)
-    optimizer = sgd(network, run.train)
+    optimizer = build_optimizer(network, run.train)
     cross_entropy(network(read.train.batch(torch.arange(9))[0]), torch.zeros(9).long()).backward()
     optimizer.step()
     before = copy.deepcopy((network.state_dict(), optimizer.state_dict(), torch.get_rng_state()))

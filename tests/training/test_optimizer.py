@@ -11,7 +11,7 @@ from fobench.freezing.groups import set_rates
 from fobench.methods import BaselineOptions, FreezeOutOptions
 from fobench.training import optimizer as optimizers
 from fobench.training.loop import train
-from fobench.training.optimizer import load_state, sgd
+from fobench.training.optimizer import build_optimizer, load_state
 from fobench.training.state import Training, build_network
 from tests.activations.small_runs import CPU, Unseen, loaded
 
@@ -23,7 +23,7 @@ METHODS = (
 )
 
 
-def test_every_method_has_a_parameter_group_for_each_unit(run):
+def test_with_decay_on_all_every_method_has_a_parameter_group_for_each_unit(run):
     for method in METHODS:
         training = Training(replace(run, method=method), loaded(run), CPU)
         groups = training.optimizer.param_groups
@@ -62,15 +62,15 @@ def test_all_methods_do_the_same_operations_while_nothing_is_frozen(run, fused, 
 
 
 def test_rates_are_floats_where_updates_are_not_fused(run):
-    optimizer = sgd(build_network(run), run.train)
+    optimizer = build_optimizer(build_network(run), run.train)
     assert {type(group["lr"]) for group in optimizer.param_groups} == {float}
 
 
 def test_loaded_rates_are_tensors_on_the_device_whatever_was_saved(run, monkeypatch):
     network = build_network(run)
-    plain = sgd(network, run.train).state_dict()
+    plain = build_optimizer(network, run.train).state_dict()
     monkeypatch.setattr(optimizers, "FUSED", {"cpu"})
-    optimizer = sgd(network, run.train)
+    optimizer = build_optimizer(network, run.train)
     for saved in (optimizer.state_dict(), plain):
         for group in saved["param_groups"]:
             group["lr"] = group["lr"] * 0.5

@@ -56,7 +56,9 @@ figures:
 
 prepare-quick:
 
+# Some of its networks are timm's.
 prepare-cpu:
+	$(BIN)/python -m pip install --quiet --editable '.[timm]'
 	$(BIN)/fobench data cifar10
 
 prepare-paper:

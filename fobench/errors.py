@@ -1,6 +1,9 @@
 """Errors that the user can fix, and the user's texts in messages."""
 
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -19,3 +22,13 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
+
+
+def place_of(error: BaseException) -> str:
+    """The line of a user's code from which an error came, as a suffix of a message; "" for none."""
+    installed = (sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib"))
+    not_theirs = ("<", f"{Path(__file__).parent}/", *(f"{folder}/" for folder in installed))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(not_theirs):
+            return f" ({Path(frame.filename).name}, line {frame.lineno})"
+    return ""

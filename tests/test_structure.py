@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "fobench"
 # From the ground upwards: a package imports only from those before it.
 ORDER = (
     *("errors", "validation", "freezing", "records", "machine"),
-    *("methods", "models", "experiment"),
+    *("cutting", "methods", "models", "experiment"),
     *("data", "costs", "activations", "training", "sweep"),
     *("evidence", "figures", "report"),
     "cli",
@@ -96,10 +96,13 @@ def test_the_wings_share_only_what_is_below_them():
             assert others <= {"errors", "validation", "experiment", "records", *EVIDENCE_WING}, name
 
 
+BUILT = ("layers", "initialise", "fusion", "construct", "weights")
+
+
 @pytest.mark.parametrize("name", [each for each in MODULES if package_of(each) in TORCH_FREE])
 def test_plans_and_evidence_need_no_torch(name):
     # The layers of networks are imported when one is built.
-    if name.removeprefix("fobench.models.") not in ("layers", "initialise", "fusion"):
+    if name.removeprefix("fobench.models.") not in BUILT:
         assert "torch" not in reached_from(name)
 
 

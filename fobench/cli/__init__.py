@@ -17,6 +17,7 @@ from fobench.cli.report import report
 from fobench.cli.run import run
 from fobench.cli.schema import schema
 from fobench.cli.streams import standard_streams
+from fobench.cli.units import units
 
 
 class Program(click.Group):
@@ -34,6 +35,7 @@ def main() -> None:
 
     \b
     fobench init -o mine.toml               a config to start from
+    fobench units mine.toml                 what its network freezes one after another
     fobench predict mine.toml               what freezing should save, from a minute's profile
     fobench run mine.toml                   train what it describes
     fobench plot results/mine               draw time saved against test error
@@ -44,5 +46,5 @@ def main() -> None:
     logging.getLogger("fobench").setLevel(logging.INFO)
 
 
-for command in (predict, run, plot, report, data, init, schema):
+for command in (predict, run, plot, report, units, data, init, schema):
     main.add_command(command)

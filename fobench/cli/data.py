@@ -1,5 +1,6 @@
 """`fobench data`: list and prepare data sets."""
 
+import re
 from pathlib import Path
 
 import click
@@ -11,27 +12,33 @@ from fobench.errors import UserError, printable
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=4),
+    metavar="N",
+    help="Resize the images to N pixels per side, for data.image_size = N.",
+)
 @data_root_option
-def data(names: tuple[str, ...], data_root: Path | None) -> None:
-    """Prepare the data sets NAME (cifar10, cifar100); without a name, list what is prepared."""
+def data(names: tuple[str, ...], image_size: int | None, data_root: Path | None) -> None:
+    """Download and prepare the data sets NAME, such as cifar10; without a name, list all sets."""
     from fobench.data.download import prepare, require_known
     from fobench.data.find import data_root as root_of
 
     with errors_as_messages():
         root = root_of(data_root)
-        require_known(names)
+        require_known(names, image_size)
         for name in names:
-            click.echo(prepare(name, root))
+            click.echo(prepare(name, root, image_size))
         if not names:
             print_prepared(root)
 
 
 def print_prepared(root: Path) -> None:
-    from fobench.data.download import DOWNLOADS
     from fobench.data.find import GENERATED
     from fobench.data.notes import notes_on
     from fobench.data.npz import open_npz
     from fobench.data.scratch import leftovers, size_of
+    from fobench.data.torchvision_sets import DOWNLOADS
     from fobench.records.files import exists
 
     found = sorted(root.glob("*.npz")) if exists(root) else []
@@ -55,7 +62,16 @@ def print_prepared(root: Path) -> None:
             f"left by a killed download: {folder.name}, {size_of(folder) / 1e6:.1f} MB "
             f"(fobench data {folder.name[1:].rpartition('-')[0]} removes it)"
         )
-    others = [name for name in DOWNLOADS if root / f"{name}.npz" not in found]
+    stems = {path.stem for path in found}
+    others = [
+        name
+        for name, source in DOWNLOADS.items()
+        if name not in stems and not any(source.varies and is_sized(stem, name) for stem in stems)
+    ]
     if others:
         click.echo(f"not prepared: {', '.join(others)} (fobench data NAME downloads and prepares)")
     click.echo(f"always available: {', '.join(GENERATED)} (generated)")
+
+
+def is_sized(stem: str, name: str) -> bool:
+    return re.fullmatch(rf"{re.escape(name)}-[0-9]+px", stem) is not None

@@ -1,8 +1,8 @@
 """Messages of commands about errors, stops and skipped results."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import click
@@ -19,6 +19,13 @@ def errors_as_messages() -> Iterator[None]:
         for problem in error.problems:
             click.echo(f"Error: {problem}", err=True)
         sys.exit(2)
+
+
+@contextmanager
+def prints_aside() -> Iterator[None]:
+    """Show what a user's network prints, where it is part of no table or CSV."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 @contextmanager
@@ -45,6 +52,17 @@ def print_notes(notes: Iterable[str]) -> None:
         click.echo(f"Note: {note}", err=True)
 
 
+def print_rows(rows: Sequence[dict[str, object]]) -> None:
+    """Rows as aligned columns: the first to the left, the others to the right."""
+    names = list(rows[0])
+    cells = [names, *([str(row[name]) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        first, *others = line
+        right = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+        click.echo("  ".join([first.ljust(widths[0]), *right]).rstrip())
+
+
 def write_or_print(text: str, output: Path | None) -> None:
     """Write a text to a file and print its path; without a file, print the text.
 
@@ -68,7 +86,8 @@ def write_into(pipe: Path, text: str) -> None:
     Raises UserError if that fails.
     """
     try:
-        pipe.write_text(text, encoding="utf-8")
+        with pipe.open("a", encoding="utf-8") as file:  # a file behind it may hold more
+            file.write(text)
     except OSError as error:
         raise UserError(
             f"{pipe} cannot be written ({error.strerror}): give another file"

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fobench.cli.messages import errors_as_messages, stops_as_messages, write_or_print
+from fobench.cli.messages import (
+    errors_as_messages,
+    print_rows,
+    prints_aside,
+    stops_as_messages,
+    write_or_print,
+)
 from fobench.cli.shared_options import (
     UserPath,
     configs_argument,
@@ -106,7 +112,8 @@ def predict_plan(
     kept = None if force else kept_profile(plan, device)
     if kept is None:
         try:
-            kept = measured_profile(plan, data)
+            with prints_aside():
+                kept = measured_profile(plan, data)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -119,7 +126,8 @@ def predict_plan(
     if profile_only:
         print_profile(plan, kept)
         return []
-    predictions = predict_runs(plan, data, kept)
+    with prints_aside():
+        predictions = predict_runs(plan, data, kept)
     print_methods(predictions)
     return predictions
 
@@ -198,17 +206,6 @@ def sentence(prediction: "RunPrediction") -> str:
             f"{'the baseline' if unfrozen is None else unfrozen.label()} takes as long"
         )
     return f"{said}."
-
-
-def print_rows(rows: Sequence[dict[str, object]]) -> None:
-    """Rows as aligned columns: the first to the left, the others to the right."""
-    names = list(rows[0])
-    cells = [names, *([str(row[name]) for name in names] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        first, *others = line
-        right = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        click.echo("  ".join([first.ljust(widths[0]), *right]).rstrip())
 
 
 def print_totals(plans: "Sequence[Plan]", predictions: "Sequence[list[RunPrediction]]") -> None:

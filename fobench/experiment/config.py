@@ -9,10 +9,16 @@ from typing import Any
 from fobench.errors import UserError
 from fobench.experiment.options import TABLES as OPTIONS
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
-from fobench.experiment.toml_tables import MAX_POINTS, read_grids, read_named_table, read_table
+from fobench.experiment.toml_tables import (
+    MAX_POINTS,
+    plain_table,
+    read_grids,
+    read_named_table,
+    read_table,
+)
 from fobench.methods import METHODS, MethodOptions
-from fobench.models import FAMILIES, ModelOptions
-from fobench.validation import json_types, unknown_key
+from fobench.models import FAMILIES, NetworkOptions, options_class
+from fobench.validation import format_value, json_types, read, unknown_key
 
 TABLES = ("experiment", "data", "model", "train", "method")
 JSON_TYPES = {
@@ -33,7 +39,7 @@ class Experiment:
     repeats: int
     checkpoint_every: float
     data: DataOptions
-    model: ModelOptions
+    model: NetworkOptions
     train: TrainOptions
     methods: tuple[MethodOptions, ...]
 
@@ -67,12 +73,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     problems += wrong
     train, wrong = read_table(tables, "train", TrainOptions)
     problems += wrong
-    model, wrong = read_named_table(tables, "model", FAMILIES)
+    model, wrong = read_model(tables)
     problems += wrong
     methods, wrong = read_grids(tables.get("method", []), "method", METHODS)
     problems += wrong
     if data is not None:
         problems += view_problems(data.augment, methods)
+    if train is not None:
+        problems += rate_problems(train, methods)
     if problems:
         raise UserError(f"{path}: {problem}" for problem in problems)
     runs = len(methods) * options.repeats * len(options.seeds)
@@ -80,6 +88,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         raise UserError(f"{path}: it has {runs} runs: give {MAX_POINTS} at most")
     distinct = tuple(dict.fromkeys(methods))
     return Experiment(**options.as_dict(), data=data, model=model, train=train, methods=distinct)
+
+
+def read_model(tables: dict[str, Any]) -> tuple[NetworkOptions | None, list[str]]:
+    """The options of the network that [model] names: of a family, or from elsewhere."""
+    table, problems = plain_table(tables, "model")
+    name = table.get("name")
+    if problems or not isinstance(name, str) or ":" not in name:
+        return read_named_table(tables, "model", FAMILIES)
+    cls = options_class(name)
+    if cls is None:
+        return None, [
+            f"[model] name = {format_value(name)}: give torchvision:NAME, timm:NAME, FILE.py:NAME "
+            f"or one of {', '.join(FAMILIES)}"
+        ]
+    return read(cls, table, "[model]")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -118,7 +141,7 @@ def types_of_option(tables: dict[str, Any], table: str, name: str) -> set[str]:
         return {"string"}
     else:
         family = tables["model"].get("name")
-        cls = FAMILIES.get(family) if isinstance(family, str) else None
+        cls = options_class(family) if isinstance(family, str) else None
     return json_types(cls, name) if cls is not None and name in cls.declared() else set()
 
 
@@ -136,6 +159,19 @@ def override_value(text: str, types: set[str]) -> Any:
         return value
     of_value = JSON_TYPES.get(type(value), set())
     return text if not of_value or ("string" in types and not of_value & types) else value
+
+
+def rate_problems(train: TrainOptions, methods: Iterable[MethodOptions]) -> list[str]:
+    """Methods whose own learning rate is left at its default, which is for SGD alone."""
+    if train.optimizer == TrainOptions.declared()["optimizer"].default:
+        return []
+    problems = [
+        f"[[method]] {method.name}: its lr = {method.lr:g} is for SGD; give another lr for "
+        f'optimizer = "{train.optimizer}"'
+        for method in methods
+        if "lr" in method.declared() and "lr" not in method.non_defaults()
+    ]
+    return list(dict.fromkeys(problems))
 
 
 def view_problems(augment: str, methods: Iterable[MethodOptions]) -> list[str]:

@@ -1,5 +1,6 @@
 """The runs of an experiment on its data set. No torch."""
 
+import re
 from collections.abc import Sequence, Sized
 from itertools import product
 from pathlib import Path
@@ -10,6 +11,9 @@ from fobench.experiment.config import Experiment
 from fobench.experiment.options import DataOptions
 from fobench.experiment.run import DataUsed, Run
 from fobench.freezing import schedule
+
+# The end of the name of a set whose images were prepared in a size.
+SIZE = re.compile(r"-[0-9]+(x[0-9]+)?px$")
 
 
 class DataSetInfo(Protocol):
@@ -94,7 +98,8 @@ def mismatches(experiment: Experiment, dataset: DataSetInfo) -> list[str]:
     for share in sorted({method.epoch_share for method in experiment.methods}):
         if schedule.total_steps(max(1, used.train_images), batch_size, epochs, share) < 1:
             problems.append(f"[[method]] epoch_share = {share} leaves no training step: raise it")
-    return problems + part_problems(experiment, max(1, used.train_images))
+    images = max(1, used.train_images)
+    return problems + part_problems(experiment, images) + warmup_problems(experiment, images)
 
 
 def part_problems(experiment: Experiment, images: int) -> list[str]:
@@ -113,11 +118,31 @@ def part_problems(experiment: Experiment, images: int) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
+def warmup_problems(experiment: Experiment, images: int) -> list[str]:
+    """Methods that train for fewer steps than their learning rates take to warm up."""
+    problems, train = [], experiment.train
+    per_epoch = schedule.steps_per_epoch(images, train.batch_size)
+    warmup = schedule.warmup_steps(train.warmup_epochs, per_epoch)
+    for method in experiment.methods:
+        steps = method.steps_of_a_start(
+            schedule.total_steps(images, train.batch_size, train.epochs, method.epoch_share)
+        )
+        if steps < warmup:
+            problems.append(
+                f"[train] warmup_epochs = {train.warmup_epochs:g} takes {warmup} steps, but "
+                f"[[method]] {method.name} trains {steps} from its start on: lower it, or raise "
+                "train.epochs or epoch_share"
+            )
+    return list(dict.fromkeys(problems))
+
+
 def dataset_title(used: str, requested: Sequence[str]) -> str:
     """The name of the set used, with a note if it is not the first one requested.
 
-    A name can be that of a file, and hold any characters.
+    A name can be that of a file, and hold any characters. That of a set of resized images, or of a
+    folder of images, ends with their size.
     """
-    if used in (requested[0], Path(requested[0]).stem):
+    names = (requested[0], Path(requested[0]).stem, Path(requested[0]).name)
+    if used in names or SIZE.sub("", used) in names:
         return printable(used)
     return printable(f"{used} ({requested[0]} not found)")

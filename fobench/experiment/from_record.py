@@ -1,12 +1,13 @@
 """The method and variant of a recorded run, read from its run.json. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from fobench.errors import UserError
 from fobench.experiment.options import DataOptions, TrainOptions
+from fobench.freezing import schedule
 from fobench.methods import METHODS, MethodOptions
 from fobench.methods.base import RunInfo
 from fobench.models import FAMILIES
@@ -35,6 +36,14 @@ def info_of(record: Mapping[str, Any]) -> RunInfo:
     return RunInfo(len(record["units"]), record["total_steps"], family)
 
 
+def warmup_factors(record: Mapping[str, Any], steps: Iterable[float]) -> list[float]:
+    """What the warm-up multiplied the learning rates with, at each of the steps."""
+    train = with_defaults(TrainOptions, record["run"]["train"])
+    warmup = schedule.warmup_steps(train["warmup_epochs"], record["steps_per_epoch"])
+    start = method_of(record).steps_of_a_start(record["total_steps"])
+    return [schedule.warmup_factor(step % start, warmup) for step in steps]
+
+
 def variant(record: Mapping[str, Any]) -> str:
     """A key that is equal for runs that differ only in seed and repeat."""
     run, family = record["run"], record["run"]["model"].get("name")
@@ -53,7 +62,8 @@ def variant(record: Mapping[str, Any]) -> str:
 
 
 def with_defaults(cls: type[Options] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded options, with defaults for options added since."""
+    """Recorded options, with defaults for options added since; lists, as in JSON, not tuples."""
     declared = {} if cls is None else cls.declared()
     defaults = {name: each.default for name, each in declared.items() if not each.is_required()}
-    return {**defaults, **options}
+    lists = {name: list(each) for name, each in defaults.items() if isinstance(each, tuple)}
+    return {**defaults, **lists, **options}

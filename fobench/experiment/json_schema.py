@@ -5,7 +5,7 @@ from typing import Any
 
 from fobench.experiment.options import DataOptions, ExperimentOptions, TrainOptions
 from fobench.methods import METHODS
-from fobench.models import FAMILIES
+from fobench.models import FAMILIES, SOURCES
 from fobench.validation import Options, is_list, json_schema, option_schema
 
 
@@ -18,7 +18,12 @@ def config_schema() -> dict[str, Any]:
             {
                 "experiment": table_schema(ExperimentOptions),
                 "data": table_schema(DataOptions),
-                "model": {"oneOf": [named_schema(name, cls) for name, cls in FAMILIES.items()]},
+                "model": {
+                    "oneOf": [
+                        *(named_schema(name, cls) for name, cls in FAMILIES.items()),
+                        *(table_schema(cls) for cls in SOURCES.values()),
+                    ]
+                },
                 "train": table_schema(TrainOptions),
                 "method": {
                     "type": "array",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fobench.experiment.options import TABLES
 from fobench.experiment.starter_config import toml
 from fobench.methods import METHODS
-from fobench.models import FAMILIES
+from fobench.models import FAMILIES, SOURCES
 from fobench.validation import Options, allowed, option_schema
 
 INTRODUCTION = """\
@@ -29,6 +29,9 @@ def reference() -> str:
         parts.append(section(f"[{name}]", TABLES[name]))
     parts.append("## [model]\n\n`name` chooses the network; the other options are its own.\n")
     parts += named_sections(FAMILIES)
+    parts += [
+        section(f"Networks from elsewhere: {name}", cls, "###") for name, cls in SOURCES.items()
+    ]
     parts.append(section("[train]", TABLES["train"]))
     parts.append("## [[method]]\n\n`name` chooses the method; the other options are its own.\n")
     parts += named_sections(METHODS)

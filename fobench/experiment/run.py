@@ -11,7 +11,7 @@ from fobench.experiment.options import DataOptions, TrainOptions
 from fobench.freezing import schedule
 from fobench.methods import BaselineOptions, MethodOptions
 from fobench.methods.base import RunInfo
-from fobench.models import ModelOptions
+from fobench.models import NetworkOptions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Run:
 
     data: DataOptions
     data_used: DataUsed
-    model: ModelOptions
+    model: NetworkOptions
     train: TrainOptions
     method: MethodOptions
     seed: int
@@ -72,6 +72,11 @@ class Run:
         """Number of epochs; the last can be partial."""
         return -(-self.total_steps // self.steps_per_epoch)
 
+    @property
+    def warmup_steps(self) -> int:
+        """Steps over which the learning rates warm up."""
+        return schedule.warmup_steps(self.train.warmup_epochs, self.steps_per_epoch)
+
     def info(self, units: int) -> RunInfo:
         """What the method knows about the run; `units` is the number of the network's units."""
         return RunInfo(units, self.total_steps, self.model.name)
@@ -104,7 +109,7 @@ class Run:
         del data["dataset"]  # the requested sets; only the one used identifies the run
         identity = {
             "data": [used.name, used.fingerprint, used.classes, data],
-            "model": [self.model.name, self.model.non_defaults()],
+            "model": self.model.identity(),
             "train": self.train.non_defaults(),
             "method": [self.method.name, self.method.non_defaults()],
             "seed": self.seed,
@@ -121,7 +126,7 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """The run as written to run.json."""
-        model = {"name": self.model.name, "title": self.model.title(), **self.model.as_dict()}
+        model = {"name": self.model.name, "title": self.model.title(), **self.model.described()}
         return {
             "data": self.data.as_dict(),
             "data_used": asdict(self.data_used),

@@ -8,12 +8,12 @@ from typing import Any
 from fobench.errors import UserError
 from fobench.experiment.options import TABLES, ExperimentOptions
 from fobench.methods import METHODS
-from fobench.models import FAMILIES
+from fobench.models import options_class
 from fobench.validation import Options, read
 
 HEADER = re.compile(r"\[+(\w+)\]+")
 NAME = re.compile(r'^name\s*=\s*".*"', re.MULTILINE)
-NAMED = {"model": FAMILIES, "method": METHODS}
+NAMED = {"model": options_class, "method": METHODS.get}
 SCHEMA_LINE = "#:schema fobench.schema.json"
 
 
@@ -46,7 +46,7 @@ def with_unset_options(table: list[str]) -> list[str]:
     """A table's lines, with the options that are not set added behind its last value."""
     name = HEADER.match(table[0])[1]
     values = tomllib.loads("\n".join(table[1:]))
-    cls = NAMED[name][values["name"]] if name in NAMED else TABLES[name]
+    cls = NAMED[name](values["name"]) if name in NAMED else TABLES[name]
     end = max(number for number, line in enumerate(table) if line and not line.startswith("#"))
     return [*table[: end + 1], *comments(cls, values), *table[end + 1 :]]
 

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fobench.models.base import ModelOptions
+from fobench.models.base import ModelOptions, NetworkOptions
 from fobench.models.densenet import DenseNetOptions
+from fobench.models.elsewhere import (
+    ElsewhereOptions,
+    FileOptions,
+    TimmOptions,
+    TorchvisionOptions,
+)
 from fobench.models.vgg import VGGOptions
 from fobench.models.wideresnet import WideResNetOptions
 from fobench.validation import read
@@ -17,11 +23,28 @@ from fobench.validation import read
 if TYPE_CHECKING:
     from torch import nn
 
+# Networks from elsewhere, by what their names begin with; a user's file is the rest.
+SOURCES: dict[str, type[ElsewhereOptions]] = {
+    "torchvision": TorchvisionOptions,
+    "timm": TimmOptions,
+    "file": FileOptions,
+}
+
 FAMILIES: dict[str, type[ModelOptions]] = {
     "densenet": DenseNetOptions,
     "wideresnet": WideResNetOptions,
     "vgg": VGGOptions,
 }
+
+
+def options_class(name: str) -> type[NetworkOptions] | None:
+    """The class of the options of a network of that name; None for an unknown one."""
+    if ":" not in name:
+        return FAMILIES.get(name)
+    source, _, rest = name.partition(":")
+    if source in SOURCES and source != "file" and rest:
+        return SOURCES[source]
+    return FileOptions if name.rpartition(":")[0].endswith(".py") else None
 
 
 def build(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> nn.Sequential:

@@ -1,9 +1,9 @@
-"""The interface of network families."""
+"""The interface of networks, and of families of them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fobench.validation import Options
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class ModelOptions(Options):
-    """The options of the [model] table for one family, and the network that they describe."""
+class NetworkOptions(Options):
+    """The options of the [model] table, and the network that they describe."""
 
     name: ClassVar[str]
     smallest_image: ClassVar[int]  # pixels per side
@@ -25,15 +25,40 @@ class ModelOptions(Options):
     def title(self) -> str:
         """Its name in figures and tables."""
 
-    @abstractmethod
-    def units(self, num_classes: int, in_channels: int) -> dict[str, nn.Module]:
-        """The units by name, in forward order; the head is the last."""
+    def described(self) -> dict[str, Any]:
+        """The network as written to records: its name, its options, what else it depends on."""
+        return {"name": self.name, **self.as_dict()}
 
+    def identity(self) -> list[Any]:
+        """Its part of what the hash in run ids covers."""
+        return [self.name, self.non_defaults()]
+
+    @abstractmethod
     def build(self, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Sequential:
         """A newly initialised network of its units; weights from torch's random state.
 
         Maps images [N, C, H, W] to logits [N, num_classes]; `image_shape` is (H, W, C).
         """
+
+    def build_on_meta(self, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Sequential:
+        """The network without memory for its weights, on the meta device."""
+        import torch
+
+        with torch.device("meta"):
+            return self.build(num_classes, image_shape)
+
+    def require_buildable(self, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+        """Raises UserError if the network cannot be built for these images."""
+
+
+class ModelOptions(NetworkOptions):
+    """The options of a family of networks that are written here as their units."""
+
+    @abstractmethod
+    def units(self, num_classes: int, in_channels: int) -> dict[str, nn.Module]:
+        """The units by name, in forward order; the head is the last."""
+
+    def build(self, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Sequential:
         from collections import OrderedDict
 
         from torch import nn
@@ -43,13 +68,6 @@ class ModelOptions(Options):
         network = nn.Sequential(OrderedDict(self.units(num_classes, image_shape[2])))
         initialise(network)
         return network
-
-    def build_on_meta(self, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Sequential:
-        """The network without memory for its weights, on the meta device."""
-        import torch
-
-        with torch.device("meta"):
-            return self.build(num_classes, image_shape)
 
 
 def check_depth(depth: int) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fobench.data.split import load as put_on_device
 from fobench.experiment.config import load
@@ -138,3 +139,53 @@ def test_a_home_in_an_option_is_expanded_or_refused(fobench, tiny, tmp_path, mon
         assert ran.exit_code == 2
         assert "there is no user nosuch" in ran.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me", "tiny.toml"]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder of images of ten classes, in several sizes."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 6), ("val", 2)):
+        for label in range(10):
+            (tmp_path / "mine" / part / f"class {label}").mkdir(parents=True)
+            for number in range(count):
+                noise = random.integers(0, 60, (20 + number, 24, 3)) + 18 * label
+                path = tmp_path / "mine" / part / f"class {label}" / f"{number}.png"
+                Image.fromarray(noise.astype(np.uint8)).save(path)
+    return tmp_path / "mine"
+
+
+def test_a_folder_of_images_is_trained_on(fobench, tiny, folder, tmp_path, caplog):
+    caplog.set_level("INFO")
+    changes = ("dataset=./mine", "image_size=16", "shuffle=true", "train_size=45", "test_size=20")
+    options = [word for change in changes for word in ("--set", f"data.{change}")]
+    words = ("run", tiny, *options, "--only", "_baseline_", "--data-root", tmp_path / "root")
+    assert fobench(*words).exit_code == 0
+    assert "images: 0.1 MB in memory" in caplog.text
+    assert "tiny on mine-16px: 1 of 1 runs to do" in caplog.text
+    assert len(list(tmp_path.glob("results/tiny/*_mine-16px_*/run.json"))) == 1
+    assert (tmp_path / "root" / "mine-16px.npz").exists()
+    assert "mine-16px" in fobench("report", "results/tiny").output
+
+
+def test_a_folder_is_prepared_and_checked_without_torch(tiny, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    changes = ("dataset=./mine", "image_size=16", "shuffle=true", "train_size=45", "test_size=20")
+    options = [word for change in changes for word in ("--set", f"data.{change}")]
+    loaded = imported_by("run", str(tiny), *options, "--dry-run", "--data-root", "root")
+    assert not loaded & {"torch", "pandas", "matplotlib"}
+
+
+def test_without_a_size_images_of_several_are_a_mistake(fobench, tiny, folder):
+    ran = fobench("run", tiny, "--set", "data.dataset=./mine", "--dry-run")
+    assert ran.exit_code == 2
+    assert "images differ in size" in ran.output
+    assert "set data.image_size" in ran.output
+
+
+def test_an_image_size_makes_other_runs_and_by_default_none(tiny, tmp_path):
+    plain = plan_all([load(tiny)], tmp_path, None)[0].runs[0]
+    sized = plan_all([load(tiny, ["data.image_size=16"])], tmp_path, None)[0].runs[0]
+    assert sized.id != plain.id
+    assert sized.data_used.image_shape == (16, 16, 3)
+    assert "_synthetic-16px_" in sized.id

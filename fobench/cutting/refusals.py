@@ -1,0 +1,124 @@
+"""What a forward pass must not do where it is recorded inside: its units would not do it again."""
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from fobench.errors import UserError, place_of
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class CannotCutError(UserError):
+    """A network cannot be divided into units."""
+
+
+class CannotRecordError(Exception):
+    """A forward pass cannot be recorded; the text says why."""
+
+
+class FailedError(CannotRecordError):
+    """A forward pass fails, whether it is recorded or not."""
+
+
+def refusal_of(error: Exception) -> CannotRecordError:
+    """What to raise for an error in a forward pass on tensors without memory."""
+    if isinstance(error, CannotRecordError):
+        return error
+    text, place = str(error).partition("\n")[0], place_of(error)
+    if "expected device meta" in text:
+        return CannotRecordError(f"it uses a tensor that none of its modules holds{place}")
+    if "meta" in text.lower() or "data-dependent" in text or isinstance(error, NotImplementedError):
+        return CannotRecordError(
+            f"what it does depends on the values in its tensors ({text}){place}"
+        )
+    return FailedError(reason_of(error))
+
+
+def reason_of(error: Exception) -> str:
+    """What was raised, and where in the user's code."""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}{place_of(error)}"
+
+
+def has_hooks(module: nn.Module) -> bool:
+    return any(vars(module).get(each) for each in HOOKS)
+
+
+def random_states() -> tuple[Any, ...]:
+    """The states of the generators of Python, numpy and torch."""
+    numpy = sys.modules.get("numpy")
+    with torch._C.DisableTorchFunction():
+        of_torch = torch.get_rng_state()
+        drawn = numpy.random.get_state() if numpy else ("", b"")
+        return random.getstate(), of_torch.numpy().tobytes(), (*drawn[2:], bytes(drawn[1]))
+
+
+@contextmanager
+def drawing_nothing() -> Iterator[None]:
+    """Raises CannotRecordError if the block draws random numbers on the CPU."""
+    before = random_states()
+    yield
+    if random_states() != before:
+        raise CannotRecordError(
+            "it draws random numbers that are no tensors on the device of the images, such as with "
+            "random.random(): do so within its blocks"
+        )
+
+
+@contextmanager
+def leaving_random_states() -> Iterator[None]:
+    numpy = sys.modules.get("numpy")
+    before = random.getstate(), torch.get_rng_state(), numpy and numpy.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        torch.set_rng_state(before[1])
+        if numpy:
+            numpy.random.set_state(before[2])
+
+
+@contextmanager
+def refusing_autocast(is_paused: Callable[[], bool]) -> Iterator[None]:
+    """Autocast raises CannotRecordError in the block, but for where recording is paused."""
+    enter = torch.autocast.__enter__
+
+    def enter_if_paused(self: torch.autocast) -> Any:
+        if not is_paused():
+            raise CannotRecordError("it switches autocast on or off: do so within a module")
+        return enter(self)
+
+    torch.autocast.__enter__ = enter_if_paused
+    try:
+        yield
+    finally:
+        torch.autocast.__enter__ = enter
+
+
+@contextmanager
+def assigning_nothing(module: nn.Module) -> Iterator[None]:
+    """Raises CannotRecordError if the block assigns to a parameter or a buffer of the module."""
+    before = {**module._parameters, **module._buffers}
+    yield
+    after = {**module._parameters, **module._buffers}
+    assigned = [name for name, tensor in before.items() if after.get(name) is not tensor]
+    if assigned:
+        raise CannotRecordError(
+            f"it assigns to {assigned[0]} in its forward pass: change it in place, such as with "
+            f"self.{assigned[0]}.copy_(…)"
+        )
+
+
+def refuse_modes(function: Any) -> None:
+    """Raises CannotRecordError for a function that switches gradients on or off."""
+    if getattr(function, "__name__", "") == "_set_grad_enabled":
+        raise CannotRecordError(
+            "it switches gradients on or off, as torch.no_grad() does: use detach(), or "
+            "requires_grad_(False) on what should not train"
+        )

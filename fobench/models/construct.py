@@ -1,0 +1,220 @@
+"""Makes a network from elsewhere with its constructor, and cuts it into units."""
+
+import inspect
+import logging
+import re
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from fobench.cutting.cut import cut_network
+from fobench.cutting.cut_network import CutNetwork
+from fobench.errors import UserError
+from fobench.models.user_file import tell_what_it_printed, users_code
+
+log = logging.getLogger(__name__)
+
+UNEXPECTED = re.compile(r"([\w.]+)\(\) got an unexpected keyword argument '(\w+)'")
+Shape = tuple[int, int, int]
+
+
+class Elsewhere(Protocol):
+    """The options of a network that is cut into units."""
+
+    name: str
+    units: str | tuple[str, ...]
+    stem_stride: int | None
+
+    def network(self, num_classes: int, image_shape: Shape) -> nn.Module: ...
+
+
+def require_known(full_name: str, name: str, known: Collection[str]) -> None:
+    """Raises UserError for a network that its source does not have, with the nearest."""
+    if name in known:
+        return
+    near = get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(known)} others"
+    source = full_name.partition(":")[0]
+    raise UserError(f'[model] name = "{full_name}": {source} has no such network: {hint}')
+
+
+def construct(
+    where: str,
+    constructor: Callable[..., Any],
+    options: Mapping[str, Any],
+    offered: Mapping[str, Any],
+) -> nn.Module:
+    """The network that the constructor makes of the options, and of what it takes of the offered.
+
+    Raises UserError for an option that it does not take, if it fails, or returns no module.
+    """
+    given = {key: value for key, value in offered.items() if key not in options}
+    known, takes_any = parameters_of(constructor)
+    needed = [name for name in required(constructor) if name not in (*options, *given)]
+    if needed:
+        raise UserError(
+            f"{where}: options: {needed[0]} is missing: give options = {{ {needed[0]} = … }}"
+        )
+    if not takes_any:
+        given = {key: value for key, value in given.items() if key in known}
+        for key in options:
+            if key not in known:
+                raise UserError(f"{where}: {unknown_option(key, known)}")
+    while True:
+        try:
+            with users_code(where, "making the network"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made = constructor(**options, **given)
+            break
+        except UserError as error:
+            cause = error.__cause__
+            refused = UNEXPECTED.search(str(cause)) if isinstance(cause, TypeError) else None
+            if refused and refused[2] in given:
+                del given[refused[2]]
+                continue
+            if refused and refused[2] in options:
+                known = parameters_named(refused[1].partition(".")[0], cause) or known
+                raise UserError(f"{where}: {unknown_option(refused[2], known)}") from error
+            raise
+    if not isinstance(made, nn.Module):
+        raise UserError(
+            f"{where}: it returns a {type(made).__name__}: it must return a torch.nn.Module"
+        )
+    ignored = [key for key in options if key not in known] if is_torchvisions(constructor) else []
+    taken = [name for cls in type(made).__mro__ for name in parameters_of(cls.__init__)[0]]
+    for key in ignored:
+        if key not in taken:  # some of its classes take whatever they are given
+            raise UserError(f"{where}: {unknown_option(key, taken[1:])}")
+    if not any(True for _ in made.parameters()):
+        raise UserError(f"{where}: the network has no parameters, so there is nothing to train")
+    return made
+
+
+def is_torchvisions(constructor: Callable[..., Any]) -> bool:
+    return (getattr(constructor, "__module__", None) or "").startswith("torchvision.")
+
+
+def required(constructor: Callable[..., Any]) -> list[str]:
+    """The names of the parameters without a default that can be given by name."""
+    try:
+        parameters = inspect.signature(constructor).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [each.name for each in parameters if each.kind in kinds and each.default is each.empty]
+
+
+def parameters_of(constructor: Callable[..., Any]) -> tuple[list[str], bool]:
+    """The names of the parameters, and whether others are passed on."""
+    try:
+        parameters = inspect.signature(constructor).parameters.values()
+    except (TypeError, ValueError):
+        return [], True
+    named = [
+        each.name
+        for each in parameters
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    ]
+    return named, any(each.kind is each.VAR_KEYWORD for each in parameters)
+
+
+def parameters_named(cls: str, error: BaseException | None) -> list[str]:
+    """The parameters of the class or function of that name, near where an error arose."""
+    frame = error.__traceback__ if error else None
+    while frame is not None:
+        for scope in (frame.tb_frame.f_locals, frame.tb_frame.f_globals):
+            for each in scope.values():
+                if getattr(each, "__name__", None) == cls and callable(each):
+                    return parameters_of(each)[0]
+        frame = frame.tb_next
+    return []
+
+
+def unknown_option(key: str, known: list[str]) -> str:
+    near = get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}"
+    return f"options: {key} is not known: {hint}"
+
+
+def cut_for(
+    options: Elsewhere,
+    network: nn.Module,
+    num_classes: int,
+    image_shape: Shape,
+    check: bool = False,
+) -> CutNetwork:
+    """The network cut into units for images [H, W, C], with the stride of its stem set.
+
+    Raises UserError if it cannot be cut, or has another number of outputs than classes.
+    """
+    height, width, channels = image_shape
+    repeats = channels == 1 and takes_colour(network)
+    shape = (height, width, 3 if repeats else channels)
+    where = f"[model] {options.name}"
+    try:
+        with users_code(where, "its forward pass"):
+            if options.stem_stride is not None:
+                first = cut_network(network, shape, options.units, check=False)[0]
+                set_stem_stride(first, options.stem_stride)
+            cut = cut_network(network, shape, options.units, check=check)
+    except UserError as error:
+        told = (each.removeprefix(f"{where}: ") for each in error.problems)
+        raise UserError(f"{where}: {each}" for each in told) from error
+    if cut.outputs != num_classes:
+        raise UserError(
+            f"[model] {options.name}: the network has {cut.outputs} outputs, the data set "
+            f"{num_classes} classes: let its constructor take num_classes, or set it in options"
+        )
+    if repeats:
+        first = next(iter(dict(cut.named_children())))
+        setattr(cut, first, nn.Sequential(RepeatGrey(), cut[0]))
+    return cut
+
+
+def takes_colour(network: nn.Module) -> bool:
+    """Whether the first convolution reads three channels."""
+    layers = (each for each in network.modules() if isinstance(each, nn.Conv2d))
+    return next((each.in_channels == 3 for each in layers), False)
+
+
+class RepeatGrey(nn.Module):
+    """Grey images [B, 1, H, W] as colour images [B, 3, H, W]."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def set_stem_stride(unit: nn.Module, stride: int) -> None:
+    """Give the strided layers of a unit that stride. Raises UserError if there is none."""
+    changed = 0
+    for module in unit.modules():
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            strides = module.stride if isinstance(module.stride, tuple) else (module.stride,) * 2
+            if max(strides) > stride:
+                module.stride = (stride, stride)
+                changed += 1
+    if not changed:
+        raise UserError(
+            f"stem_stride = {stride}: no layer of the first unit has a larger stride: leave it out"
+        )
+
+
+checked: set[tuple[Elsewhere, int, Shape]] = set()
+
+
+def check_and_tell(options: Elsewhere, num_classes: int, image_shape: Shape) -> None:
+    """Cut the network and compare it with itself uncut; log the notes. Once in a process."""
+    key = (options, num_classes, tuple(image_shape))
+    if key in checked:
+        return
+    network = options.network(num_classes, image_shape)
+    cut = cut_for(options, network, num_classes, image_shape, check=True)
+    log.info("%s: %d units, equal to the uncut network bit for bit", options.name, len(cut))
+    tell_what_it_printed()
+    for note in cut.notes:
+        log.warning("%s: %s", options.name, note)
+    checked.add(key)

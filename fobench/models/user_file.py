@@ -1,0 +1,116 @@
+"""A class or function from a user's Python file."""
+
+import importlib.util
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fobench.errors import UserError, place_of, printable
+
+log = logging.getLogger(__name__)
+
+# What was printed, and where; no place once it was told.
+printed_texts: dict[str, str] = {}
+# Of users' files, the last one first; and what the last one imported from its own.
+folders: list[str] = []
+beside: set[str] = set()
+
+
+def load(path: Path, name: str, digest: str) -> Callable[..., Any]:
+    """What `name` is in the file of that content.
+
+    Raises UserError if the file fails or has no such thing.
+    """
+    module = imported(path.resolve(), digest)
+    if not callable(getattr(module, name, None)):
+        known = [key for key, each in vars(module).items() if callable(each) and key[0] != "_"]
+        near = get_close_matches(name, known, n=1) or known[:5]
+        hint = f"did you mean {' or '.join(near)}?" if near else "it defines none"
+        raise UserError(f"[model] {path} has no class or function {name}: {hint}")
+    return getattr(module, name)
+
+
+@cache
+def imported(path: Path, digest: str) -> Any:
+    """The module in a file; modules beside it can be imported, as when Python runs it."""
+    import torch
+
+    name = f"fobench_user_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    # A worker imports it between the seed and the weights.
+    with (
+        torch.random.fork_rng(devices=[]),
+        importing_beside(path.parent),
+        users_code(f"[model] {path}", "importing it"),
+    ):
+        # Not by its loader, which would take code that it keeps for one of the same time and size.
+        code = compile(path.read_bytes(), path, "exec", dont_inherit=True)
+        exec(code, vars(module))
+    return module
+
+
+@contextmanager
+def importing_beside(folder: Path) -> Iterator[None]:
+    """In the block, modules are imported from a folder, too, anew; later ones are, as well.
+
+    Behind all others, so that no file there takes the place of an installed module.
+    """
+    for name in beside:  # of another file, or changed since
+        sys.modules.pop(name, None)
+    others = [each for each in sys.path if each not in folders]
+    folders[:] = [str(folder), *(each for each in folders if each != str(folder))]
+    sys.path[:] = [*others, *folders]
+    importlib.invalidate_caches()
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        beside.clear()
+        for name in set(sys.modules) - before:
+            place = folder / name.partition(".")[0]
+            file = Path(getattr(sys.modules[name], "__file__", None) or "/")
+            if file == place.with_suffix(".py") or file.is_relative_to(place):
+                beside.add(name)
+
+
+@contextmanager
+def users_code(where: str, doing: str) -> Iterator[None]:
+    """Run a user's code: its errors become a UserError, what it prints is kept.
+
+    Nothing that it prints may get into what fobench prints.
+    """
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed):
+            yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # not a signal to stop
+        raise UserError(f"{where}: {doing} raised {described(error)}") from error
+    text = printed.getvalue().strip()
+    if text and text not in printed_texts:
+        printed_texts[text] = where
+
+
+def tell_what_it_printed() -> None:
+    """Log what users' code has printed so far, once, in a line."""
+    for text, where in printed_texts.items():
+        first, _, rest = text.partition("\n")
+        more = f" … and {len(rest.splitlines())} more lines" if rest else ""
+        if where:
+            log.info("%s printed: %s%s", where.removeprefix("[model] "), printable(first), more)
+        printed_texts[text] = ""
+
+
+def described(error: BaseException) -> str:
+    """An error's type and text, and where in whose file it arose."""
+    text = printable(" ".join(str(error).split()))
+    return f"{type(error).__name__}{f': {text}' if text else ''}{place_of(error)}"

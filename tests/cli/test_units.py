@@ -1,0 +1,153 @@
+"""What a network is cut into, as a table; and a config for a network and images of one's own."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from fobench.experiment.config import load
+from tests.models.user_files import write_networks
+
+CONFIG = """
+[experiment]
+name = "mine"
+[data]
+dataset = "./images.npz"
+[model]
+name = "./mynet.py:Net"
+[train]
+epochs = 2
+batch_size = 10
+[[method]]
+name = "baseline"
+"""
+
+
+@pytest.fixture
+def images(tmp_path):
+    """40 training and 20 test images of 16 pixels, 4 classes."""
+    return write_images(tmp_path, (16, 16, 3))
+
+
+def write_images(folder, shape, name="images.npz"):
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 40), ("test", 20)):
+        arrays[f"{split}_images"] = random.integers(0, 256, (count, *shape), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count) % 4
+    np.savez(folder / name, **arrays)
+    return folder / name
+
+
+@pytest.fixture
+def config(tmp_path, images, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_networks(tmp_path)
+    (tmp_path / "mine.toml").write_text(CONFIG)
+    return tmp_path / "mine.toml"
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def test_the_table_names_units_and_their_modules_with_parameters_and_costs(
+    fobench, config, tmp_path
+):
+    ran = fobench("units", config, "-o", "units.csv")
+    assert ran.exit_code == 0, ran.output
+    head, names, *lines = ran.stdout.splitlines()
+    assert head == "Net (mynet.py) on images: 4 units"
+    assert names.split()[:3] == ["unit", "modules", "parameters"]
+    assert [line.split()[:2] for line in lines[:4]] == [
+        ["0", "stem"], ["1", "first"], ["2", "second"], ["3", "fc"]
+    ]  # fmt: skip
+    assert "not measured yet; give --profile" in lines[4]
+    assert lines[5] == "units.csv"
+    rows = rows_of(tmp_path / "units.csv")
+    assert [row["modules"].split() for row in rows][1:3] == [["first"], ["second"]]
+    assert {"dropout", "fc"} <= set(rows[3]["modules"].split())
+    # 3·4·9 + 4; two blocks of a convolution without bias and a norm; 4·4 + 4.
+    assert [int(row["parameters"]) for row in rows] == [112, 152, 152, 20]
+    # Multiplications and additions of 64 pixels in each convolution.
+    assert [int(row["flops"]) for row in rows[:3]] == [2 * 27 * 4 * 64, *2 * [2 * 36 * 4 * 64]]
+    assert int(rows[0]["activation_bytes"]) == 4 * 64 * 4
+    assert all(row["step_seconds"] == "" for row in rows)
+
+
+def test_the_table_of_a_family_names_the_classes_of_its_units(fobench, tiny, tmp_path):
+    ran = fobench("units", tiny, "-o", "units.csv")
+    assert ran.exit_code == 0, ran.output
+    rows = rows_of(tmp_path / "units.csv")
+    assert ran.stdout.startswith("DenseNet-BC 10-4 on synthetic: 7 units")
+    assert (rows[0]["name"], rows[0]["modules"], rows[-1]["name"]) == ("conv", "Conv2d", "head")
+
+
+def test_units_given_by_hand_and_grey_images_are_shown_with_their_modules(
+    fobench, config, tmp_path
+):
+    write_images(tmp_path, (16, 16))
+    ran = fobench("units", config, "--set", 'model.units=["stem", "second"]', "-o", "by_hand.csv",
+                  "--set", "model.name=./mynet.py:Colours")  # fmt: skip
+    assert ran.exit_code == 0, ran.output
+    rows = rows_of(tmp_path / "by_hand.csv")
+    assert [row["modules"] for row in rows] == ["stem", "first second", "dropout fc"]
+
+
+def test_the_seconds_are_measured_kept_and_shown(fobench, config, tmp_path):
+    ran = fobench("units", config, "--profile", "--device", "cpu", "-o", "units.csv")
+    assert ran.exit_code == 0, ran.output
+    assert "not measured" not in ran.output
+    rows = rows_of(tmp_path / "units.csv")
+    assert all(float(row["step_seconds"]) > 0 for row in rows[:-1])
+    assert rows[-1]["step_seconds"] == "", "the head never freezes"
+    assert list(tmp_path.glob("results/mine/*profile*")), "kept for predictions"
+    again = fobench("units", config, "--device", "cpu", "-o", "again.csv")
+    assert again.exit_code == 0, again.output
+    assert rows_of(tmp_path / "again.csv") == rows
+
+
+@pytest.mark.parametrize("name", ["Net", "Tokens", "small_resnet"])
+def test_init_writes_a_config_for_a_network_and_images_that_trains(fobench, config, name):
+    """With BatchNorm by SGD, without by AdamW; a stem for small images where there is one."""
+    ran = fobench("init", "--model", f"./mynet.py:{name}", "--data", "./images.npz")
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.strip() == f"{name}.toml"
+    path = config.with_name(f"{name}.toml")
+    written = load(path)
+    assert written.model.name == f"./mynet.py:{name}"
+    assert written.train.optimizer == ("adamw" if name == "Tokens" else "sgd")
+    assert written.model.stem_stride == (None if name == "Tokens" else 1)
+    methods = [method.name for method in written.methods]
+    assert methods.count("baseline") == 4
+    assert any(method.stores.precompute for method in written.methods)
+    listed = fobench("run", path, "--dry-run")
+    assert listed.exit_code == 0, listed.output
+    if name != "small_resnet":
+        fewer = ("--set", "train.epochs=2", "--set", "experiment.seeds=[0]")
+        fewer += ("--set", "train.warmup_epochs=0.5", "--device", "cpu")
+        trained = fobench("run", path, *fewer, "--only", "freezeout*t0.50")
+        assert trained.exit_code == 0, trained.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--model", "./mynet.py:Net"), "give NAME, or both --model and --data"),
+        (("--data", "./images.npz"), "give NAME, or both --model and --data"),
+        (("quick/vgg", "--model", "vgg", "--data", "synthetic"), "give NAME, or both"),
+        (("--model", "./mynet.py:Nett", "--data", "./images.npz"), "did you mean Net"),
+        (("--model", "./none.py:Net", "--data", "./images.npz"), "there is no such file"),
+        (("--model", "resnet18", "--data", "./images.npz"), "resnet18"),
+        (("--model", "./mynet.py:Net", "--data", "./none.npz"), "none.npz not found"),
+        (("--model", "./mynet.py:Net", "--data", "./images.npz", "-o", "é.toml"), "another name"),
+    ],
+)
+def test_what_init_cannot_write_is_reported(fobench, config, words, message):
+    before = sorted(config.parent.iterdir())
+    ran = fobench("init", *words)
+    assert ran.exit_code == 2, ran.output
+    assert message in ran.output
+    assert "Traceback" not in ran.output
+    assert [each for each in sorted(config.parent.iterdir()) if each.suffix] == before

@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from fobench.data.dataset import DataSet
+from fobench.data.folder import open_folder
 from fobench.data.npz import open_npz
+from fobench.data.sized import open_resized, resized_in_memory, sized_name
 from fobench.data.synthetic import RECIPES, open_synthetic
 from fobench.errors import UserError
 from fobench.machine.home import expand_user
@@ -36,13 +38,16 @@ def data_root(given: str | Path | None = None) -> Path:
 
 
 def locate(name: str, root: str | Path | None) -> Path:
-    """The file of a set given by name or by path (with a folder in it, or ending in .npz).
+    """The file or folder of a set given by name or path (with a folder in it, or ending in .npz).
+
+    A name stands for a file in the data root, or, if there is none, for a folder of images there.
 
     Raises UserError if it lies in a home folder that there is not.
     """
     if name.endswith(".npz") or "/" in name or os.sep in name:
         return expand_user(name)
-    return data_root(root) / f"{name}.npz"
+    file, folder = data_root(root) / f"{name}.npz", data_root(root) / name
+    return folder if not exists(file) and exists(folder) and folder.is_dir() else file
 
 
 def open_first(
@@ -50,30 +55,53 @@ def open_first(
     root: str | Path | None,
     train_size: int | None = None,
     test_size: int | None = None,
+    image_size: int | None = None,
 ) -> DataSet:
     """Open the first of the sets that is available; `root` is what `data_root` is given.
 
     A generated set has `train_size` training images (including those held out) and `test_size`
-    test images.
+    test images. Images are resized to squares of `image_size` pixels per side.
 
     Raises UserError if none is available, or if the first available one is damaged.
     """
     tried, problems = [], []
     for name in names:
         if name in GENERATED:
-            return GENERATED[name](train_size, test_size)
+            generated = GENERATED[name](train_size, test_size)
+            return generated if image_size is None else resized_in_memory(generated, image_size)
         try:
             path = locate(name, root)
         except UserError as error:
             problems += error.problems
             continue
         if exists(path):
-            return open_npz(path)
+            return open_path(path, root, image_size)
+        # What `fobench data NAME --image-size` makes of a set whose images vary in size.
+        if image_size and path.suffix == ".npz":
+            sized = path.with_name(f"{sized_name(path.stem, image_size, image_size)}.npz")
+            if exists(sized):
+                return open_npz(sized)
         tried.append(str(path))
     if tried:
+        size = f" --image-size {image_size}" if image_size else ""
         problems.append(
-            f"no data set: {' and '.join(tried)} not found. Prepare it with `fobench data NAME`, "
+            f"no data set: {' and '.join(tried)} not found. Prepare it with "
+            f"`fobench data NAME{size}`, "
             'put a prepared .npz there, set --data-root, or add "synthetic" to the list '
             "data.dataset"
         )
     raise UserError(problems)
+
+
+def open_path(path: Path, root: str | Path | None, image_size: int | None) -> DataSet:
+    """The set of an .npz file or of a folder of images, of that size if one is given."""
+    try:
+        prepared_in = data_root(root)
+    except UserError:  # without a home
+        prepared_in = None
+    if path.is_dir():
+        return open_folder(path, prepared_in, image_size)
+    if image_size is None:
+        return open_npz(path)
+    folders = (path.parent, *([prepared_in] if prepared_in else []))
+    return open_resized(path, folders, image_size)

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from fobench.data.dataset import DataSet
+from fobench.data.images import chunks, count_constant
 from fobench.data.parts import WHOLE, Parts, first_of, is_grouped, rarity_notes, some_of
 
-CHUNK = 1000  # images compared at once, so that memory does not double
-FEW = 5  # pixels of each image that are compared first
 VALIDATION = re.compile(r"val(id|idation)?_(images|labels)")
 
 
@@ -32,20 +31,11 @@ def unused_notes(dataset: DataSet) -> Iterator[str]:
 
 
 def constant_notes(dataset: DataSet) -> Iterator[str]:
-    for kind, images in (("training", dataset.train_images), ("test", dataset.test_images)):
-        constant = count_constant(images)
+    both = (("training", dataset.train_images), ("test", dataset.test_images))
+    counts = dataset.constant or [sum(map(count_constant, chunks(images))) for _, images in both]
+    for (kind, images), constant in zip(both, counts, strict=True):
         if constant:
             yield f"{constant:,} of {len(images):,} {kind} images are constant, all pixels equal"
-
-
-def count_constant(images: np.ndarray) -> int:
-    """How many of the images [N, H, W, C] have the same colour everywhere."""
-    pixels = images.reshape(len(images), -1, images.shape[-1])
-    # A few pixels tell most images apart, without reading the whole set.
-    few = pixels[:, np.linspace(0, pixels.shape[1] - 1, FEW, dtype=int)]
-    alike = np.flatnonzero((few == few[:, :1]).all(axis=(1, 2)))
-    chunks = (pixels[alike[start : start + CHUNK]] for start in range(0, len(alike), CHUNK))
-    return sum(int((each == each[:, :1]).all(axis=(1, 2)).sum()) for each in chunks)
 
 
 def order_notes(dataset: DataSet) -> Iterator[str]:

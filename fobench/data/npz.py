@@ -2,28 +2,42 @@
 
 It holds train_images uint8 [N, H, W, C], train_labels int64 [N], test_images, test_labels and
 classes. Grey images [N, H, W], labels [N, 1] of any integer type and files without classes, as in
-MedMNIST, are accepted too.
+MedMNIST, are accepted too. What fobench prepared itself has `source` too, by which a file that is
+not up to date is noticed.
 """
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from fobench.data.archive import facts_of, images_in
 from fobench.data.dataset import DataSet, assemble
+from fobench.data.images import FileImages, Images
 from fobench.errors import UserError
+from fobench.machine.host_memory import available_host_memory
 
+# Images that take more of the free memory than this share stay in the file: a copy of them, padded,
+# is trained on.
+MEMORY_SHARE = 0.25
 MAX_CLASSES = 65_536
 SPLITS = ("train", "test")
+IMAGES = ("train_images", "test_images")
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+OTHERS = ("classes", "source")
 
 
-def open_npz(path: Path) -> DataSet:
+def open_npz(path: Path, in_file: bool | None = None) -> DataSet:
     """Read and check a prepared set.
+
+    The images stay in the file if they are large for the memory, or if `in_file` says so; they must
+    not be compressed for that.
 
     Raises UserError naming the file and what is wrong with it.
     """
-    arrays, unused = read_arrays(path)
+    arrays, unused = read_arrays(path, in_file)
     missing = [key for key in ARRAYS if key not in arrays]
     if missing:
         raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
@@ -39,25 +53,45 @@ def open_npz(path: Path) -> DataSet:
     train_images, test_images = (arrays[f"{each}_images"] for each in SPLITS)
     train_labels, test_labels = (arrays[f"{each}_labels"].astype(np.int64) for each in SPLITS)
     classes = arrays.get("classes", np.arange(1 + max(train_labels.max(), test_labels.max())))
-    return assemble(
-        path.stem,
-        *(train_images, train_labels, test_images, test_labels),
-        classes=[str(each) for each in classes],
-        unused=unused,
-    )
+    content = (train_images, train_labels, test_images, test_labels)
+    names = tuple(str(each) for each in classes)
+    if not any(isinstance(images, FileImages) for images in (train_images, test_images)):
+        return assemble(path.stem, *content, classes=names, unused=unused)
+    with damage_as_message(path):
+        facts = facts_of(path, *content)
+    return DataSet(path.stem, *content, names, facts.fingerprint, tuple(unused), facts.constant)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def read_arrays(path: Path, in_file: bool | None = None) -> tuple[dict[str, Images], list[str]]:
     """The arrays of an .npz file that belong to a prepared set, and the names of all others."""
-    try:
+    with damage_as_message(path):
         if not zipfile.is_zipfile(path):
             raise ValueError("it is not an .npz archive")
+        if in_file is None:
+            in_file = path.stat().st_size > MEMORY_SHARE * available_host_memory()[0]
+        left = images_in(path, IMAGES) if in_file else {}
         with np.load(path, allow_pickle=False) as file:
             # np.asarray: members of the archive that are not arrays are read as bytes.
-            arrays = {key: np.asarray(file[key]) for key in (*ARRAYS, "classes") if key in file}
+            arrays = left | {
+                key: np.asarray(file[key])
+                for key in (*ARRAYS, *OTHERS)
+                if key in file and key not in left
+            }
             return arrays, [key for key in file if key not in arrays]
+
+
+@contextmanager
+def damage_as_message(path: Path) -> Iterator[None]:
+    """Turn what reading the file in the block raises into a UserError that names it."""
+    try:
+        yield
+    except UserError:
+        raise
     except MemoryError as error:
-        raise UserError(f"{path} is too large for this machine's memory") from error
+        raise UserError(
+            f"{path} is too large for this machine's memory: write it uncompressed, with "
+            "numpy.savez, and its images are read as they are needed"
+        ) from error
     except (PermissionError, IsADirectoryError) as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}): give a readable .npz file"
@@ -76,20 +110,20 @@ def flat_labels(labels: np.ndarray) -> np.ndarray:
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-def with_channels(images: np.ndarray) -> np.ndarray:
+def with_channels(images: Images) -> Images:
     """Images [N, H, W, C] from images [N, H, W, C] or [N, H, W]."""
-    return images[..., None] if images.ndim == 3 else images
+    return images[..., None] if len(images.shape) == 3 else images
 
 
-def image_problems(key: str, images: np.ndarray) -> list[str]:
+def image_problems(key: str, images: Images) -> list[str]:
     if images.dtype != np.uint8:
         return [f"{key} are {images.dtype}: uint8 is required"]
-    if images.ndim != 4 or images.shape[3] not in (1, 3):
+    if len(images.shape) != 4 or images.shape[3] not in (1, 3):
         return [f"{key} have the shape {images.shape}: [N, H, W] or [N, H, W, 1 or 3] is required"]
-    return [] if images.size else [f"{key} holds no image: {images.shape}"]
+    return [] if all(images.shape) else [f"{key} holds no image: {images.shape}"]
 
 
-def label_problems(key: str, labels: np.ndarray, images: np.ndarray) -> list[str]:
+def label_problems(key: str, labels: np.ndarray, images: Images) -> list[str]:
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         return [f"{key} are {labels.dtype} {labels.shape}: integers [N] are required"]
     if labels.shape != images.shape[:1]:

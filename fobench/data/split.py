@@ -1,17 +1,38 @@
-"""A data set as uint8 tensors on the device, augmented and normalised there, batch by batch."""
+"""A data set as uint8 tensors, augmented and normalised on the device, batch by batch.
 
+The images are on the device if they fit there; else they stay in the host's memory or in their
+file, and batches are copied ahead of use. Their pixels are the same.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch.nn.functional import pad
 
+from fobench.data.archive import format_size
 from fobench.data.dataset import DataSet
+from fobench.data.host_images import HostImages
+from fobench.data.images import FileImages, Images, chunks
+from fobench.data.order import Indices
 from fobench.data.parts import parts_of
 from fobench.experiment.run import DataUsed
 from fobench.machine.device import copied_to
+from fobench.machine.memory import available_memory
 from fobench.machine.seeds import generator
 
-PADDING = 4  # black pixels on each side, for the random crop
+log = logging.getLogger(__name__)
+
+PADDING = 4  # black pixels on each side, for the random crop of images of up to 32 pixels
+PIXELS_PER_PADDING = 8  # of larger ones
+# Of the device's free memory; the rest is for training.
+SHARE_FOR_IMAGES = 0.5
+
+Place = Literal["device", "host"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +46,14 @@ class View:
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [N, H + 2·padding, W + 2·padding, C] and labels int64 [N] on the device.
+    """Images and labels [N], for a device.
 
-    `mean` and `std` [C] are those of the training pixels.
+    Images on the device are uint8 [N, H + 2·padding, W + 2·padding, C]; others are not padded, and
+    come to the device batch by batch. The rest is on the device. `mean` and `std` [C] are those of
+    the training pixels.
     """
 
-    images: torch.Tensor
+    images: torch.Tensor | HostImages
     labels: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
@@ -39,26 +62,58 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @contextmanager
+    def ahead(self, batches: Iterable[Indices]) -> Iterator[None]:
+        """In the block, images that are not on the device are read before they are needed.
+
+        `batches` are those of which `images_at` is going to be asked, in this order; it can be
+        asked for others in between.
+        """
+        if isinstance(self.images, HostImages):
+            with self.images.ahead([each.host for each in batches]):
+                yield
+        else:
+            yield
+
     def batch(
-        self, indices: torch.Tensor, view: View | None = None
+        self, indices: Indices | torch.Tensor, view: View | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised images float [B, C, H, W], channels last, and labels [B].
 
-        `indices` [B] can be on the CPU. Without a view the images are neither cropped nor flipped.
+        A tensor of indices [B] can be on the CPU or on the device. Without a view the images are
+        neither cropped nor flipped.
         """
         return self.images_at(indices, view), self.labels_at(indices)
 
-    def images_at(self, indices: torch.Tensor, view: View | None = None) -> torch.Tensor:
+    def in_order(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """All images and labels without a view, in batches of that size; read ahead like others."""
+        batches = list(Indices.of(torch.arange(len(self)), self.labels.device).batches(size))
+        with self.ahead(batches):
+            yield from map(self.batch, batches)
+
+    def images_at(self, indices: Indices | torch.Tensor, view: View | None = None) -> torch.Tensor:
         """The images of a `batch`."""
-        indices = self._to_device(indices)
-        pixels = self._crop(indices, view) if self.padding else self.images[indices]
+        places = self._to_device(indices)
+        if isinstance(self.images, HostImages):
+            host = indices.host if isinstance(indices, Indices) else indices.cpu()
+            pixels = self.images.read(host)
+            if view is not None:
+                around = pad(pixels, (0, 0, *[self.padding] * 4))
+                rows = torch.arange(len(places), device=places.device)
+                pixels = cropped(around, rows, self.padding, view, places)
+        elif self.padding:
+            pixels = cropped(self.images, places, self.padding, view, places)
+        else:
+            pixels = self.images[places]
         return ((pixels.float() - self.mean) / self.std).permute(0, 3, 1, 2)
 
-    def labels_at(self, indices: torch.Tensor) -> torch.Tensor:
+    def labels_at(self, indices: Indices | torch.Tensor) -> torch.Tensor:
         """The labels of a `batch`."""
         return self.labels[self._to_device(indices)]
 
-    def _to_device(self, indices: torch.Tensor) -> torch.Tensor:
+    def _to_device(self, indices: Indices | torch.Tensor) -> torch.Tensor:
+        if isinstance(indices, Indices):
+            return indices.device
         return indices.to(self.labels.device, non_blocking=True)
 
     def draw_view(self, seed: int, number: int, purpose: str = "augmentation") -> View | None:
@@ -68,21 +123,28 @@ class Split:
         random = generator(seed, number, purpose)
         offsets = torch.randint(0, 2 * self.padding + 1, (2, len(self)), generator=random)
         flip = torch.randint(0, 2, (len(self),), generator=random, dtype=torch.bool)
-        device = self.images.device
+        device = self.labels.device
         top, left = copied_to(device, offsets)
         return View(top, left, copied_to(device, flip))
 
-    def _crop(self, indices: torch.Tensor, view: View | None) -> torch.Tensor:
-        height, width = (size - 2 * self.padding for size in self.images.shape[1:3])
-        rows = torch.arange(height, device=indices.device)
-        columns = torch.arange(width, device=indices.device).expand(len(indices), -1)
-        if view is None:
-            top = left = torch.full_like(indices, self.padding)
-        else:
-            top, left = view.top[indices], view.left[indices]
-            columns = torch.where(view.flip[indices, None], columns.flip(1), columns)
-        rows, columns = rows + top[:, None], columns + left[:, None]
-        return self.images[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+def cropped(
+    images: torch.Tensor, rows: torch.Tensor, padding: int, view: View | None, places: torch.Tensor
+) -> torch.Tensor:
+    """The images `rows` [B] without their padding, as the view shifts and flips them.
+
+    `places` [B] are their places in the view.
+    """
+    height, width = (size - 2 * padding for size in images.shape[1:3])
+    down = torch.arange(height, device=rows.device)
+    across = torch.arange(width, device=rows.device).expand(len(rows), -1)
+    if view is None:
+        top = left = torch.full_like(rows, padding)
+    else:
+        top, left = view.top[places], view.left[places]
+        across = torch.where(view.flip[places, None], across.flip(1), across)
+    down, across = down + top[:, None], across + left[:, None]
+    return images[rows[:, None, None], down[:, :, None], across[:, None, :]]
 
 
 @dataclass(frozen=True)
@@ -94,37 +156,84 @@ class Data:
     test: Split
 
 
-def load(dataset: DataSet, used: DataUsed, augment: str, device: torch.device) -> Data:
-    """Put the images that a run uses on the device, cut from the set as `parts_of` says."""
-    train_images = torch.from_numpy(dataset.train_images)
-    train_labels = torch.from_numpy(dataset.train_labels)
+def load(
+    dataset: DataSet,
+    used: DataUsed,
+    augment: str,
+    device: torch.device,
+    place: Place | None = None,
+) -> Data:
+    """The images that a run uses, cut from the set as `parts_of` says, for the device.
+
+    They are on the device if they take less than half of its free memory, or if `place` says so.
+    """
     parts = parts_of(dataset, used)
-    mean, std = pixel_statistics(train_images[parts.train])
+    train, test = dataset.train_images, dataset.test_images
+    mean, std = (each.to(device) for each in pixel_statistics(train[parts.train]))
+    padding = padding_for(used.image_shape) if augment == "random" else 0
+    cuts = {
+        "train": (train[parts.train], dataset.train_labels[parts.train], padding),
+        "validation": (train[parts.validation], dataset.train_labels[parts.validation], 0),
+        "test": (test[parts.test], dataset.test_labels[parts.test], 0),
+    }
+    size = sum(padded_bytes(images, around) for images, _, around in cuts.values())
+    if place is None:
+        place = "device" if size <= SHARE_FOR_IMAGES * available_memory(device)[0] else "host"
+    log.info("%s", where_images_are(train, size, place, device))
 
-    def split(images: torch.Tensor, labels: torch.Tensor, padding: int = 0) -> Split:
-        images = pad(images, (0, 0, padding, padding, padding, padding))
-        return Split(*(each.to(device) for each in (images, labels, mean, std)), padding)
+    def split(images: Images, labels: np.ndarray, padding: int) -> Split:
+        on_device = place == "device"
+        there = padded_on(device, images, padding) if on_device else HostImages(images, device)
+        return Split(there, torch.from_numpy(labels).to(device), mean, std, padding)
 
-    return Data(
-        train=split(
-            train_images[parts.train],
-            train_labels[parts.train],
-            PADDING if augment == "random" else 0,
-        ),
-        validation=split(train_images[parts.validation], train_labels[parts.validation]),
-        test=split(
-            torch.from_numpy(dataset.test_images)[parts.test],
-            torch.from_numpy(dataset.test_labels)[parts.test],
-        ),
+    return Data(**{name: split(*cut) for name, cut in cuts.items()})
+
+
+def where_images_are(images: Images, size: int, place: Place, device: torch.device) -> str:
+    """Where the images are and how much memory they take, for the log. `size` is in bytes."""
+    if place == "device":
+        memory = "memory" if device.type == "cpu" else "the GPU's memory"
+        return f"images: {format_size(size)} in {memory}"
+    source = f"in {images.path}" if isinstance(images, FileImages) else "in the host's memory"
+    return (
+        f"images: {format_size(size)} are too many for the {'' if device.type == 'cpu' else 'GPU'}"
+        f"memory: they stay {source}, and batches are read ahead of use"
     )
 
 
-def pixel_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def padding_for(image_shape: tuple[int, int, int]) -> int:
+    """Pixels that a random crop can shift an image by: 4 up to 32 pixels, an eighth above."""
+    side = min(image_shape[:2])
+    return max(PADDING, (side + PIXELS_PER_PADDING // 2) // PIXELS_PER_PADDING)
+
+
+def padded_bytes(images: Images, padding: int) -> int:
+    count, height, width, channels = images.shape
+    return count * (height + 2 * padding) * (width + 2 * padding) * channels
+
+
+def padded_on(device: torch.device, images: Images, padding: int) -> torch.Tensor:
+    """The images on the device, with black pixels around each, copied piece by piece."""
+    count, height, width, channels = images.shape
+    shape = (count, height + 2 * padding, width + 2 * padding, channels)
+    padded, start = torch.zeros(shape, dtype=torch.uint8, device=device), 0
+    inside = (slice(padding, padding + height), slice(padding, padding + width))
+    for piece in chunks(images):
+        padded[start : start + len(piece), *inside] = torch.from_numpy(piece).to(device)
+        start += len(piece)
+    return padded
+
+
+def pixel_statistics(images: Images) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation [C] of uint8 images [N, H, W, C], from exact histograms."""
     values = torch.arange(256, dtype=torch.float64)
-    counts = torch.stack(
-        [torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(-1)]
-    ).double()
+    histograms = torch.zeros(images.shape[-1], 256, dtype=torch.int64)
+    for piece in chunks(images):
+        channels = torch.from_numpy(piece).unbind(-1)
+        histograms += torch.stack(
+            [torch.bincount(each.flatten(), minlength=256) for each in channels]
+        )
+    counts = histograms.double()
     shares = counts / counts.sum(dim=1, keepdim=True)
     mean = shares @ values
     variance = (shares * (values - mean[:, None]) ** 2).sum(dim=1)

@@ -1,7 +1,6 @@
-"""Total, free and peak memory."""
+"""Free and peak memory of the device and of the host."""
 
 import gc
-import os
 import resource
 import sys
 from contextlib import suppress
@@ -10,7 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from fobench.machine import cgroup
+from fobench.machine.host_memory import available_host_memory
 
 
 def available_memory(device: torch.device) -> tuple[int, int]:
@@ -25,26 +24,7 @@ def available_memory(device: torch.device) -> tuple[int, int]:
         # What was in use at the peak will be needed again.
         peak, now = torch.cuda.max_memory_allocated(device), torch.cuda.memory_allocated(device)
         return max(0, free - (peak - now)), total
-    available, total = host_memory()
-    limit, held = cgroup.memory() or (total, 0)
-    if limit >= total:
-        return available, total
-    return min(available, max(0, limit - held)), limit
-
-
-def total_memory() -> int:
-    """Bytes of the host's memory."""
-    return host_memory()[1]
-
-
-def host_memory() -> tuple[int, int]:
-    """Free and total bytes of the host's memory."""
-    try:
-        memory = psutil.virtual_memory()
-    except OSError:  # without /proc
-        page = os.sysconf("SC_PAGE_SIZE")
-        return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
-    return memory.available, memory.total
+    return available_host_memory()
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -117,11 +117,14 @@ def plan_all(
 
 def plan_one(experiment: Experiment, results_root: Path, data_root: Path | None) -> Plan:
     data = experiment.data
-    dataset = open_first(data.dataset, data_root, images_needed(data), data.test_size)
+    sizes = images_needed(data), data.test_size, data.image_size
+    dataset = open_first(data.dataset, data_root, *sizes)
     if data.shuffle:
         dataset = dataset.shuffled()
     runs = tuple(expand(experiment, dataset))
-    require_all_classes(dataset, parts_of(dataset, runs[0].data_used))
+    used = runs[0].data_used
+    experiment.model.require_buildable(used.classes, used.image_shape)
+    require_all_classes(dataset, parts_of(dataset, used))
     if any(run.method.matches_time for run in runs):
         # Torch counts the FLOPs to match.
         from fobench.costs.flops import match_flops

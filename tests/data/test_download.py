@@ -1,5 +1,6 @@
 """Preparation from torchvision, its download replaced by pictures made here or a server here."""
 
+import inspect
 import signal
 import socket
 import subprocess
@@ -8,13 +9,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
+import torchvision.datasets
+from PIL import Image
 
 from fobench.data import download
+from fobench.data.find import open_first
 from fobench.data.npz import open_npz
+from fobench.data.torchvision_sets import DOWNLOADS
 from fobench.errors import UserError
 
 
@@ -36,6 +44,97 @@ def test_a_set_is_prepared_once(tmp_path, monkeypatch):
     assert [each.name for each in (tmp_path / "root").iterdir()] == ["cifar10.npz"]
     monkeypatch.setattr("torchvision.datasets.CIFAR10", None)
     assert download.prepare("cifar10", tmp_path / "root") == path
+
+
+class FakeSet:
+    """One that gives its images one by one, as most of torchvision's do."""
+
+    asked: ClassVar[list[dict]] = []
+
+    def __init__(self, root, download, shape=(40, 30, 3), classes=("a", "b"), **options):
+        self.asked.append(options)
+        self.shape, self.shift = shape, len(self.asked)
+        if classes:
+            self.classes = classes
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, number):
+        pixels = np.full(self.shape, 10 * self.shift + number, np.uint8)
+        pixels[: number + 1] = 0
+        return Image.fromarray(pixels), (number + self.shift) % 2
+
+
+@pytest.fixture
+def asked():
+    FakeSet.asked.clear()
+    return FakeSet.asked
+
+
+def test_images_of_one_size_are_prepared_as_they_are(tmp_path, monkeypatch, asked):
+    fake = partial(FakeSet, shape=(32, 32, 3), classes=None)
+    monkeypatch.setattr("torchvision.datasets.SVHN", fake)
+    dataset = open_npz(download.prepare("svhn", tmp_path))
+    assert dataset.image_shape == (32, 32, 3)
+    assert dataset.train_images[2, 0, 0].tolist() == [0, 0, 0]
+    assert dataset.train_images[2, 5, 0].tolist() == [12, 12, 12]
+    assert dataset.train_labels.tolist() == [1, 0, 1]
+    assert dataset.test_labels.tolist() == [0, 1, 0]
+    assert dataset.classes == ("0", "1")
+    assert asked == [{"split": "train"}, {"split": "test"}]
+
+
+def test_grey_images_are_prepared_from_their_array(tmp_path, monkeypatch):
+    class FakeMNIST(FakeCIFAR10):
+        def __init__(self, root, train, download):
+            self.data = torch.full((4, 28, 28), 5 + train, dtype=torch.uint8)
+            self.targets = torch.tensor([0, 1, 1, 0])
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", FakeMNIST)
+    dataset = open_npz(download.prepare("mnist", tmp_path))
+    assert dataset.image_shape == (28, 28, 1)
+    assert (dataset.train_images == 6).all()
+    assert dataset.test_labels.tolist() == [0, 1, 1, 0]
+
+
+def test_images_that_differ_in_size_need_one_and_come_in_it(tmp_path, monkeypatch, asked):
+    """From all parts that are trained on; a class of several names gets its first."""
+    fake = partial(FakeSet, classes=[("a", "also a"), "b"])
+    monkeypatch.setattr("torchvision.datasets.Flowers102", fake)
+    with pytest.raises(UserError, match="flowers102 differ in size: give --image-size"):
+        download.prepare("flowers102", tmp_path)
+    path = download.prepare("flowers102", tmp_path, 8)
+    assert path == tmp_path / "flowers102-8px.npz"
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    dataset = open_npz(path)
+    assert (dataset.image_shape, dataset.classes) == ((8, 8, 3), ("a", "b"))
+    assert dataset.train_images[:, -1, 0, 0].tolist() == [10, 11, 12, 20, 21, 22]
+    assert dataset.train_labels.tolist() == [1, 0, 1, 0, 1, 0]
+    assert asked == [{"split": "train"}, {"split": "val"}, {"split": "test"}]
+    assert open_first(["flowers102"], tmp_path, image_size=8).fingerprint == dataset.fingerprint
+
+
+def test_a_set_of_one_size_is_resized_beside_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeCIFAR10)
+    assert download.prepare("cifar10", tmp_path, 16) == tmp_path / "cifar10-16px.npz"
+    assert open_npz(tmp_path / "cifar10-16px.npz").image_shape == (16, 16, 3)
+    assert open_npz(tmp_path / "cifar10.npz").image_shape == (32, 32, 3)
+    assert download.prepare("cifar10", tmp_path, 32) == tmp_path / "cifar10.npz"
+
+
+@pytest.mark.parametrize("name", DOWNLOADS)
+def test_torchvision_has_the_sets_of_the_registry(name):
+    """Each takes the options that say which part is meant."""
+    source = DOWNLOADS[name]
+    found = getattr(torchvision.datasets, source.name)
+    accepted = {
+        option for cls in found.__mro__ for option in inspect.signature(cls.__init__).parameters
+    }
+    known = ("train", "test", "val", "valid", "trainval", "balanced")
+    for options in (*source.train, source.test):
+        assert set(options) | {"download"} <= accepted
+        assert options.get("split", "train") in known
 
 
 def test_a_folder_that_cannot_be_written_is_reported(monkeypatch):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fobench.data.dataset import DataSet
-from fobench.data.notes import CHUNK, count_constant, notes_on
+from fobench.data.images import chunks, count_constant
+from fobench.data.notes import notes_on
 from fobench.data.npz import open_npz
 from fobench.data.parts import parts_of
 from fobench.data.synthetic import open_synthetic
@@ -58,10 +59,14 @@ def test_constant_images_are_counted():
     assert "10 of 10 test images are constant, all pixels equal" in notes_on(blank)
 
 
-def test_constant_images_are_counted_in_all_chunks():
-    images = np.zeros((2 * CHUNK + 1, 2, 1, 1), np.uint8)
+def test_constant_images_are_counted_in_all_chunks(monkeypatch):
+    monkeypatch.setattr("fobench.data.images.CHUNK_BYTES", 6)
+    dataset = with_labels([0, 1] * 10, [0, 1], 2)
+    images = np.zeros((20, 2, 2, 3), np.uint8)
     images[5, 0] = 1
-    assert count_constant(images) == 2 * CHUNK
+    assert next(iter(chunks(images))).shape == (1, 2, 2, 3)
+    notes = notes_on(replace(dataset, train_images=images))
+    assert notes[0] == "19 of 20 training images are constant, all pixels equal"
 
 
 def test_labels_with_gaps_build_outputs_that_are_not_needed():

@@ -1,0 +1,189 @@
+"""Data sets prepared once, in a file that later runs use as long as its source has not changed."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fobench.data.archive import format_size, write_archive
+from fobench.data.dataset import DataSet, assemble
+from fobench.data.npz import open_npz
+from fobench.data.scratch import remove_leftovers, scratch_folder
+from fobench.errors import UserError
+from fobench.machine.lock import try_lock
+from fobench.records.files import exists, move
+
+log = logging.getLogger(__name__)
+
+LOG_SECONDS = 10.0
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labels int64 [N], and a call that makes the N images, in pieces uint8 [n, H, W, C].
+
+    The labels can be filled in while the images are made.
+    """
+
+    labels: np.ndarray
+    pieces: Callable[[], Iterable[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a prepared file is to hold. `source` changes with what it is made of.
+
+    `check` is called once all images are made, and raises a UserError if some could not be.
+    """
+
+    source: str
+    image_shape: tuple[int, int, int]
+    train: Part
+    test: Part
+    classes: Sequence[str]  # none if labels are all there is
+    check: Callable[[], None] = lambda: None
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        return {"train": self.train, "test": self.test}
+
+    @property
+    def bytes(self) -> int:
+        count = sum(len(part.labels) for part in self.parts.values())
+        return count * int(np.prod(self.image_shape))
+
+
+def open_prepared(
+    name: str, folders: Iterable[Path], source: str, content: Callable[[], Content]
+) -> DataSet:
+    """The set in the file NAME.npz of the first folder that has it or where it can be written.
+
+    `content` is called if there is none of that `source`. Where no folder can be written, the
+    images are prepared in memory.
+
+    Raises UserError if they cannot be prepared, or if a file of that name is none that fobench
+    prepared.
+    """
+    folders = list(dict.fromkeys(folders))
+    for folder in folders:
+        if is_up_to_date(folder / f"{name}.npz", source):
+            return open_npz(folder / f"{name}.npz")
+    made = content()
+    for folder in folders:
+        try:
+            return open_npz(write_prepared(folder / f"{name}.npz", made))
+        except OSError as error:
+            log.warning("%s cannot be written (%s)", folder / f"{name}.npz", error.strerror)
+    log.warning(
+        "%s: %s of images are prepared in memory, each time anew", name, format_size(made.bytes)
+    )
+    return in_memory(name, made)
+
+
+def is_up_to_date(path: Path, source: str) -> bool:
+    """Whether a prepared file is there and made of that source.
+
+    Raises UserError if the file is not one that fobench prepared.
+    """
+    if not exists(path):
+        return False
+    found = source_of(path)
+    if found is None:
+        raise UserError(
+            f"{path} is in the way: it is damaged, or fobench did not prepare it. Move it away, or "
+            "give its path as data.dataset without data.image_size"
+        )
+    return found == source
+
+
+def source_of(path: Path) -> str | None:
+    """What a prepared file says it was made of; None for other files."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(file["source"])
+    # On a damaged file zipfile, zlib and numpy can raise any exception.
+    except Exception:
+        return None
+
+
+def write_prepared(path: Path, content: Content) -> Path:
+    """Write the file, unless another process does meanwhile. Raises OSError or UserError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with folder_locked(path.parent):
+        if is_up_to_date(path, content.source):
+            return path
+        remove_leftovers(path.parent, [path.stem])
+        log.info("preparing %s, %s of images", path, format_size(content.bytes))
+        began = time.monotonic()
+        with scratch_folder(path.parent, path.stem) as scratch:
+            write_content(scratch / path.name, content)
+            move(scratch / path.name, path)
+        log.info("prepared %s in %.0f s", path, time.monotonic() - began)
+    return path
+
+
+def write_content(path: Path, content: Content) -> None:
+    """Write the file. Raises OSError, or UserError if some images cannot be made."""
+    images = {
+        f"{key}_images": ((len(part.labels), *content.image_shape), logged(key, part))
+        for key, part in content.parts.items()
+    }
+    labels = {f"{key}_labels": part.labels for key, part in content.parts.items()}
+    classes = {"classes": np.array(content.classes)} if content.classes else {}
+    write_archive(path, images, labels | classes | {"source": np.array(content.source)})
+    content.check()
+
+
+def logged(key: str, part: Part) -> Iterator[np.ndarray]:
+    """The pieces of a part's images; says how far it is every ten seconds."""
+    done, last = 0, time.monotonic()
+    for piece in part.pieces():
+        yield piece
+        done, now = done + len(piece), time.monotonic()
+        if now - last > LOG_SECONDS:
+            last = now
+            log.info("%s images: %s of %s", key, f"{done:,}", f"{len(part.labels):,}")
+
+
+def in_memory(name: str, content: Content) -> DataSet:
+    """The set without a file. Raises UserError if its images do not fit into memory."""
+    arrays: list[np.ndarray] = []
+    try:
+        for part in content.parts.values():
+            images = np.empty((len(part.labels), *content.image_shape), np.uint8)
+            start = 0
+            for piece in part.pieces():
+                images[start : start + len(piece)] = piece
+                start += len(piece)
+            arrays += [images, part.labels]
+    except MemoryError as error:
+        raise UserError(
+            f"{name}: {format_size(content.bytes)} of images do not fit into memory: give a "
+            "--data-root that can be written, for a file of them"
+        ) from error
+    content.check()
+    return assemble(name, *arrays, classes=content.classes)
+
+
+@contextmanager
+def folder_locked(folder: Path) -> Iterator[None]:
+    """Lock a folder for the block, after waiting for processes that have.
+
+    Where folders cannot be locked, as on network file systems, the block runs without.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            if not try_lock(descriptor):
+                log.info("waiting for another process that prepares data in %s", folder)
+                while not try_lock(descriptor):
+                    time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)

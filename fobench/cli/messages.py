@@ -10,6 +10,10 @@ import click
 from fobench.errors import UserError
 
 
+# What is open, as /dev/stdout and /dev/fd/3, even if a file is behind it.
+DEVICES = ("/dev", "/dev/fd", "/proc/self/fd")
+
+
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
     """Print the user's mistakes, one per line, and exit with status 2."""
@@ -72,7 +76,7 @@ def write_or_print(text: str, output: Path | None) -> None:
 
     if output is None:
         click.echo(text, nl=False)
-    elif exists(output) and not output.is_file():
+    elif exists(output) and (not output.is_file() or str(output.parent) in DEVICES):
         write_into(output, text)
     else:
         make_folder(output.parent)

@@ -95,6 +95,7 @@ def test_units_given_by_hand_and_grey_images_are_shown_with_their_modules(
     assert [row["modules"] for row in rows] == ["stem", "first second", "dropout fc"]
 
 
+@pytest.mark.slow
 def test_the_seconds_are_measured_kept_and_shown(fobench, config, tmp_path):
     ran = fobench("units", config, "--profile", "--device", "cpu", "-o", "units.csv")
     assert ran.exit_code == 0, ran.output
@@ -124,7 +125,7 @@ def test_init_writes_a_config_for_a_network_and_images_that_trains(fobench, conf
     assert any(method.stores.precompute for method in written.methods)
     listed = fobench("run", path, "--dry-run")
     assert listed.exit_code == 0, listed.output
-    if name != "small_resnet":
+    if name == "Tokens":
         fewer = ("--set", "train.epochs=2", "--set", "experiment.seeds=[0]")
         fewer += ("--set", "train.warmup_epochs=0.5", "--device", "cpu")
         trained = fobench("run", path, *fewer, "--only", "freezeout*t0.50")

@@ -180,26 +180,45 @@ def test_two_configs_of_one_file_each_say_what_is_wrong_and_work_when_it_works(
     assert caplog.text.count("equal to the uncut network") == 1, "checked once"
 
 
-def test_what_a_file_prints_is_a_line_of_the_log_and_not_in_the_output(fobench, config, tmp_path):
-    """As in a shell: the table, the CSV and the list of runs are for other programs to read."""
-    printing = WORKS.replace("class Net", "print('hello', 'you', sep='\\n')\nclass Net")
-    printing = printing.replace("        self.a", "        print('making')\n        self.a")
-    printing = printing.replace("        return", "        print('in forward')\n        return")
-    write(config, printing.replace("nn.Conv2d(3", "Layer(3"), units='["a", "b"]')
-    with (config.parent / "mynet.py").open("r+") as file:
-        source = file.read()
-        file.seek(0)
-        file.write(source.replace("class Net", PRINTING_LAYER + "class Net", 1))
-    listed = fobench("run", config, "--dry-run")
+@pytest.fixture
+def printing(config) -> Path:
+    """A config of a file that prints whenever it can."""
+    source = WORKS.replace("class Net", "print('hello', 'you', sep='\\n')\nclass Net")
+    source = source.replace("        self.a", "        print('making')\n        self.a")
+    source = source.replace("        return", "        print('in forward')\n        return")
+    source = source.replace("nn.Conv2d(3", "Layer(3")
+    write(config, source.replace("class Net", f"{PRINTING_LAYER}class Net"), units='["a", "b"]')
+    return config
+
+
+PRINTED = ("hello", "making", "in forward", "layer's forward")
+
+
+def test_what_a_file_prints_is_a_line_of_the_log_and_not_in_the_output(fobench, printing, caplog):
+    """The table and the list of runs are for other programs to read."""
+    caplog.set_level("INFO")
+    listed = fobench("run", printing, "--dry-run")
     assert listed.stdout.splitlines()[0] == "mine on synthetic-16px: 2 of 2 runs to do"
-    words = [FOBENCH, "units", str(config), "-o", "/dev/stdout"]
-    ran = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert ran.stderr.count("hello") == 1
-    assert "mynet.py printed: hello … and 1 more lines" in ran.stderr
-    assert "3 units" in ran.stdout
-    assert "0,a,a," in ran.stdout
-    printed = ("hello", "making", "forward")
-    assert not any(word in output for output in (listed.stdout, ran.stdout) for word in printed)
+    assert caplog.text.count("hello") == 1
+    assert "mynet.py printed: hello … and 1 more lines" in caplog.text
+    table = fobench("units", printing)
+    assert "3 units" in table.stdout
+    assert not any(word in output for output in (listed.stdout, table.stdout) for word in PRINTED)
+
+
+@pytest.mark.slow
+def test_what_a_file_prints_is_not_in_a_csv_on_standard_output(printing, tmp_path):
+    """As in a shell, into a file that holds more."""
+    path, words = tmp_path / "out.txt", [FOBENCH, "units", str(printing), "-o", "/dev/stdout"]
+    with path.open("a") as file:
+        file.write("before\n")
+        file.flush()
+        subprocess.run(words, stdout=file, cwd=tmp_path, check=True)
+    text = path.read_text()
+    assert text.startswith("before\n")
+    assert "3 units" in text
+    assert "0,a,a," in text
+    assert not any(word in text for word in PRINTED)
 
 
 def test_a_file_may_import_a_module_beside_it(fobench, config):

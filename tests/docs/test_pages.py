@@ -58,10 +58,11 @@ def test_the_code_of_the_page_on_loops_runs_as_it_stands():
     """Block by block, each with what those before it defined."""
     names: dict = {}
     blocks = code_of("docs/freezeout-in-your-loop.md")
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "freezeout-in-your-loop.md", "exec"), names)
     assert len(names["optimizer"].param_groups) == 6
+    assert len(names["freezeout_of_resnet"].freeze_steps) == len(names["resnet"]) == 10
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -103,7 +104,7 @@ def test_every_command_and_its_flags_exist(page):
 def test_the_tree_on_architecture_names_every_package():
     page = text_of("docs/architecture.md")
     packages = [path.parent.name for path in (ROOT / "fobench").glob("*/__init__.py")]
-    assert len(packages) == 15
+    assert len(packages) == 16
     for package in packages:
         assert re.search(rf"^  {package}/ +\w", page, re.MULTILINE), package
 

@@ -9,7 +9,6 @@ import click
 
 from fobench.errors import UserError
 
-
 # What is open, as /dev/stdout and /dev/fd/3, even if a file is behind it.
 DEVICES = ("/dev", "/dev/fd", "/proc/self/fd")
 

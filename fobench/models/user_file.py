@@ -51,9 +51,7 @@ def imported(path: Path, digest: str) -> Any:
         importing_beside(path.parent),
         users_code(f"[model] {path}", "importing it"),
     ):
-        # Not by its loader, which would take code that it keeps for one of the same time and size.
-        code = compile(path.read_bytes(), path, "exec", dont_inherit=True)
-        exec(code, vars(module))
+        specification.loader.exec_module(module)
     return module
 
 
@@ -69,10 +67,13 @@ def importing_beside(folder: Path) -> Iterator[None]:
     folders[:] = [str(folder), *(each for each in folders if each != str(folder))]
     sys.path[:] = [*others, *folders]
     importlib.invalidate_caches()
-    before = set(sys.modules)
+    before, writes_none = set(sys.modules), sys.dont_write_bytecode
+    # Kept code would be taken for that of a change in the same second; and folders stay clean.
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
+        sys.dont_write_bytecode = writes_none
         beside.clear()
         for name in set(sys.modules) - before:
             place = folder / name.partition(".")[0]

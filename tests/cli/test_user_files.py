@@ -299,3 +299,12 @@ def test_a_users_file_trains_in_worker_processes_as_alone(config, tmp_path):
             for each in (one, two)
         ]
         assert rows[0] == rows[1]
+
+
+def test_a_signal_to_stop_while_a_users_code_runs_is_no_mistake_of_it(fobench, config):
+    stop = "from fobench.machine.interruption import Stopped\nraise Stopped('SIGINT', 130)\n"
+    write(config, stop)
+    ran = fobench("run", config, "--dry-run")
+    assert ran.exit_code == 130
+    assert "Stopped by SIGINT" in ran.output
+    assert "Error" not in ran.output

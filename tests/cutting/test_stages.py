@@ -70,4 +70,4 @@ def test_blocks_of_two_classes_in_turn_are_units():
 
 
 def test_blocks_that_change_the_list_that_they_get_are_units():
-    assert names(OfLists()) == ["stem", "first_branches_0", "second_branches_0", "fc"]
+    assert names(OfLists()) == ["stem", "first", "second", "fc"]

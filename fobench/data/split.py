@@ -27,8 +27,6 @@ from fobench.machine.seeds import generator
 
 log = logging.getLogger(__name__)
 
-PADDING = 4  # black pixels on each side, for the random crop of images of up to 32 pixels
-PIXELS_PER_PADDING = 8  # of larger ones
 # Of the device's free memory; the rest is for training.
 SHARE_FOR_IMAGES = 0.5
 
@@ -170,7 +168,7 @@ def load(
     parts = parts_of(dataset, used)
     train, test = dataset.train_images, dataset.test_images
     mean, std = (each.to(device) for each in pixel_statistics(train[parts.train]))
-    padding = padding_for(used.image_shape) if augment == "random" else 0
+    padding = used.padding if augment == "random" else 0
     cuts = {
         "train": (train[parts.train], dataset.train_labels[parts.train], padding),
         "validation": (train[parts.validation], dataset.train_labels[parts.validation], 0),
@@ -199,12 +197,6 @@ def where_images_are(images: Images, size: int, place: Place, device: torch.devi
         f"images: {format_size(size)} are too many for the {'' if device.type == 'cpu' else 'GPU'}"
         f"memory: they stay {source}, and batches are read ahead of use"
     )
-
-
-def padding_for(image_shape: tuple[int, int, int]) -> int:
-    """Pixels that a random crop can shift an image by: 4 up to 32 pixels, an eighth above."""
-    side = min(image_shape[:2])
-    return max(PADDING, (side + PIXELS_PER_PADDING // 2) // PIXELS_PER_PADDING)
 
 
 def padded_bytes(images: Images, padding: int) -> int:

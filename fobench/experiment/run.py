@@ -13,6 +13,9 @@ from fobench.methods import BaselineOptions, MethodOptions
 from fobench.methods.base import RunInfo
 from fobench.models import NetworkOptions
 
+PADDING = 4  # black pixels on each side, for the random crop of images of up to 32 pixels
+PIXELS_PER_PADDING = 8  # of larger ones
+
 
 @dataclass(frozen=True)
 class DataUsed:
@@ -25,6 +28,12 @@ class DataUsed:
     train_images: int
     validation_images: int
     test_images: int
+
+    @property
+    def padding(self) -> int:
+        """Pixels that a random crop can shift an image by: 4 up to 32 pixels, an eighth above."""
+        side = min(self.image_shape[:2])
+        return max(PADDING, (side + PIXELS_PER_PADDING // 2) // PIXELS_PER_PADDING)
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,9 @@ class Run:
             "seed": self.seed,
             "repeat": self.repeat,
         }
+        if self.data.augment == "random" and used.padding != PADDING:
+            # Earlier versions padded larger images by as little as small ones.
+            identity["padding"] = used.padding
         if self.matched_steps is not None:
             identity["steps"] = self.matched_steps
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]

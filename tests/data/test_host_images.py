@@ -14,6 +14,7 @@ from fobench.data.order import Indices
 from fobench.errors import UserError
 from fobench.experiment.expand import data_used
 from fobench.experiment.options import DataOptions
+from fobench.experiment.run import DataUsed
 from tests.data.test_data import arrays, written
 
 CPU = torch.device("cpu")
@@ -169,4 +170,5 @@ def test_images_are_on_the_device_if_they_take_less_than_half_of_its_free_memory
     ("side", "padding"), [(8, 4), (28, 4), (32, 4), (36, 5), (48, 6), (64, 8), (96, 12), (224, 28)]
 )
 def test_the_padding_grows_with_images_of_more_than_32_pixels(side, padding):
-    assert split.padding_for((side, side + 7, 3)) == padding
+    used = DataUsed("", "", 2, (side, side + 7, 3), 2, 0, 1)
+    assert used.padding == padding

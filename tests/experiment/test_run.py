@@ -102,3 +102,15 @@ def test_a_share_without_a_step_is_refused(tiny):
     tiny.write_text(tiny.read_text().replace("[1.0, 0.5]", "[1.0, 0.001]"))
     with pytest.raises(UserError, match="leaves no training step"):
         expand(load(tiny), open_synthetic("synthetic", 55, 20))
+
+
+def test_the_id_of_larger_images_tells_by_how_much_they_are_shifted(run, monkeypatch):
+    """A run under another rule is another run; without augmentation the rule does not matter."""
+    large = replace(run, data_used=replace(run.data_used, image_shape=(64, 64, 3)))
+    plain = replace(large, data=large.data.replace(augment="none"))
+    before = large.id, plain.id
+    monkeypatch.setattr("fobench.experiment.run.PIXELS_PER_PADDING", 1000)  # 4 for all, as it was
+    large, plain = replace(large), replace(plain)
+    assert large.id != before[0]
+    assert plain.id == before[1]
+    assert large.data_used.padding == 4

@@ -9,17 +9,9 @@ from torch import nn
 from fobench.cutting.cuts import Flow
 from fobench.cutting.tape import Tape
 
-# Torch's own layers are never looked into.
-LAYERS = tuple(
-    f"torch.nn.modules.{name}"
-    for name in (
-        *("activation", "batchnorm", "conv", "dropout", "linear", "normalization", "pooling"),
-        *("rnn", "sparse", "transformer", "instancenorm"),
-    )
-)
-
 
 def is_layer(module: nn.Module) -> bool:
+    """Whether it is one of torch's own layers, which are never looked into."""
     return type(module).__module__.startswith("torch.nn.") and type(module) is not nn.Sequential
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Container
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -26,7 +27,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
     Logs by name what did not fit. Raises UserError if the file cannot be read, or nothing fits.
     """
-    given, own = read_weights(path), network.state_dict()
+    own = network.state_dict()
+    given = read_weights(path, own)
     fitting = {key: each for key, each in given.items() if fits(each, own.get(key))}
     if not fitting:
         raise UserError(
@@ -49,12 +51,14 @@ def load_weights(network: nn.Module, path: Path) -> None:
         log.info("%s", text)
 
 
-def fits(given: Any, own: torch.Tensor | None) -> bool:
-    return own is not None and isinstance(given, torch.Tensor) and given.shape == own.shape
+def fits(given: Any, own: Any) -> bool:
+    """Whether both are tensors, of one shape; a state can hold other things, too."""
+    both = isinstance(given, torch.Tensor) and isinstance(own, torch.Tensor)
+    return both and given.shape == own.shape
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file by name. Raises UserError."""
+def read_weights(path: Path, own: Container[str]) -> dict[str, torch.Tensor]:
+    """The tensors of a file, by the names that the network's `own` have. Raises UserError."""
     try:
         if path.suffix == ".safetensors":
             try:
@@ -88,6 +92,6 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{path} holds no weights by name: save network.state_dict()")
     weights = {str(key): each for key, each in content.items()}
     for prefix in WRAPPERS:
-        if all(key.startswith(prefix) for key in weights):
+        if all(key.startswith(prefix) and key not in own for key in weights):
             weights = {key.removeprefix(prefix): each for key, each in weights.items()}
     return weights

@@ -1,5 +1,6 @@
 """Snapshots of a network's weights in training: the members of the run's ensemble."""
 
+import copy
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,12 +49,13 @@ class Snapshots:
         units = list(network)[:frozen]
         shared = {id(each) for unit in units for each in (*unit.parameters(), *unit.buffers())}
         taken = {}
-        for key, tensor in network.state_dict(keep_vars=True).items():
-            taken[key] = (
-                self.weights[-1][key]
-                if id(tensor) in shared
-                else tensor.detach().to("cpu", copy=True)
-            )
+        for key, each in network.state_dict(keep_vars=True).items():
+            if id(each) in shared:
+                taken[key] = self.weights[-1][key]
+            elif isinstance(each, torch.Tensor):
+                taken[key] = each.detach().to("cpu", copy=True)
+            else:  # what a module's get_extra_state gives
+                taken[key] = copy.deepcopy(each)
         self.weights.append(taken)
         self.frozen.append(frozen)
 

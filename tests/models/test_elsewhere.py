@@ -14,6 +14,7 @@ from fobench.errors import UserError
 from fobench.experiment.config import read_model
 from fobench.models import FAMILIES, options_class, user_file
 from fobench.models.elsewhere import ElsewhereOptions, FileOptions, TimmOptions, TorchvisionOptions
+from fobench.models.weights import load_weights
 from tests.models.user_files import SOURCE, write_networks
 
 SHAPE = (16, 16, 3)
@@ -481,3 +482,25 @@ def test_networks_of_timm_are_given_the_channels():
     pytest.importorskip("timm")
     made = model("timm:resnet10t").network(CLASSES, (32, 32, 1))
     assert next(iter(made.parameters())).shape[1] == 1
+
+
+class Wrapped(torch.nn.Module):
+    """A network whose own names begin as those of wrappers do, with a state that is no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = torch.nn.Linear(3, 2)
+        self.steps = 7
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps": self.steps}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.steps = state["steps"]
+
+
+def test_a_network_that_wraps_another_loads_the_weights_that_it_saved(tmp_path):
+    saved, other = Wrapped(), Wrapped()
+    torch.save(saved.state_dict(), tmp_path / "own.pt")
+    load_weights(other, tmp_path / "own.pt")
+    assert torch.equal(saved.module.weight, other.module.weight)

@@ -79,10 +79,7 @@ def modules_of_units(network: nn.Sequential) -> list[list[str]]:
     if not isinstance(network, CutNetwork):
         return [[type(unit).__name__] for unit in network]
     paths = {id(module): path for path, module in network.original.named_modules()}
-    found = []
-    for unit in network:
-        found.append(outermost(unit, paths))
-    return found
+    return [outermost(unit, paths) for unit in network]
 
 
 def outermost(module: nn.Module, paths: Mapping[int, str]) -> list[str]:

@@ -138,7 +138,7 @@ class TrainOptions(Options):
     decay_on: Literal["all", "matrices"] = Field(
         "all",
         description='"matrices": the kernels of convolutions and linear layers alone, not biases, '
-        "scales and shifts of norms, class tokens and position embeddings",
+        "scales and shifts of norms, class tokens and position embeddings [1, …]",
     )
     warmup_epochs: float = Field(
         0.0,

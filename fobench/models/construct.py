@@ -98,27 +98,29 @@ def is_torchvisions(constructor: Callable[..., Any]) -> bool:
     return (getattr(constructor, "__module__", None) or "").startswith("torchvision.")
 
 
+BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def signature_of(constructor: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """Its parameters; None if Python does not know them."""
+    try:
+        return list(inspect.signature(constructor).parameters.values())
+    except (TypeError, ValueError):
+        return None
+
+
 def required(constructor: Callable[..., Any]) -> list[str]:
     """The names of the parameters without a default that can be given by name."""
-    try:
-        parameters = inspect.signature(constructor).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return [each.name for each in parameters if each.kind in kinds and each.default is each.empty]
+    parameters = signature_of(constructor) or []
+    return [each.name for each in parameters if each.kind in BY_NAME and each.default is each.empty]
 
 
 def parameters_of(constructor: Callable[..., Any]) -> tuple[list[str], bool]:
     """The names of the parameters, and whether others are passed on."""
-    try:
-        parameters = inspect.signature(constructor).parameters.values()
-    except (TypeError, ValueError):
+    parameters = signature_of(constructor)
+    if parameters is None:
         return [], True
-    named = [
-        each.name
-        for each in parameters
-        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-    ]
+    named = [each.name for each in parameters if each.kind in BY_NAME]
     return named, any(each.kind is each.VAR_KEYWORD for each in parameters)
 
 
@@ -166,7 +168,7 @@ def cut_for(
         raise UserError(f"{where}: {each}" for each in told) from error
     if cut.outputs != num_classes:
         raise UserError(
-            f"[model] {options.name}: the network has {cut.outputs} outputs, the data set "
+            f"{where}: the network has {cut.outputs} outputs, the data set "
             f"{num_classes} classes: let its constructor take num_classes, or set it in options"
         )
     if repeats:

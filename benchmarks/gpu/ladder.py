@@ -26,7 +26,6 @@ from sizes import Sizes, sizes_for
 from fobench.activations.places import places_for
 from fobench.activations.plan import STORE_NOTHING, StorePlan
 from fobench.costs.unit_costs import unit_costs_of
-from fobench.data.split import PADDING
 from fobench.machine.clock import Laps
 from fobench.machine.device import select
 from fobench.methods import FreezeOutOptions
@@ -89,7 +88,7 @@ def ladder(
     if with_stores:
         builds = tuple((epoch, epoch) for epoch in range(1, units))
         plan = StorePlan(builds, places_for(device)[0], AMPLE)
-    training = Training(run, random_data(run, device, PADDING), device, plan)
+    training = Training(run, random_data(run, device, run.data_used.padding), device, plan)
     return training, climb(training)
 
 

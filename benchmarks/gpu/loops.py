@@ -28,7 +28,7 @@ from torchvision import transforms
 
 from fobench.data.dataset import DataSet
 from fobench.data.find import open_first
-from fobench.data.split import PADDING, Split, load
+from fobench.data.split import Split, load
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed
 from fobench.machine.device import prepare, select
@@ -131,7 +131,7 @@ def loader_loop(run: Run, dataset: DataSet, device: torch.device) -> Epoch:
     transform = transforms.Compose(
         [
             transforms.ToPILImage(),
-            transforms.RandomCrop(images.shape[1], padding=PADDING),
+            transforms.RandomCrop(images.shape[1], padding=run.data_used.padding),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
             transforms.Normalize(pixels.mean(axis=0).tolist(), pixels.std(axis=0).tolist()),

@@ -22,7 +22,7 @@ TINY = {
         "module.REPETITIONS, module.NETWORKS = 2, ('wideresnet',)"
     ),
     "checkpoint_cost": (
-        "module.SIZE += ['train.epochs=1', 'data.train_size=128']\n"
+        "module.SIZE += ['train.epochs=20', 'data.train_size=16', 'train.batch_size=16']\n"
         "module.CONFIGS = module.CONFIGS.parent / 'quick'"
     ),
 }

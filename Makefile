@@ -54,11 +54,11 @@ figures:
 	done; \
 	exit $$status
 
+# Some of the networks are timm's.
 prepare-quick:
-
-# Some of its networks are timm's.
-prepare-cpu:
 	$(BIN)/python -m pip install --quiet --editable '.[timm]'
+
+prepare-cpu: prepare-quick
 	$(BIN)/fobench data cifar10
 
 prepare-paper:

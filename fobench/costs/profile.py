@@ -112,10 +112,10 @@ class KeptProfile:
     threads: int
 
 
-def conditions(run: Run, machine: dict[str, Any]) -> dict[str, Any]:
+def conditions(run: Run, machine: dict[str, Any], images: str = "device") -> dict[str, Any]:
     """What a profile depends on: the network and its steps, and the machine, not the method.
 
-    `machine` is the environment.
+    `machine` is the environment, `images` where the images lie.
     """
     used, train = run.data_used, run.train.non_defaults()
     known = bits_depend_on(machine) | {
@@ -126,6 +126,8 @@ def conditions(run: Run, machine: dict[str, Any]) -> dict[str, Any]:
         "classes": used.classes,
         "image_shape": list(used.image_shape),
         "augment": run.data.augment,
+        # Profiles of earlier versions, all of images on the device, stay valid.
+        **({} if images == "device" else {"images": images}),
         "short_batch": used.train_images % run.train.batch_size,
         "train": {key: train[key] for key in train if key not in NOT_OF_A_STEP},
         "machine": {key: known[key] for key in known if key not in NOT_OF_A_MACHINE},

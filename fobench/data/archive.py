@@ -3,6 +3,7 @@
 `numpy.savez` stores arrays uncompressed, so that an image lies in one piece at a known place.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from fobench.data.dataset import hash_of
-from fobench.data.images import FileImages, Images, chunks, count_constant, stamp_of
+from fobench.data.images import FileImages, Images, chunks, count_constant
+from fobench.data.open_file import OpenFile
 from fobench.errors import UserError
 from fobench.records.files import write_json
 
@@ -32,21 +34,20 @@ HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 class Facts:
     """What is kept about a large file beside it, since all of it must be read to find it out."""
 
-    size: int
-    mtime_ns: int
+    identity: tuple[int, ...]  # of the file
     fingerprint: str
     constant: tuple[int, int]  # training and test images of one colour
 
 
-def images_in(path: Path, keys: Iterable[str]) -> dict[str, FileImages]:
+def images_in(opened: OpenFile, keys: Iterable[str]) -> dict[str, FileImages]:
     """Those of the arrays that can be read at their place in an .npz file.
 
     They are uint8 [N, H, W, C] or [N, H, W], not empty, not compressed, in C order. Damaged files
     can raise any exception.
     """
     found = {}
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        stamp, members = stamp_of(os.fstat(file.fileno())), archive.namelist()
+    with opened.reader() as file, zipfile.ZipFile(file) as archive:
+        members = archive.namelist()
         for key in (key for key in keys if f"{key}.npy" in members):
             info = archive.getinfo(f"{key}.npy")
             if info.compress_type != zipfile.ZIP_STORED:
@@ -66,34 +67,47 @@ def images_in(path: Path, keys: Iterable[str]) -> dict[str, FileImages]:
             if header + size != info.file_size:
                 raise ValueError(f"{key} has not the {size:,} pixels of its shape")
             found[key] = FileImages(
-                path,
+                opened,
                 info.header_offset + LOCAL_HEADER + name + extra + header,
-                stamp,
                 np.arange(shape[0]),
                 (*shape[1:], *([1] if len(shape) == 3 else [])),
             )
     return found
 
 
+def checksums_of(path: Path) -> str:
+    """A hash of the checksums that an archive has of its arrays; it changes with their content.
+
+    Damaged files can raise any exception.
+    """
+    with zipfile.ZipFile(path) as archive:
+        known = sorted((each.filename, each.file_size, each.CRC) for each in archive.infolist())
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
 def facts_of(
-    path: Path, train: Images, train_labels: np.ndarray, test: Images, test_labels: np.ndarray
+    file: OpenFile,
+    train: Images,
+    train_labels: np.ndarray,
+    test: Images,
+    test_labels: np.ndarray,
 ) -> Facts:
     """The facts about a file whose images are not all read; found out once, and kept beside it.
 
     Raises ValueError if pixels are not those that were written, by the archive's checksums.
     """
+    path, identity = file.path, file.identity
     beside = path.with_name(f".{path.name}.fingerprint")
-    stamp = stamp_of(path.stat())
     with suppress(OSError, ValueError, TypeError, KeyError):
         kept = json.loads(beside.read_bytes())
-        if (kept["size"], kept["mtime_ns"]) == stamp:
-            return Facts(**{**kept, "constant": tuple(kept["constant"])})
+        if tuple(kept["identity"]) == identity:
+            return Facts(identity, kept["fingerprint"], tuple(kept["constant"]))
     total = sum(int(np.prod(images.shape)) for images in (train, test))
     log.info("%s: reading %s of images once, for their fingerprint", path, format_size(total))
     constant = {"train_images": 0, "test_images": 0}
 
     def watched(key: str, images: Images) -> Iterator[np.ndarray]:
-        checked = verified(path, key, images) if isinstance(images, FileImages) else chunks(images)
+        checked = verified(key, images) if isinstance(images, FileImages) else chunks(images)
         for piece in checked:
             constant[key] += count_constant(piece)
             yield piece
@@ -106,16 +120,16 @@ def facts_of(
             (test_labels.dtype, test_labels.shape, [test_labels]),
         ]
     )
-    facts = Facts(*stamp, fingerprint, (constant["train_images"], constant["test_images"]))
+    facts = Facts(identity, fingerprint, (constant["train_images"], constant["test_images"]))
     # In a folder that cannot be written it is found out again each time.
     with suppress(UserError):
         write_json(beside, asdict(facts))
     return facts
 
 
-def verified(path: Path, key: str, images: FileImages) -> Iterator[np.ndarray]:
+def verified(key: str, images: FileImages) -> Iterator[np.ndarray]:
     """The images' chunks. Raises ValueError at their end if the checksum is not theirs."""
-    with zipfile.ZipFile(path) as archive:
+    with images.file.reader() as file, zipfile.ZipFile(file) as archive:
         info = archive.getinfo(f"{key}.npy")
         with archive.open(info) as member:
             header = member.read(info.file_size - int(np.prod(images.shape)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fobench.data.prepared import Content, Part, write_content
+from fobench.data.prepared import Content, Part, download_of, require_origin, write_content
 from fobench.data.resize import COLOUR, GREY, pieces_of, resized
 from fobench.data.scratch import remove_leftovers, scratch_folder
 from fobench.data.sized import open_resized, sized_name
@@ -33,9 +33,11 @@ def prepare(name: str, root: Path, image_size: int | None = None) -> Path:
     require_known([name], image_size)
     varies = DOWNLOADS[name].varies
     target = root / f"{sized_name(name, image_size, image_size) if varies else name}.npz"
-    prepared = exists(target)
+    is_there = exists(target)
     remove_leftovers(root, DOWNLOADS)
-    if not prepared:
+    if is_there:
+        require_origin(target, download_of(name))
+    else:
         try:
             root.mkdir(parents=True, exist_ok=True)
             with scratch_folder(root, name) as scratch:
@@ -48,7 +50,7 @@ def prepare(name: str, root: Path, image_size: int | None = None) -> Path:
             ) from error
     if varies or image_size is None:
         return target
-    return root / f"{open_resized(target, [root], image_size).name}.npz"
+    return root / f"{open_resized(target, root, image_size).name}.npz"
 
 
 def require_known(names: Iterable[str], image_size: int | None = None) -> None:
@@ -93,7 +95,7 @@ def download(name: str, folder: Path, target: Path, image_size: int | None = Non
         ) from error
     parts = part_of(train, image_size), part_of([test], image_size)
     shape = shape_of(train[0], image_size)
-    return Content(f"download of {name}", shape, *parts, classes_of(train[0]))
+    return Content(download_of(name), shape, *parts, classes_of(train[0]))
 
 
 def is_in_memory(images: Any) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 from fobench.data.dataset import DataSet
 from fobench.data.folder import open_folder
 from fobench.data.npz import open_npz
-from fobench.data.sized import open_resized, resized_in_memory, sized_name
+from fobench.data.prepared import download_of, require_origin
+from fobench.data.sized import open_resized, resized_from, resized_in_memory, sized_name
 from fobench.data.synthetic import RECIPES, open_synthetic
 from fobench.errors import UserError
 from fobench.machine.home import expand_user
@@ -80,6 +81,7 @@ def open_first(
         if image_size and path.suffix == ".npz":
             sized = path.with_name(f"{sized_name(path.stem, image_size, image_size)}.npz")
             if exists(sized):
+                require_origin(sized, download_of(path.stem), resized_from(path))
                 return open_npz(sized)
         tried.append(str(path))
     if tried:
@@ -103,5 +105,4 @@ def open_path(path: Path, root: str | Path | None, image_size: int | None) -> Da
         return open_folder(path, prepared_in, image_size)
     if image_size is None:
         return open_npz(path)
-    folders = (path.parent, *([prepared_in] if prepared_in else []))
-    return open_resized(path, folders, image_size)
+    return open_resized(path, prepared_in, image_size)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from fobench.data.dataset import DataSet
 from fobench.data.parts import first_of
-from fobench.data.prepared import Content, Part, open_prepared
+from fobench.data.prepared import Content, Part, Source, open_prepared, with_place
 from fobench.data.resize import COLOUR, pieces_of, resized
 from fobench.data.sized import VERSION, sized_name
 from fobench.errors import UserError
@@ -58,10 +58,11 @@ def open_folder(path: Path, root: Path | None, size: int | None) -> DataSet:
     listed = list_folder(path)
     width, height = (size, size) if size else size_of_first(path, listed.train)
     name = sized_name(path.name, height, width)
-    source = f"folder {listed.digest}, {height}x{width}, version {VERSION}"
-    dataset = open_prepared(
-        name, [root] if root else [], source, lambda: content_of(path, listed, source, size)
-    )
+    state = f"{listed.digest}, {height}x{width}, version {VERSION}"
+    source = Source(f"folder {path.resolve()}", state)
+    # Folders at other places can have the same name.
+    paths = [root / f"{with_place(name, path)}.npz"] if root else []
+    dataset = open_prepared(name, paths, source, lambda: content_of(path, listed, source, size))
     return replace(dataset, unused=listed.unused)
 
 
@@ -144,7 +145,7 @@ def size_of_first(path: Path, listing: Listing) -> tuple[int, int]:
         raise unreadable(path, [f"{first} ({error})"]) from error
 
 
-def content_of(path: Path, listed: Listed, source: str, size: int | None) -> Content:
+def content_of(path: Path, listed: Listed, source: Source, size: int | None) -> Content:
     width, height = (size, size) if size else size_of_first(path, listed.train)
     broken: list[str] = []
 

@@ -1,7 +1,7 @@
 """Images that are not on the device: batches are gathered ahead of use, and copied to it.
 
-The order of an epoch is known at its start, so a thread gathers the next batches while the device
-works on the current one. On CUDA it fills pinned memory, from which copies run beside the work.
+The order of an epoch is known at its start, so threads gather the next batches while the device
+works on the current one. On CUDA they fill pinned memory, from which copies run beside the work.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from fobench.data.images import Images, gather
+from fobench.data.images import FileImages, Images, gather
 
 AHEAD = 4  # batches gathered in advance
 # Batches copied to a CUDA device that it has not used yet: each takes memory there.
@@ -43,15 +43,20 @@ class HostImages:
     def shape(self) -> tuple[int, ...]:
         return self._images.shape
 
+    @property
+    def place(self) -> str:
+        """Where the images are read from."""
+        return place_on_host(self._images)
+
     def read(self, indices: torch.Tensor) -> torch.Tensor:
         """The images `indices` [B], which are on the host, on the device.
 
         Waits for a CUDA device only if it is MOST_QUEUED reads behind. Those that `ahead` announced
-        next are gathered already.
+        next are gathered already, also where their first one is repeated at the end.
         """
         for reader in reversed(self._readers):
             if reader.is_next(indices):
-                return self._copied(reader.take())
+                return padded(self._copied(reader.take()), len(indices))
         rows = self.allocate(indices)
         self.fill(indices, rows)
         return self._copied(rows)
@@ -105,7 +110,12 @@ class ReadAhead:
         self._threads: ThreadPoolExecutor | None = None
 
     def is_next(self, indices: torch.Tensor) -> bool:
-        return bool(self._expected) and torch.equal(self._expected[0], indices)
+        """Whether this is the next batch, or that one as `Indices.padded` makes it."""
+        if not self._expected:
+            return False
+        expected = self._expected[0]
+        batch, padding = indices[: len(expected)], indices[len(expected) :]
+        return torch.equal(expected, batch) and bool((padding == indices[0]).all())
 
     def take(self) -> torch.Tensor:
         """The next batch. Raises what gathering it raised."""
@@ -126,6 +136,18 @@ class ReadAhead:
     def _gathered(self, indices: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         self._images.fill(indices, rows)
         return rows
+
+
+def place_on_host(images: Images) -> str:
+    return "file" if isinstance(images, FileImages) else "host memory"
+
+
+def padded(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """At least `size` images: the first is repeated at the end."""
+    missing = size - len(rows)
+    if missing <= 0:
+        return rows
+    return torch.cat([rows, rows[:1].expand(missing, *rows.shape[1:])])
 
 
 @cache

@@ -4,22 +4,17 @@ Both have a length and a `shape` [N, H, W, C], and slices of both are of their o
 pixels takes them from either with the functions of this module, so that memory stays bounded.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
-from fobench.errors import UserError
+from fobench.data.open_file import OpenFile
 
 CHUNK_BYTES = 16 << 20  # of images that are read, compared or counted at once
 FEW = 5  # pixels of each image that are compared first
-
-Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +25,18 @@ class FileImages:
     process's memory, and a file that is cut short would kill it.
 
     `numbers` int64 [N] say which of the file's images they are, `offset` where its first begins.
-    `stamp` is the file's when it was opened. An instance can be sent to other processes, which then
-    read the file themselves.
+    Slices share the open file. An instance can be sent to other processes, which then read the
+    file themselves.
     """
 
-    path: Path
+    file: OpenFile
     offset: int
-    stamp: Stamp
     numbers: np.ndarray = field(repr=False)
     image_shape: tuple[int, int, int]
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -59,13 +57,10 @@ class FileImages:
     def __getitem__(self, part: slice) -> "FileImages":
         return replace(self, numbers=self.numbers[part])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_file"}
-
     def read(self, indices: np.ndarray, out: np.ndarray) -> None:
         """Read the images `indices` [B] into `out` uint8 [B, H, W, C]; from any thread.
 
-        Raises UserError if the file has changed since it was opened, or cannot be read.
+        Raises UserError if the file was written to since it was opened, or cannot be read.
         """
         numbers, size = self.numbers[indices], self.image_bytes
         if not len(numbers):
@@ -75,42 +70,11 @@ class FileImages:
         starts = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
         for start, end in pairwise(starts):
             place = self.offset + size * int(numbers[start])
-            self._read_at(place, rows[size * start : size * end])
-
-    def _read_at(self, place: int, out: memoryview) -> None:
-        try:
-            file = self._file
-            while len(out):
-                count = os.preadv(file.fileno(), [out], place)
-                if not count:
-                    raise self._changed()
-                place, out = place + count, out[count:]
-        except OSError as error:
-            raise UserError(
-                f"{self.path} cannot be read ({error.strerror}): check the disk, and give the same "
-                "command again"
-            ) from error
-
-    @cached_property
-    def _file(self) -> BinaryIO:
-        file = self.path.open("rb", buffering=0)
-        if stamp_of(os.fstat(file.fileno())) != self.stamp:
-            raise self._changed()
-        return file
-
-    def _changed(self) -> UserError:
-        return UserError(
-            f"{self.path} was changed while it was used: leave it as it is during a run, and give "
-            "the same command again"
-        )
+            self.file.read_at(place, rows[size * start : size * end])
+        self.file.require_unchanged()
 
 
 Images = np.ndarray | FileImages
-
-
-def stamp_of(status: os.stat_result) -> Stamp:
-    """Size and time of the last change of a file, by which a changed one is noticed."""
-    return status.st_size, status.st_mtime_ns
 
 
 def gather(images: Images, indices: np.ndarray, out: np.ndarray) -> None:

@@ -7,7 +7,7 @@ not up to date is noticed.
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 from fobench.data.archive import facts_of, images_in
 from fobench.data.dataset import DataSet, assemble
 from fobench.data.images import FileImages, Images
+from fobench.data.open_file import OpenFile
 from fobench.errors import UserError
 from fobench.machine.host_memory import available_host_memory
 
@@ -33,11 +34,13 @@ def open_npz(path: Path, in_file: bool | None = None) -> DataSet:
     """Read and check a prepared set.
 
     The images stay in the file if they are large for the memory, or if `in_file` says so; they must
-    not be compressed for that.
+    not be compressed for that. The file is opened once: another one can take its place meanwhile.
 
     Raises UserError naming the file and what is wrong with it.
     """
-    arrays, unused = read_arrays(path, in_file)
+    with damage_as_message(path):
+        file = OpenFile(path)
+        arrays, unused = read_arrays(file, in_file)
     missing = [key for key in ARRAYS if key not in arrays]
     if missing:
         raise UserError(f"{path} lacks the arrays {', '.join(missing)}")
@@ -58,26 +61,43 @@ def open_npz(path: Path, in_file: bool | None = None) -> DataSet:
     if not any(isinstance(images, FileImages) for images in (train_images, test_images)):
         return assemble(path.stem, *content, classes=names, unused=unused)
     with damage_as_message(path):
-        facts = facts_of(path, *content)
+        facts = facts_of(file, *content)
     return DataSet(path.stem, *content, names, facts.fingerprint, tuple(unused), facts.constant)
 
 
-def read_arrays(path: Path, in_file: bool | None = None) -> tuple[dict[str, Images], list[str]]:
-    """The arrays of an .npz file that belong to a prepared set, and the names of all others."""
-    with damage_as_message(path):
-        if not zipfile.is_zipfile(path):
+def read_arrays(file: OpenFile, in_file: bool | None) -> tuple[dict[str, Images], list[str]]:
+    """The arrays of an .npz file that belong to a prepared set, and the names of all others.
+
+    Raises MemoryError if they do not fit into memory. Damaged files can raise any exception.
+    """
+    with file.reader() as reader:
+        if not zipfile.is_zipfile(reader):
             raise ValueError("it is not an .npz archive")
         if in_file is None:
-            in_file = path.stat().st_size > MEMORY_SHARE * available_host_memory()[0]
-        left = images_in(path, IMAGES) if in_file else {}
-        with np.load(path, allow_pickle=False) as file:
+            size, _ = file.stamp
+            in_file = size > MEMORY_SHARE * available_host_memory()[0]
+        left = images_in(file, IMAGES) if in_file else {}
+        reader.seek(0)
+        with np.load(reader, allow_pickle=False) as archive:
+            require_memory(archive.zip, [key for key in IMAGES if key not in left])
             # np.asarray: members of the archive that are not arrays are read as bytes.
             arrays = left | {
-                key: np.asarray(file[key])
+                key: np.asarray(archive[key])
                 for key in (*ARRAYS, *OTHERS)
-                if key in file and key not in left
+                if key in archive and key not in left
             }
-            return arrays, [key for key in file if key not in arrays]
+            return arrays, [key for key in archive if key not in arrays]
+
+
+def require_memory(archive: zipfile.ZipFile, keys: Container[str]) -> None:
+    """Raises MemoryError if these arrays do not fit into memory.
+
+    Linux grants memory that there is not, and kills a process that then uses it.
+    """
+    members = archive.infolist()
+    size = sum(each.file_size for each in members if each.filename.removesuffix(".npy") in keys)
+    if size > available_host_memory()[0]:
+        raise MemoryError
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """Data sets prepared once, in a file that later runs use as long as its source has not changed."""
 
+import errno
+import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,8 @@ from fobench.data.archive import format_size, write_archive
 from fobench.data.dataset import DataSet, assemble
 from fobench.data.npz import open_npz
 from fobench.data.scratch import remove_leftovers, scratch_folder
-from fobench.errors import UserError
+from fobench.errors import UserError, printable
+from fobench.machine.host_memory import available_host_memory
 from fobench.machine.lock import try_lock
 from fobench.records.files import exists, move
 
@@ -22,6 +26,21 @@ log = logging.getLogger(__name__)
 
 LOG_SECONDS = 10.0
 POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a prepared file is made of: `origin` says of what, `state` changes with its content."""
+
+    origin: str
+    state: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.origin} {self.state}".rstrip()
+
+    def is_origin_of(self, found: str) -> bool:
+        """Whether a file that says it was made of `found` has this origin, in whatever state."""
+        return f"{found} ".startswith(f"{self.origin} ")
 
 
 @dataclass(frozen=True)
@@ -37,12 +56,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Content:
-    """What a prepared file is to hold. `source` changes with what it is made of.
+    """What a prepared file is to hold.
 
     `check` is called once all images are made, and raises a UserError if some could not be.
     """
 
-    source: str
+    source: Source
     image_shape: tuple[int, int, int]
     train: Part
     test: Part
@@ -60,46 +79,68 @@ class Content:
 
 
 def open_prepared(
-    name: str, folders: Iterable[Path], source: str, content: Callable[[], Content]
+    name: str, paths: Sequence[Path], source: Source, content: Callable[[], Content]
 ) -> DataSet:
-    """The set in the file NAME.npz of the first folder that has it or where it can be written.
+    """The set of that name in the first of these files that is there or can be written.
 
-    `content` is called if there is none of that `source`. Where no folder can be written, the
-    images are prepared in memory.
+    `content` is called if none is made of that source. Where no file can be written, the images
+    are prepared in memory.
 
-    Raises UserError if they cannot be prepared, or if a file of that name is none that fobench
-    prepared.
+    Raises UserError if they cannot be prepared, or if a file is of another origin.
     """
-    folders = list(dict.fromkeys(folders))
-    for folder in folders:
-        if is_up_to_date(folder / f"{name}.npz", source):
-            return open_npz(folder / f"{name}.npz")
+    found = find_prepared(name, paths, source)
+    if found is not None:
+        return found
     made = content()
-    for folder in folders:
+    for path in paths:
         try:
-            return open_npz(write_prepared(folder / f"{name}.npz", made))
+            return replace(open_npz(write_prepared(path, made)), name=name)
         except OSError as error:
-            log.warning("%s cannot be written (%s)", folder / f"{name}.npz", error.strerror)
+            log.warning("%s cannot be written (%s)", path, error.strerror)
     log.warning(
         "%s: %s of images are prepared in memory, each time anew", name, format_size(made.bytes)
     )
     return in_memory(name, made)
 
 
-def is_up_to_date(path: Path, source: str) -> bool:
+def find_prepared(name: str, paths: Iterable[Path], source: Source) -> DataSet | None:
+    """The set of that name in the first of these files that is made of the source, if one is."""
+    path = next((each for each in paths if source_of(each) == str(source)), None)
+    return None if path is None else replace(open_npz(path), name=name)
+
+
+def is_up_to_date(path: Path, source: Source) -> bool:
     """Whether a prepared file is there and made of that source.
 
-    Raises UserError if the file is not one that fobench prepared.
+    Raises UserError if the file is of another origin, and so nothing to replace.
     """
     if not exists(path):
         return False
     found = source_of(path)
-    if found is None:
-        raise UserError(
-            f"{path} is in the way: it is damaged, or fobench did not prepare it. Move it away, or "
-            "give its path as data.dataset without data.image_size"
-        )
-    return found == source
+    if found is None or not source.is_origin_of(found):
+        raise in_the_way(path, found)
+    return found == str(source)
+
+
+def require_origin(path: Path, *origins: Source) -> None:
+    """Raises UserError for a file that fobench prepared from something else.
+
+    One that it did not prepare is accepted: somebody has put it there.
+    """
+    found = source_of(path)
+    if found is not None and not any(each.is_origin_of(found) for each in origins):
+        raise in_the_way(path, found)
+
+
+def in_the_way(path: Path, found: str | None) -> UserError:
+    """The error for a file that takes the place of a prepared one; `found` is its source."""
+    reason = "it is damaged, or fobench did not prepare it"
+    if found is not None:
+        reason = f"it was prepared from something else ({printable(found)})"
+    return UserError(
+        f"{path} is in the way: {reason}. Move it away, or give its path as data.dataset without "
+        "data.image_size"
+    )
 
 
 def source_of(path: Path) -> str | None:
@@ -112,6 +153,15 @@ def source_of(path: Path) -> str | None:
         return None
 
 
+def download_of(name: str) -> Source:
+    return Source(f"download of {name}")
+
+
+def with_place(name: str, path: Path) -> str:
+    """A name for what is prepared from `path` in a folder where others have that name."""
+    return f"{name}-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
+
+
 def write_prepared(path: Path, content: Content) -> Path:
     """Write the file, unless another process does meanwhile. Raises OSError or UserError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +169,9 @@ def write_prepared(path: Path, content: Content) -> Path:
         if is_up_to_date(path, content.source):
             return path
         remove_leftovers(path.parent, [path.stem])
+        # Before all images are made in vain.
+        if shutil.disk_usage(path.parent).free < content.bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         log.info("preparing %s, %s of images", path, format_size(content.bytes))
         began = time.monotonic()
         with scratch_folder(path.parent, path.stem) as scratch:
@@ -136,7 +189,7 @@ def write_content(path: Path, content: Content) -> None:
     }
     labels = {f"{key}_labels": part.labels for key, part in content.parts.items()}
     classes = {"classes": np.array(content.classes)} if content.classes else {}
-    write_archive(path, images, labels | classes | {"source": np.array(content.source)})
+    write_archive(path, images, labels | classes | {"source": np.array(str(content.source))})
     content.check()
 
 
@@ -153,20 +206,20 @@ def logged(key: str, part: Part) -> Iterator[np.ndarray]:
 
 def in_memory(name: str, content: Content) -> DataSet:
     """The set without a file. Raises UserError if its images do not fit into memory."""
-    arrays: list[np.ndarray] = []
-    try:
-        for part in content.parts.values():
-            images = np.empty((len(part.labels), *content.image_shape), np.uint8)
-            start = 0
-            for piece in part.pieces():
-                images[start : start + len(piece)] = piece
-                start += len(piece)
-            arrays += [images, part.labels]
-    except MemoryError as error:
+    # Linux grants memory that there is not, and kills a process that then uses it.
+    if content.bytes > available_host_memory()[0]:
         raise UserError(
             f"{name}: {format_size(content.bytes)} of images do not fit into memory: give a "
-            "--data-root that can be written, for a file of them"
-        ) from error
+            "--data-root that can be written and has room, for a file of them"
+        )
+    arrays: list[np.ndarray] = []
+    for part in content.parts.values():
+        images = np.empty((len(part.labels), *content.image_shape), np.uint8)
+        start = 0
+        for piece in part.pieces():
+            images[start : start + len(piece)] = piece
+            start += len(piece)
+        arrays += [images, part.labels]
     content.check()
     return assemble(name, *arrays, classes=content.classes)
 

@@ -4,7 +4,6 @@ Resampling is Pillow's bilinear one, which averages over all pixels that a small
 (antialiased). The same bytes as those of torchvision's `Resize` and `CenterCrop` on images of PIL.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fobench.data.images import Images, chunks
+from fobench.machine.processors import usable_cpus
 
 GREY, COLOUR = "L", "RGB"
 
@@ -48,10 +48,11 @@ def resized_pieces(images: Images, size: int) -> Iterator[np.ndarray]:
 def pieces_of(
     work: Callable[[T], np.ndarray], groups: Iterable[Sequence[T]]
 ) -> Iterator[np.ndarray]:
-    """What `work` makes of each group's items, in their order, stacked; on all processors.
+    """What `work` makes of each group's items, in their order, stacked; on all processors that the
+    process may use.
 
     Pillow lets other threads run while it decodes and resizes.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         for group in groups:
             yield np.stack(list(pool.map(work, group)))

@@ -1,14 +1,20 @@
 """Data sets whose images are resized, once, to `data.image_size`."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from fobench.data.archive import checksums_of
 from fobench.data.dataset import DataSet, assemble
-from fobench.data.images import stamp_of
-from fobench.data.npz import open_npz
-from fobench.data.prepared import Content, Part, is_up_to_date, open_prepared
+from fobench.data.npz import damage_as_message, open_npz
+from fobench.data.prepared import (
+    Content,
+    Part,
+    Source,
+    find_prepared,
+    open_prepared,
+    with_place,
+)
 from fobench.data.resize import resized_pieces
 
 VERSION = 1  # of how images are resized: a change makes all prepared files out of date
@@ -19,23 +25,32 @@ def sized_name(name: str, height: int, width: int) -> str:
     return f"{name}-{height}px" if height == width else f"{name}-{height}x{width}px"
 
 
-def open_resized(path: Path, folders: Iterable[Path], size: int) -> DataSet:
-    """The set of an .npz file with images [size, size], prepared in the first folder that it can.
+def open_resized(path: Path, root: Path | None, size: int) -> DataSet:
+    """The set of an .npz file with images [size, size], prepared beside it, or else in `root`.
 
     The set itself if its images have that size.
 
     Raises UserError naming the file and what is wrong with it.
     """
-    folders, name = list(folders), sized_name(path.stem, size, size)
-    bytes_, changed = stamp_of(path.stat())
-    source = f"{path.name} of {bytes_} bytes, {changed}, resized to {size} by version {VERSION}"
-    for folder in folders:
-        if is_up_to_date(prepared := folder / f"{name}.npz", source):
-            return open_npz(prepared)
+    name = sized_name(path.stem, size, size)
+    with damage_as_message(path):
+        state = f"checksum {checksums_of(path)}, resized to {size} by version {VERSION}"
+    source = resized_from(path, state)
+    paths = [path.with_name(f"{name}.npz")]
+    if root is not None and root != path.parent:
+        paths.append(root / f"{with_place(name, path)}.npz")
+    found = find_prepared(name, paths, source)
+    if found is not None:
+        return found
     dataset = open_npz(path)
     if has_size(dataset, size):
         return dataset
-    return open_prepared(name, folders, source, lambda: content_of(source, dataset, size))
+    return open_prepared(name, paths, source, lambda: content_of(source, dataset, size))
+
+
+def resized_from(path: Path, state: str = "") -> Source:
+    """The source of what is prepared beside an .npz file, or under a name that says where it is."""
+    return Source(f"{path.name} of", state)
 
 
 def resized_in_memory(dataset: DataSet, size: int) -> DataSet:
@@ -57,7 +72,7 @@ def has_size(dataset: DataSet, size: int) -> bool:
     return dataset.image_shape[:2] == (size, size)
 
 
-def content_of(source: str, dataset: DataSet, size: int) -> Content:
+def content_of(source: Source, dataset: DataSet, size: int) -> Content:
     return Content(
         source,
         (size, size, dataset.image_shape[2]),

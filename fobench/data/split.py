@@ -16,13 +16,14 @@ from torch.nn.functional import pad
 
 from fobench.data.archive import format_size
 from fobench.data.dataset import DataSet
-from fobench.data.host_images import HostImages
+from fobench.data.host_images import HostImages, place_on_host
 from fobench.data.images import FileImages, Images, chunks
 from fobench.data.order import Indices
 from fobench.data.parts import parts_of
+from fobench.data.statistics import pixel_statistics
 from fobench.experiment.run import DataUsed
 from fobench.machine.device import copied_to
-from fobench.machine.memory import available_memory
+from fobench.machine.memory import available_memory, reset_peak_memory
 from fobench.machine.seeds import generator
 
 log = logging.getLogger(__name__)
@@ -153,6 +154,12 @@ class Data:
     validation: Split
     test: Split
 
+    @property
+    def place(self) -> str:
+        """Where the images lie, as in `place_of_images`."""
+        images = self.train.images
+        return images.place if isinstance(images, HostImages) else "device"
+
 
 def load(
     dataset: DataSet,
@@ -165,19 +172,12 @@ def load(
 
     They are on the device if they take less than half of its free memory, or if `place` says so.
     """
-    parts = parts_of(dataset, used)
-    train, test = dataset.train_images, dataset.test_images
-    mean, std = (each.to(device) for each in pixel_statistics(train[parts.train]))
-    padding = used.padding if augment == "random" else 0
-    cuts = {
-        "train": (train[parts.train], dataset.train_labels[parts.train], padding),
-        "validation": (train[parts.validation], dataset.train_labels[parts.validation], 0),
-        "test": (test[parts.test], dataset.test_labels[parts.test], 0),
-    }
-    size = sum(padded_bytes(images, around) for images, _, around in cuts.values())
+    cuts = cuts_of(dataset, used, augment)
+    mean, std = (each.to(device) for each in pixel_statistics(cuts["train"][0]))
+    size = bytes_on_device(cuts)
     if place is None:
-        place = "device" if size <= SHARE_FOR_IMAGES * available_memory(device)[0] else "host"
-    log.info("%s", where_images_are(train, size, place, device))
+        place = "device" if fits(size, device) else "host"
+    log.info("%s", where_images_are(dataset.train_images, size, place, device))
 
     def split(images: Images, labels: np.ndarray, padding: int) -> Split:
         on_device = place == "device"
@@ -185,6 +185,41 @@ def load(
         return Split(there, torch.from_numpy(labels).to(device), mean, std, padding)
 
     return Data(**{name: split(*cut) for name, cut in cuts.items()})
+
+
+def place_of_images(dataset: DataSet, used: DataUsed, augment: str, device: torch.device) -> str:
+    """Where `load` would put the images now: "device", "host memory" or "file".
+
+    It decides how fast they are read, but not what is learned from them.
+    """
+    size = bytes_on_device(cuts_of(dataset, used, augment))
+    return "device" if fits(size, device) else place_on_host(dataset.train_images)
+
+
+Cut = tuple[Images, np.ndarray, int]  # images, labels, padding
+
+
+def cuts_of(dataset: DataSet, used: DataUsed, augment: str) -> dict[str, Cut]:
+    """The parts of a set that a run uses."""
+    parts = parts_of(dataset, used)
+    train, test = dataset.train_images, dataset.test_images
+    padding = used.padding if augment == "random" else 0
+    return {
+        "train": (train[parts.train], dataset.train_labels[parts.train], padding),
+        "validation": (train[parts.validation], dataset.train_labels[parts.validation], 0),
+        "test": (test[parts.test], dataset.test_labels[parts.test], 0),
+    }
+
+
+def bytes_on_device(cuts: dict[str, Cut]) -> int:
+    return sum(padded_bytes(images, padding) for images, _, padding in cuts.values())
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether images of that size leave enough of the device's free memory for training."""
+    # The peak of earlier runs of this process says nothing about the next.
+    reset_peak_memory(device)
+    return size <= SHARE_FOR_IMAGES * available_memory(device)[0]
 
 
 def where_images_are(images: Images, size: int, place: Place, device: torch.device) -> str:
@@ -214,20 +249,3 @@ def padded_on(device: torch.device, images: Images, padding: int) -> torch.Tenso
         padded[start : start + len(piece), *inside] = torch.from_numpy(piece).to(device)
         start += len(piece)
     return padded
-
-
-def pixel_statistics(images: Images) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation [C] of uint8 images [N, H, W, C], from exact histograms."""
-    values = torch.arange(256, dtype=torch.float64)
-    histograms = torch.zeros(images.shape[-1], 256, dtype=torch.int64)
-    for piece in chunks(images):
-        channels = torch.from_numpy(piece).unbind(-1)
-        histograms += torch.stack(
-            [torch.bincount(each.flatten(), minlength=256) for each in channels]
-        )
-    counts = histograms.double()
-    shares = counts / counts.sum(dim=1, keepdim=True)
-    mean = shares @ values
-    variance = (shares * (values - mean[:, None]) ** 2).sum(dim=1)
-    # A constant channel must not be divided by 0.
-    return mean.float(), variance.sqrt().clamp_min(1.0).float()

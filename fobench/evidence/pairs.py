@@ -127,16 +127,21 @@ def log_ratio(one: float, other: float) -> float:
 
 
 def machine(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What must be equal to compare two runs' times: machine, precision, step mode and torch."""
+    """What must be equal to compare two runs' times: machine, precision, step mode, torch, and the
+    place of the images.
+    """
     environment = record["environment"]
     keys = ("device", "gpu", "processor", "cores", "threads")
     # A run resumed on another host was timed on several.
-    hosts = {host_share(environment, each) for each in (environment, *record.get("resumed_at", []))}
+    pieces = (environment, *record.get("resumed_at", []))
+    hosts = {host_share(environment, each) for each in pieces}
+    # Records of earlier versions, all of them of images on the device, do not say so.
+    images = {each.get("images", "device") for each in pieces}
     shown = [environment[key] for key in keys]
     # Records of earlier versions, all of them from processors, lack these.
     shown += [environment.get("gpu_uuid"), environment.get("driver")]
     shown += [environment.get("precision", "float32"), environment.get("step", "eager")]
-    return (*sorted(hosts), *shown, environment["versions"]["torch"])
+    return (*sorted(hosts), *shown, *sorted(images), environment["versions"]["torch"])
 
 
 def host_share(environment: dict[str, Any], place: dict[str, Any]) -> str:

@@ -64,7 +64,13 @@ class ExperimentResults:
 
 
 def device_title(environment: dict[str, Any]) -> str:
-    """The device, and how it computes where that is not a matter of course."""
+    """The device, how it computes and where images come from, if that is no matter of course."""
+    images = environment.get("images", "device")  # earlier versions do not say so
+    title = computing_title(environment)
+    return title if images == "device" else f"{title}, images from {images}"
+
+
+def computing_title(environment: dict[str, Any]) -> str:
     precision = environment.get("precision", "float32")
     if environment["gpu"]:
         if "precision" not in environment:  # of an earlier version
@@ -161,8 +167,8 @@ def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
         if runs["error_points"].isna().all():
             yield (
                 f"no time saved measured for {name}: its baseline is missing or ran on another "
-                "machine (host, processor, CPU limits, threads, card, driver, torch) or in another "
-                "precision or step mode"
+                "machine (host, processor, CPU limits, threads, card, driver, torch), in another "
+                "precision or step mode, or with its images in another place"
             )
         elif has_untimed_pair(runs, table):
             untimed.setdefault(row["predicted"], []).append(name)

@@ -18,7 +18,7 @@ from fobench.machine.cgroup import cpu_quota
 from fobench.machine.device import Settings, step_mode
 from fobench.machine.host import host, read
 from fobench.machine.host_memory import total_memory
-from fobench.machine.threads import cpus_allowed
+from fobench.machine.processors import cpus_allowed
 
 log = logging.getLogger(__name__)
 

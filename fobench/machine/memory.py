@@ -29,6 +29,7 @@ def available_memory(device: torch.device) -> tuple[int, int]:
 
 def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
+        torch.cuda.init()  # it can be the first call of this process
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
         # Not allowed in some containers: there, the peak is that of the whole process.
@@ -47,6 +48,16 @@ def peak_memory(device: torch.device) -> int:
                 return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def memory_in_reach(device: torch.device) -> int:
+    """Bytes that this process has or can get of the device's memory, or of the host's for the CPU.
+
+    For the CPU, call it after `reset_peak_memory`: the peak is then what the process has.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return available_host_memory()[0] + peak_memory(device)
 
 
 def is_memory(folder: Path) -> bool:

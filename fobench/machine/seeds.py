@@ -5,7 +5,9 @@ dropout, no matter what else has drawn random numbers.
 """
 
 import hashlib
+import random
 
+import numpy as np
 import torch
 
 
@@ -21,5 +23,11 @@ def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
 
 
 def seed_globally(seed: int, epoch: int, purpose: str) -> None:
-    """Seed torch's global generators, including those of the devices."""
-    torch.manual_seed(derive(seed, epoch, purpose))
+    """Seed the global generators of torch, on all devices, and of Python and numpy.
+
+    fobench draws from torch's alone; a user's network may draw from the others.
+    """
+    derived = derive(seed, epoch, purpose)
+    torch.manual_seed(derived)
+    random.seed(derived)
+    np.random.seed(derived % 2**32)  # it takes no more bits

@@ -2,30 +2,15 @@
 
 import logging
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from fobench.machine import cgroup
+from fobench.machine.processors import cpus_allowed
 
 log = logging.getLogger(__name__)
-
-# With one of these, OpenMP pins the main thread to its own processors once torch is imported.
-PINNING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
-
-
-def cpus_allowed() -> int | None:
-    """The number of processors that the process may run on, as set by taskset or a cluster.
-
-    None where it is unknown: on systems without affinity, and where OpenMP pins threads.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    pins = any(os.environ.get(name, "").lower() not in ("", "false") for name in PINNING)
-    if affinity is None or pins:
-        return None
-    return len(affinity(0))
 
 
 def limit_threads() -> None:

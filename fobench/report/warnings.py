@@ -49,8 +49,8 @@ def warnings(results: ExperimentResults) -> list[str]:
                 found.append(f"{note}: {run.id}")
     if table["machine"].nunique() > 1:
         found.append(
-            "the runs come from several machines, cards or drivers, or had several CPU limits: "
-            "times are paired within each, but figures of seconds mix them"
+            "the runs come from several machines, cards or drivers, or had several CPU limits or "
+            "places of their images: times are paired within each, but figures of seconds mix them"
         )
     if len({run.record["environment"].get("commit") for run in results.runs}) > 1:
         found.append("the runs come from several commits of fobench")

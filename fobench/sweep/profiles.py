@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from fobench.costs.profile import KeptProfile, conditions, path_of, read_profile, write_profile
-from fobench.data.split import Data
+from fobench.data.split import Data, place_of_images
 from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine import environment
@@ -23,16 +23,24 @@ MIN_STEPS = 2000  # of a sweep that is worth a profile
 DRIFT_PERCENT = 10.0
 
 
-def kept_profile(plan: Plan, device: torch.device) -> KeptProfile | None:
+def kept_profile(plan: Plan, device: torch.device, data: Data | None = None) -> KeptProfile | None:
     """The profile in the experiment's folder; None if there is none for this machine.
 
-    It is for torch's present number of threads. Raises UserError for one that is invalid.
+    It is for torch's present number of threads, and for the images where they lie, or where they
+    would be loaded. Raises UserError for one that is invalid.
     """
     run = plan.runs[0]
-    made_for = conditions(run, environment.describe(device, run.train))
+    images = data.place if data else planned_place(plan, device)
+    made_for = conditions(run, environment.describe(device, run.train), images)
     path = path_of(plan.folder, made_for)
     found = read_profile(path, run)
     return None if found is None else KeptProfile(found, path.name, torch.get_num_threads())
+
+
+def planned_place(plan: Plan, device: torch.device) -> str:
+    """Where the images of a plan would be loaded now."""
+    run = plan.runs[0]
+    return place_of_images(plan.dataset, run.data_used, run.data.augment, device)
 
 
 def measured_profile(plan: Plan, data: Data, for_steps: int | None = None) -> KeptProfile:
@@ -48,7 +56,8 @@ def measured_profile(plan: Plan, data: Data, for_steps: int | None = None) -> Ke
             "have run beside it",
             profile.drift_percent,
         )
-    made_for = conditions(run, environment.describe(data.train.labels.device, run.train))
+    here = environment.describe(data.train.labels.device, run.train)
+    made_for = conditions(run, here, data.place)
     make_folder(plan.folder)
     path = path_of(plan.folder, made_for)
     write_profile(path, profile, run, made_for)

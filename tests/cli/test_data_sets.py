@@ -164,7 +164,7 @@ def test_a_folder_of_images_is_trained_on(fobench, tiny, folder, tmp_path, caplo
     assert "images: 0.1 MB in memory" in caplog.text
     assert "tiny on mine-16px: 1 of 1 runs to do" in caplog.text
     assert len(list(tmp_path.glob("results/tiny/*_mine-16px_*/run.json"))) == 1
-    assert (tmp_path / "root" / "mine-16px.npz").exists()
+    assert len(list((tmp_path / "root").glob("mine-16px-*.npz"))) == 1
     assert "mine-16px" in fobench("report", "results/tiny").output
 
 

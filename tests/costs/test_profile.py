@@ -19,8 +19,8 @@ from tests.networks import EXAMPLES
 HERE = environment.describe(torch.device("cpu"))
 
 
-def file_of(run, folder, machine=HERE):
-    return path_of(folder, conditions(run, machine))
+def file_of(run, folder, machine=HERE, **place):
+    return path_of(folder, conditions(run, machine, **place))
 
 
 def test_all_methods_and_seeds_share_a_profile(run, tmp_path):
@@ -52,6 +52,7 @@ def test_what_changes_a_step_has_a_profile_of_its_own(run, tmp_path):
             file_of(run, tmp_path, HERE | change)
             for change in ({"threads": 99}, {"host": "other"}, {"gpu": "H100"}, {"step": "graph"})
         ),
+        *(file_of(run, tmp_path, images=place) for place in ("host memory", "file")),
     ]
     assert len({*others, file_of(run, tmp_path)}) == len(others) + 1
 

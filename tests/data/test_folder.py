@@ -2,6 +2,7 @@
 
 import os
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from torchvision.datasets import ImageFolder
 from fobench.data import prepared
 from fobench.data.find import open_first
 from fobench.data.folder import open_folder
-from fobench.data.images import FileImages
+from fobench.data.images import FileImages, chunks
+from fobench.data.prepared import with_place
 from fobench.data.resize import resized
 from fobench.errors import UserError
 
@@ -67,7 +69,7 @@ def test_a_folder_is_prepared_once_until_something_in_it_changes(pets, tmp_path,
     caplog.set_level("INFO")
     root, preparing = tmp_path / "root", "preparing"
     first = open_folder(pets, root, None)
-    assert [each.name for each in root.iterdir()] == ["pets-6px.npz"]
+    assert [each.stem for each in root.iterdir()] == [with_place("pets-6px", pets)]
     assert open_folder(pets, root, None).fingerprint == first.fingerprint
     assert caplog.text.count(preparing) == 1
     os.utime(pets / "test" / "cat" / "0.png", ns=(1, 1))
@@ -76,6 +78,24 @@ def test_a_folder_is_prepared_once_until_something_in_it_changes(pets, tmp_path,
     save(pets / "train" / "cat" / "new.png")
     assert len(open_folder(pets, root, None).train_labels) == 13
     assert caplog.text.count(preparing) == 3
+
+
+def test_folders_of_one_name_do_not_share_a_file(pets, tmp_path, monkeypatch, caplog):
+    """Nor does preparing one end a run that uses the other, or the same folder, from its file."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr("fobench.data.npz.available_host_memory", lambda: (0, 1))
+    root, others = tmp_path / "root", tmp_path / "elsewhere" / "pets"
+    for path in pets.rglob("*.png"):
+        save(others / path.relative_to(pets), seed=99)
+    expected = open_folder(pets, None, None)
+    first, second = open_folder(pets, root, None), open_folder(others, root, None)
+    assert first.name == second.name == "pets-6px"
+    assert len({expected.fingerprint, first.fingerprint, second.fingerprint}) == 2
+    os.utime(pets / "test" / "cat" / "0.png", ns=(1, 1))
+    open_folder(pets, root, None)
+    assert len(list(root.glob("*.npz"))) == 2
+    assert caplog.text.count("preparing") == 3
+    assert np.array_equal(next(chunks(first.test_images[2:])), expected.test_images[2:])
 
 
 def test_val_is_tested_on_if_test_has_no_classes(pets, tmp_path):
@@ -151,6 +171,22 @@ def test_without_a_data_root_images_are_prepared_in_memory(pets, caplog):
     assert "prepared in memory" in caplog.text
 
 
+def test_images_that_do_not_fit_into_memory_are_not_prepared_there(pets, monkeypatch):
+    monkeypatch.setattr(prepared, "available_host_memory", lambda: (18 * 6 * 6 * 3 - 1, 10**9))
+    monkeypatch.setattr("fobench.data.folder.pixels_of", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(UserError, match="of images do not fit into memory: give a --data"):
+        open_folder(pets, None, None)
+
+
+def test_a_full_disk_is_noticed_before_images_are_decoded(pets, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert len(open_folder(pets, tmp_path / "root", None).train_images) == 12
+    assert "cannot be written (No space left on device)" in caplog.text
+    assert "preparing" not in caplog.text
+    assert "prepared in memory" in caplog.text
+
+
 def test_a_large_folder_is_written_piece_by_piece_and_stays_in_its_file(
     pets, tmp_path, monkeypatch
 ):
@@ -182,4 +218,4 @@ def test_two_processes_prepare_a_folder_once(pets, tmp_path, monkeypatch, caplog
         while "waiting for another process" not in caplog.text:
             assert second.is_alive()
     second.join()
-    assert [each.name for each in root.iterdir()] == ["pets-6px.npz"]
+    assert [each.stem for each in root.iterdir()] == [with_place("pets-6px", pets)]

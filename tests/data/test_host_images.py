@@ -106,6 +106,17 @@ def test_the_next_batches_are_gathered_by_another_thread_in_the_order_of_use(ima
     assert threading.current_thread() not in {thread for thread, _ in read}
 
 
+def test_a_short_batch_that_is_filled_up_is_gathered_ahead_too(images):
+    """As where units are frozen, which run on full batches alone."""
+    batches = list(Indices.of(torch.randperm(40), CPU).batches(16))
+    with images.ahead([each.host for each in batches]):
+        for batch in batches:
+            full = batch.padded(16).host
+            assert images.read(full).flatten().tolist() == full.tolist()
+    assert [indices for _, indices in read] == [batch.host.tolist() for batch in batches]
+    assert threading.current_thread() not in {thread for thread, _ in read}
+
+
 def test_other_batches_can_be_read_in_between_also_ahead(images):
     """As where a store is built in the first step of an epoch."""
     batches, others = list(torch.randperm(40).split(4)), list(torch.arange(40).split(10))
@@ -152,18 +163,25 @@ def test_images_outside_of_the_set_are_an_error(images):
         images.read(torch.tensor([40]))
 
 
-@pytest.mark.parametrize(("free", "place"), [(10**9, torch.Tensor), (1000, HostImages)])
+@pytest.mark.parametrize(
+    ("free", "in_file", "place"),
+    [(10**9, True, "device"), (1000, False, "host memory"), (1000, True, "file")],
+)
 def test_images_are_on_the_device_if_they_take_less_than_half_of_its_free_memory(
-    path, monkeypatch, caplog, free, place
+    path, monkeypatch, caplog, free, in_file, place
 ):
     monkeypatch.setattr(split, "available_memory", lambda device: (free, 10**10))
     with caplog.at_level("INFO"):
-        data = loaded(path, None, in_file=True)
-    assert isinstance(data.train.images, place)
+        data = loaded(path, None, in_file=in_file)
+    assert isinstance(data.train.images, torch.Tensor if place == "device" else HostImages)
+    assert data.place == place
+    dataset = open_npz(path, in_file=in_file)
+    used = data_used(DataOptions(dataset=("own",), validation=20), dataset)
+    assert split.place_of_images(dataset, used, "random", CPU) == place
     message = caplog.messages[-1]
     size = (70 * 16 * 16 + (20 + 30) * 8 * 8) * 3 / 1e6
     assert message.startswith(f"images: {size:.1f} MB ")
-    assert ("own.npz" in message) == (place is HostImages)
+    assert ("own.npz" in message) == (place == "file")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Images that stay in their file: the same pixels, fingerprints and notes as those of arrays."""
 
 import json
+import os
 import pickle
 import tracemalloc
 from dataclasses import replace
@@ -71,8 +72,13 @@ def test_only_images_that_are_large_for_the_memory_stay_in_the_file(path, monkey
         monkeypatch.setattr(npz, "available_host_memory", lambda free=free: (free, 10**12))
         assert isinstance(open_npz(path).train_images, kind)
     np.savez_compressed(path, **arrays())
-    monkeypatch.setattr(npz, "available_host_memory", lambda: (0, 10**12))
+    pixels = 18 * 8 * 8 * 3 + 2 * 128  # with the headers of both arrays
+    monkeypatch.setattr(npz, "available_host_memory", lambda: (pixels, 10**12))
     assert isinstance(open_npz(path).train_images, np.ndarray)
+    # Linux would grant the memory, and kill the process.
+    monkeypatch.setattr(npz, "available_host_memory", lambda: (pixels - 1, 10**12))
+    with pytest.raises(UserError, match=r"own\.npz is too large for this machine.s memory"):
+        open_npz(path)
 
 
 def test_facts_about_a_large_file_are_found_out_once_and_kept_beside_it(path):
@@ -88,18 +94,50 @@ def test_facts_about_a_large_file_are_found_out_once_and_kept_beside_it(path):
     kept = json.loads(beside.read_bytes())
     beside.write_text(json.dumps(kept | {"fingerprint": "kept"}))
     assert open_npz(path, in_file=True).fingerprint == "kept"
-    written(path, **arrays(train=11))  # another size
+    # Another file, which only its content and its inode tell apart.
+    before, changed = path.stat(), 255 - constant
+    other = written(path.with_name("other.npz"), train_images=changed)
+    os.utime(other, ns=(1, before.st_mtime_ns))
+    assert other.stat().st_size == before.st_size
+    other.rename(path)
     assert open_npz(path, in_file=True).fingerprint == open_npz(path, in_file=False).fingerprint
     beside.write_text("damaged")
     assert open_npz(path, in_file=True).fingerprint == open_npz(path, in_file=False).fingerprint
 
 
-def test_a_folder_that_cannot_be_written_only_costs_the_facts(path, monkeypatch):
+def test_statistics_of_a_part_are_found_out_once_and_kept_beside_the_file(path):
+    dataset, beside = open_npz(path, in_file=True), path.with_name(".own.npz.statistics")
+    parts = [dataset.train_images[:7], dataset.shuffled().train_images[:7], dataset.test_images]
+    found = [pixel_statistics(part) for part in parts]
+    kept = json.loads(beside.read_bytes())
+    assert len(kept["parts"]) == 3
+    for part, (mean, std) in zip(parts, found, strict=True):
+        expected = pixel_statistics(pixels(part))
+        again = pixel_statistics(part)
+        for one, other, third in zip((mean, std), expected, again, strict=True):
+            assert torch.equal(one, other)
+            assert torch.equal(one, third)
+    made_up = {name: [[1.0] * 3, [2.0] * 3] for name in kept["parts"]}
+    beside.write_text(json.dumps(kept | {"parts": made_up}))
+    assert pixel_statistics(parts[0])[1].tolist() == [2.0] * 3
+    for damaged in (kept | {"parts": {name: [[1.0], [2.0]] for name in made_up}}, [], "x"):
+        beside.write_text(json.dumps(damaged))
+        assert torch.equal(pixel_statistics(parts[0])[0], found[0][0])
+    written(path, train_images=255 - arrays()["train_images"])
+    changed = open_npz(path, in_file=True).train_images[:7]
+    assert torch.equal(pixel_statistics(changed)[0], pixel_statistics(pixels(changed))[0])
+
+
+def test_a_folder_that_cannot_be_written_only_costs_what_is_kept(path, monkeypatch):
     def refused(path, content):
         raise UserError("read-only")
 
-    monkeypatch.setattr("fobench.data.archive.write_json", refused)
-    assert open_npz(path, in_file=True).fingerprint == open_npz(path, in_file=False).fingerprint
+    for module in ("archive", "statistics"):
+        monkeypatch.setattr(f"fobench.data.{module}.write_json", refused)
+    dataset, expected = open_npz(path, in_file=True), open_npz(path, in_file=False)
+    assert dataset.fingerprint == expected.fingerprint
+    one, other = (pixel_statistics(each.train_images)[0] for each in (dataset, expected))
+    assert torch.equal(one, other)
 
 
 def test_damaged_pixels_are_noticed_when_they_are_first_read(path):
@@ -121,6 +159,36 @@ def test_a_file_that_is_cut_short_or_replaced_during_a_run_is_a_message(path, sh
     for images, index in ((opened, 5), (later, 0)):
         with pytest.raises(UserError, match=r"own\.npz was changed while it was used"):
             read_at(images, [index])
+
+
+def test_a_file_that_is_replaced_is_read_on_as_it_was(path, tmp_path):
+    """Also by parts that are first read afterwards; but no other process opens the new one."""
+    dataset, expected = open_npz(path, in_file=True), open_npz(path, in_file=False)
+    sent = pickle.dumps(dataset)
+    other = written(tmp_path / "other.npz", train_images=255 - expected.train_images)
+    os.utime(other, ns=(1, 1))
+    other.rename(path)
+    assert np.array_equal(pixels(dataset.train_images), expected.train_images)
+    assert np.array_equal(
+        pixels(dataset.shuffled().test_images[2:]), expected.shuffled().test_images[2:]
+    )
+    with pytest.raises(UserError, match=r"own\.npz was changed while it was used"):
+        pickle.loads(sent)
+    path.unlink()
+    with pytest.raises(UserError, match=r"own\.npz cannot be read \(No such file"):
+        pickle.loads(sent)
+
+
+def test_a_file_that_is_written_to_is_noticed(path):
+    """Also where its size stays and the pixels that are read do."""
+    os.utime(path, ns=(1, 1))
+    images = open_npz(path, in_file=True).train_images
+    read_at(images, [0])
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"own\.npz was changed while it was used"):
+        read_at(images, [0])
 
 
 def test_reading_a_large_set_takes_little_memory(tmp_path):

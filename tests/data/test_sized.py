@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from fobench.data import prepared
+from fobench.data import download, prepared
 from fobench.data.find import open_first
 from fobench.data.npz import open_npz
+from fobench.data.prepared import with_place
 from fobench.data.resize import resized, resized_array
 from fobench.data.synthetic import open_synthetic
 from fobench.errors import UserError
@@ -52,7 +53,9 @@ def test_a_set_is_resized_once_beside_its_file(tmp_path, caplog):
 
 
 def test_a_changed_source_is_noticed(tmp_path):
+    """By its content: size and time of change can be equal."""
     path = written(tmp_path / "own.npz")
+    os.utime(path, ns=(1, 1))
     first = open_first([str(path)], tmp_path, image_size=4)
     written(path, train_images=255 - arrays()["train_images"])
     os.utime(path, ns=(1, 1))
@@ -105,8 +108,9 @@ def test_where_a_folder_cannot_be_written_the_next_is_used_then_memory(
     dataset = open_first([str(path)], tmp_path / "root", image_size=4)
     assert np.array_equal(dataset.train_images[2], resized_array(4, arrays()["train_images"][2]))
     assert dataset.name == "own-4px"
-    found = [each.parent.name for each in tmp_path.rglob("own-4px.npz")]
-    assert found == ([where] if where else [])
+    names = {"here": "own-4px", "root": with_place("own-4px", path)}
+    found = [(each.parent.name, each.stem) for each in tmp_path.rglob("own-4px*.npz")]
+    assert found == ([(where, names[where])] if where else [])
     assert caplog.text.count("cannot be written (Permission denied)") == len(refused)
     assert ("prepared in memory" in caplog.text) == (where is None)
 
@@ -118,6 +122,25 @@ def test_a_file_that_fobench_did_not_prepare_is_not_replaced(tmp_path):
     with pytest.raises(UserError, match=r"own-4px\.npz is in the way"):
         open_first([str(path)], tmp_path, image_size=4)
     assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "source", ["folder /my/imagenette 0123, 8x8, version 1", "download of dtd"]
+)
+def test_what_was_prepared_from_something_else_is_neither_used_nor_replaced(tmp_path, source):
+    """As earlier versions prepared a folder under the name of a download."""
+    path = written(tmp_path / "imagenette-8px.npz", source=np.array(source))
+    before = path.read_bytes()
+    message = rf"imagenette-8px\.npz is in the way: .* something else \({source}\)"
+    with pytest.raises(UserError, match=message):
+        open_first(["imagenette"], tmp_path, image_size=8)
+    with pytest.raises(UserError, match=message):
+        download.prepare("imagenette", tmp_path, 8)
+    written(tmp_path / "imagenette.npz")
+    path.rename(tmp_path / "imagenette-4px.npz")
+    with pytest.raises(UserError, match=message.replace("8", "4", 1)):
+        open_first(["imagenette"], tmp_path, image_size=4)
+    assert (tmp_path / "imagenette-4px.npz").read_bytes() == before
 
 
 def test_a_set_prepared_in_a_size_is_found_by_its_name(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fobench.machine import cgroup, threads
-from fobench.machine.threads import cpus_allowed
+from fobench.machine import cgroup, processors, threads
+from fobench.machine.processors import cpus_allowed, usable_cpus
 from fobench.records.runs import read_record
 
 AFFINITY = pytest.mark.skipif(
@@ -88,7 +88,7 @@ def test_baselines_on_fewer_processors_are_not_paired(tiny, tmp_path, fobench):
     assert [each["cpus_allowed"] for each in environments] == [1, 2]
     assert [each["threads"] for each in environments] == [1, 2]
     text = fobench("report", "results/tiny").output
-    assert "no time saved for FreezeOut" in text
+    assert "no time saved measured for FreezeOut" in text
     assert (
         "the runs come from several machines, cards or drivers, or had several CPU limits" in text
     )
@@ -123,7 +123,20 @@ def test_the_affinity_is_unknown_only_where_openmp_pins_threads(
     monkeypatch, variable, value, known
 ):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
-    for name in threads.PINNING:
+    for name in processors.PINNING:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
     assert cpus_allowed() == (3 if known else None)
+
+
+@pytest.mark.parametrize(
+    ("quota", "allowed", "expected"),
+    [(None, None, 6), (0.5, None, 1), (2.9, 8, 2), (4.0, 3, 3), (64.0, 64, 6)],
+)
+def test_what_decodes_images_uses_no_more_processors_than_are_left(
+    monkeypatch, quota, allowed, expected
+):
+    monkeypatch.setattr(cgroup, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(processors, "cpus_allowed", lambda: allowed)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert usable_cpus() == expected

@@ -110,13 +110,6 @@ def build_of_timm(name: str) -> nn.Module:
     return timm.create_model(name, num_classes=CLASSES, **DROPS[-1])
 
 
-def disturb(network: nn.Module) -> None:
-    """Change all parameters a little: a block that starts at zero would hide what it computes."""
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter += 0.01 * torch.randn_like(parameter)
-
-
 def saved_percent(costs: Sequence[UnitCost]) -> float:
     """FLOPs that the schedule saves, in percent of those of training all units to the end."""
     steps = freeze_steps(freeze_times(len(costs), **SCHEDULE), STEPS)
@@ -134,7 +127,6 @@ def survey(name: str, kind: str, check_gflops: float) -> Iterator[Row]:
     """The row of a network: before it is compared with its units, and after."""
     row: Row = {"network": name, "kind": kind}
     network, size = build(name)
-    disturb(network)
     row |= {"image_size": size, "parameters": parameters_of(network)}
     start = time.perf_counter()
     try:

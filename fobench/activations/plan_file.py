@@ -21,6 +21,7 @@ from fobench.activations.store import DTYPES
 from fobench.costs.flops import freeze_steps_of
 from fobench.costs.forward_time import forward_seconds
 from fobench.costs.profile import KeptProfile
+from fobench.cutting.cut_network import memory_format_of
 from fobench.data.split import Split
 from fobench.errors import UserError
 from fobench.experiment.run import Run
@@ -161,7 +162,7 @@ def measure_costs_anew(run: Run, split: Split, dtype: torch.dtype) -> MeasuredCo
         network = run.model.build(run.data_used.classes, run.data_used.image_shape)
         if run.train.fuse_batchnorm:
             fuse_batch_norm_relu(network)
-        network = network.to(device, memory_format=torch.channels_last).eval()
+        network = network.to(device, memory_format=memory_format_of(network)).eval()
         graphs = Graphs(device) if step_mode(device, run.train) == "graph" else None
         pixels, forward = forward_seconds(network, split, batch_size, graphs)
         found = [

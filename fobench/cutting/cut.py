@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from fobench.cutting.by_hand import cuts_behind
 from fobench.cutting.cut_network import CutNetwork
 from fobench.cutting.cuts import Flow, common_cuts
+from fobench.cutting.failures import runs, why_failed
+from fobench.cutting.notes import notes_on
+from fobench.cutting.prepare import memory_format_for, prepared
 from fobench.cutting.record import on_meta, record
 from fobench.cutting.recorded_unit import Program, RecordedUnit, name_of, program
 from fobench.cutting.refusals import CannotCutError, CannotRecordError, FailedError
 from fobench.cutting.segments import Grouping, Segment, join_sharing, segments_between
-from fobench.cutting.separate import separate_stateless
-from fobench.cutting.stages import is_layer, stage_classes
+from fobench.cutting.separate import require_own_memory, separate_stateless
+from fobench.cutting.stages import is_layer, prefixes, stages
 from fobench.cutting.tape import BATCH, Value
-from fobench.cutting.verify import differences, runs
+from fobench.cutting.unsaved import unsaved_state
+from fobench.cutting.verify import differences
 
 MODES = TRAINING, EVALUATION = 0, 1
-LARGE = 0.6  # the share of the parameters that no unit should hold alone
 
 
 def cut_network(
@@ -33,10 +37,13 @@ def cut_network(
 
     Raises CannotCutError, with the reason and what to do.
     """
+    network = prepared(network, image_shape)
+    require_own_memory(network)
+    memory_format = memory_format_for(network, image_shape)
     meta = on_meta(network)
     paths = [name for name, _ in network.named_children()] if units == "children" else units
     try:
-        flows = record_both(meta, image_shape, opened_for(meta, image_shape, paths))
+        flows = record_both(meta, image_shape, paths, memory_format)
     except CannotRecordError as error:
         if isinstance(error, FailedError) and not runs(network, image_shape):
             raise CannotCutError(why_failed(network, image_shape, error)) from error
@@ -44,30 +51,55 @@ def cut_network(
             f"{name_of_class(network)} cannot be divided into units: {error}. {HOW_TO_MEND}"
         ) from error
     require_logits(network, flows)
-    if isinstance(paths, str):
-        cuts, grouping = common_cuts(*flows), Grouping(network, flows[TRAINING])
-        segments = grouping.units(segments_between(cuts))
-    else:
-        called = units == "children"
-        segments = segments_between(cuts_behind(network, flows, paths, skip_uncalled=called))
+    segments = segments_for(network, flows, units, paths)
     joined = join_sharing(segments, [held_by(network, flows, each) for each in segments])
     if len(joined) < 2:
-        raise CannotCutError(why_one_unit(network, flows, paths, len(segments)))
-    cut = CutNetwork(network, build_units(network, flows, joined))
-    cut.notes = notes_on(cut)
-    cut.outputs = flows[TRAINING].tape.examples[flows[TRAINING].result[0]].shape[1]
+        raise CannotCutError(why_one_unit(network, flows, units, len(segments)))
+    built = build_units(network, flows, joined)
+    merged = {name for name, each in zip(built, joined, strict=True) if each not in segments}
+    cut = CutNetwork(
+        network,
+        built,
+        memory_format,
+        outputs=flows[TRAINING].tape.examples[flows[TRAINING].result[0]].shape[1],
+        notes=notes_on(network, built, flows, merged),
+    )
     separate_stateless(cut)
     if check:
         require_equal(network, cut, image_shape)
     return cut
 
 
+def segments_for(
+    network: nn.Module,
+    flows: Sequence[Flow],
+    units: str | Sequence[str],
+    paths: str | Sequence[str],
+) -> list[Segment]:
+    """The stretches that become units, before those that share are joined."""
+    if units == "auto":
+        segments = segments_between(common_cuts(*flows))
+    else:
+        cuts = cuts_behind(network, flows, paths, are_named=units != "children")
+        segments = segments_between(cuts)
+    if isinstance(units, str):
+        return Grouping(network, flows[TRAINING]).units(segments)
+    return segments
+
+
 def require_equal(network: nn.Module, cut: CutNetwork, image_shape: Sequence[int]) -> None:
-    """Raises CannotCutError unless the units compute what the network computes."""
+    """Raises CannotCutError unless the units compute what the network does, also once resumed."""
     try:
+        unsaved = unsaved_state(network, cut, image_shape)
         wrong = differences(network, cut, image_shape)
     except FailedError as error:
         raise CannotCutError(why_failed(network, image_shape, error)) from error
+    if unsaved:
+        raise CannotCutError(
+            f"{name_of_class(network)}: its forward pass changes {unsaved[0]}, which its units "
+            "or a resumed run would not do or know: make it a tensor of the state_dict, with "
+            "register_buffer, and change it in place; or leave it out"
+        )
     if wrong:
         raise CannotCutError(
             f"{name_of_class(network)}: its units do not compute what it computes: "
@@ -85,20 +117,33 @@ def name_of_class(network: nn.Module) -> str:
     return type(network).__name__
 
 
-def opened_for(meta: nn.Module, image_shape: Sequence[int], paths: str | Sequence[str]) -> set[str]:
+def opened_for(
+    meta: nn.Module,
+    image_shape: Sequence[int],
+    paths: str | Sequence[str],
+    memory_format: torch.memory_format,
+) -> set[str]:
     """The paths of the modules to look into."""
     containers = {path for path, module in meta.named_modules() if type(module) is nn.Sequential}
     if not isinstance(paths, str):
-        parts = [path.split(".") for path in paths]
-        return {".".join(each[:length]) for each in parts for length in range(1, len(each))}
+        return {prefix for path in paths for prefix in prefixes(path)}
     everything = {path for path, module in meta.named_modules() if not is_layer(module)}
-    classes = stage_classes(meta, record(meta.train(), image_shape, everything))
-    return containers | {path for path, module in meta.named_modules() if type(module) in classes}
+    meta.train()
+    return containers | stages(meta, record(meta, image_shape, everything, memory_format))
 
 
-def record_both(meta: nn.Module, image_shape: Sequence[int], opened: set[str]) -> list[Flow]:
+def record_both(
+    meta: nn.Module,
+    image_shape: Sequence[int],
+    paths: str | Sequence[str],
+    memory_format: torch.memory_format,
+) -> list[Flow]:
     """What the network does in training mode and in evaluation mode."""
-    return [Flow(record(meta.train(training), image_shape, opened)) for training in (True, False)]
+    opened, flows = opened_for(meta, image_shape, paths, memory_format), []
+    for training in (True, False):
+        meta.train(training)
+        flows.append(Flow(record(meta, image_shape, opened, memory_format)))
+    return flows
 
 
 def require_logits(network: nn.Module, flows: Sequence[Flow]) -> None:
@@ -119,16 +164,8 @@ def require_logits(network: nn.Module, flows: Sequence[Flow]) -> None:
             )
 
 
-def why_failed(network: nn.Module, image_shape: Sequence[int], error: FailedError) -> str:
-    height, width, channels = image_shape
-    return (
-        f"{name_of_class(network)} fails on images of {height}x{width} pixels and {channels} "
-        f"channels: {error}. Change data.image_size, or the network's options"
-    )
-
-
 def why_one_unit(
-    network: nn.Module, flows: Sequence[Flow], paths: str | Sequence[str], segments: int
+    network: nn.Module, flows: Sequence[Flow], units: str | Sequence[str], segments: int
 ) -> str:
     """Why there is one unit; there were `segments` before those that share weights were joined."""
     name = name_of_class(network)
@@ -137,7 +174,12 @@ def why_one_unit(
             f"{name} cannot be divided into units that freeze apart: they share parameters, which "
             "cannot freeze in one and train in the other. Untie them"
         )
-    if isinstance(paths, str):
+    if units == "children":
+        return (
+            f'{name} has no two children with weights that can be units: give units = "auto", or '
+            "the modules to cut behind"
+        )
+    if isinstance(units, str):
         reasons = [f"{path} ({why})" for path, why in flows[0].tape.why_leaves.items()]
         inside = f" Could not be looked into: {'; '.join(reasons[:3])}." if reasons else ""
         return (
@@ -148,9 +190,12 @@ def why_one_unit(
 
 
 def held_by(network: nn.Module, flows: Sequence[Flow], segment: Segment) -> set[int]:
-    """The ids of the parameters that a segment uses, and of all buffers that change."""
+    """The ids of the parameters that train and the buffers that change, as far as a segment uses
+    them, and of all that its modules hold.
+    """
     held: set[int] = set()
     parameters = dict(network.named_parameters(remove_duplicate=False))
+    trained = {path for path, each in parameters.items() if each.requires_grad}
     buffers = dict(network.named_buffers(remove_duplicate=False))
     for mode in MODES:
         # Those of the program, as that also calls again what depends on no images.
@@ -159,7 +204,7 @@ def held_by(network: nn.Module, flows: Sequence[Flow], segment: Segment) -> set[
                 module = network.get_submodule(str(call.target))
                 held |= {id(each) for each in (*module.parameters(), *module.buffers())}
             changed = {each.path for each in call.changed_attributes()}
-            used = {each.path for each in call.attributes()} | changed
+            used = trained.intersection(each.path for each in call.attributes()) | changed
             held |= {id(parameters[path]) for path in used & parameters.keys()}
             held |= {id(buffers[path]) for path in changed & buffers.keys()}
     return held
@@ -168,7 +213,7 @@ def held_by(network: nn.Module, flows: Sequence[Flow], segment: Segment) -> set[
 def build_units(
     network: nn.Module, flows: Sequence[Flow], segments: Sequence[Segment]
 ) -> dict[str, nn.Module]:
-    """The units by name: the path of their first module with weights, with _ for dots."""
+    """The units by name: the path of their first module or parameter with weights, _ for dots."""
     units: dict[str, nn.Module] = {}
     without_units = CutNetwork(network, {})
     for number, segment in enumerate(segments):
@@ -203,17 +248,7 @@ def unit_name(network: nn.Module, chosen: Program) -> str | None:
         for path in weighty
         if any(parameter.dim() > 1 for parameter in network.get_submodule(path).parameters())
     ]
-    return next((name_of(path) for path in (*big, *weighty, *paths)), None)
-
-
-def notes_on(cut: CutNetwork) -> list[str]:
-    sizes = {
-        name: sum(each.numel() for each in unit.parameters()) for name, unit in cut.named_children()
-    }
-    total, (largest, size) = sum(sizes.values()), max(sizes.items(), key=lambda each: each[1])
-    if total and size > LARGE * total:
-        return [
-            f"unit {largest} holds {100 * size / total:.0f} % of the parameters, so little can "
-            "freeze before it does"
-        ]
-    return []
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    read = [each.path for call in chosen.calls for each in call.attributes()]
+    own = [path for path in read if path in parameters and parameters[path].dim() > 1]
+    return next((name_of(path) for path in (*big, *weighty, *own, *paths)), None)

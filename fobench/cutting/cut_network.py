@@ -1,7 +1,7 @@
 """A network as a sequence of its units, sharing its modules and parameters."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,15 +16,24 @@ class CutNetwork(nn.Sequential):
 
     Attributes:
         original: the network.
-        notes: what a user may want to know of the cut.
+        memory_format: that in which the network trains.
         outputs: how many scores it returns for an image.
+        notes: what a user may want to know of the cut.
     """
 
-    def __init__(self, original: nn.Module, units: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self,
+        original: nn.Module,
+        units: Mapping[str, nn.Module],
+        memory_format: torch.memory_format = torch.channels_last,
+        outputs: int = 0,
+        notes: Sequence[str] = (),
+    ) -> None:
         super().__init__(OrderedDict(units))
         self._original = (original,)  # in a tuple, as it is no unit
-        self.notes: list[str] = []
-        self.outputs = 0
+        self.memory_format = memory_format
+        self.outputs = outputs
+        self.notes = tuple(notes)
 
     @property
     def original(self) -> nn.Module:
@@ -34,6 +43,12 @@ class CutNetwork(nn.Sequential):
         if isinstance(index, slice):
             return nn.Sequential(*list(self)[index])
         return super().__getitem__(index)
+
+    def train(self, mode: bool = True) -> "CutNetwork":
+        """That of the original network, which may keep parts of it in evaluation mode."""
+        super().train(mode)
+        self.original.train(mode)
+        return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """That of the original network, with its keys."""
@@ -63,6 +78,11 @@ class CutNetwork(nn.Sequential):
         yield
         for registry, name, (owner, its) in loose:
             registry[name] = owner[its]
+
+
+def memory_format_of(network: nn.Module) -> torch.memory_format:
+    """That in which a network trains: channels last, but for one that only another suits."""
+    return getattr(network, "memory_format", torch.channels_last)
 
 
 def held_tensors(network: nn.Module) -> Any:

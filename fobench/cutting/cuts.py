@@ -1,6 +1,6 @@
 """Where a recorded forward pass can be cut: places at which one value crosses, or few. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -81,6 +81,17 @@ class Flow:
                 found.setdefault(each.number, number)
         return found
 
+    @cached_property
+    def made_of(self) -> dict[int, set[str]]:
+        """The paths of the attributes that each value made without images is computed from."""
+        found: dict[int, set[str]] = {}
+        steps = set(self.steps)
+        for number, call in enumerate(self.tape.calls):
+            if number not in steps:
+                for each in call.writes():
+                    found.setdefault(each.number, set()).update(attributes_read(call, found))
+        return found
+
     def crossing(self, position: int) -> tuple[int, ...]:
         """The values made up to call `position` that are used behind it."""
         return tuple(
@@ -133,6 +144,12 @@ class Flow:
             if cut.states != ((0, -1),) and cut.states not in found and self.allows(values, number):
                 found[cut.states] = cut
         return list(found.values())
+
+
+def attributes_read(call: Call, made_of: Mapping[int, set[str]]) -> set[str]:
+    """The paths of the attributes that a call reads, or values that are made of them."""
+    through = (made_of.get(each.number, set()) for each in call.reads())
+    return {each.path for each in call.attributes()}.union(*through)
 
 
 def draws(call: Call) -> bool:

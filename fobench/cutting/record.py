@@ -1,13 +1,11 @@
 """Records a forward pass: torch's functions are observed, chosen modules are one call each."""
 
-import copy
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from pathlib import Path
-from types import new_class
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from fobench.cutting.refusals import (
     CannotRecordError,
     assigning_nothing,
+    copy_of,
     drawing_nothing,
     has_hooks,
     leaving_random_states,
@@ -51,7 +50,7 @@ def on_meta(network: nn.Module) -> nn.Module:
             else:
                 empty = torch.empty_like(tensor, device=META)
             memo.setdefault(id(tensor), empty)
-    return copy.deepcopy(network, memo)
+    return copy_of(network, memo)
 
 
 def tensors_held(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -69,21 +68,28 @@ def attributes(network: nn.Module) -> dict[str, torch.Tensor]:
     return dict(first.values())
 
 
-def record(network: nn.Module, image_shape: Sequence[int], opened: Collection[str]) -> Tape:
+def record(
+    network: nn.Module,
+    image_shape: Sequence[int],
+    opened: Collection[str],
+    memory_format: torch.memory_format = torch.channels_last,
+) -> Tape:
     """The forward pass of a network on images [H, W, C], in the mode that it is in.
 
     `network` is on the meta device, a copy that nobody else uses. The modules at the paths `opened`
-    are recorded inside, as far as that is possible; others are one call.
+    are recorded inside, as far as that is possible; others are one call. Images are channels last
+    in memory, as those of a training; in another format, making them so is the first call.
 
     Raises CannotRecordError, or FailedError.
     """
     height, width, channels = image_shape
     recorder = Recorder(network, opened)
-    images = torch.empty(BATCH, channels, height, width, device=META)
-    images = images.to(memory_format=torch.channels_last)
+    images = torch.empty(BATCH, height, width, channels, device=META).permute(0, 3, 1, 2)
     recorder.add(images)
     with torch.no_grad(), META, recorder, recorder.watching_modules():
         try:
+            if memory_format is not torch.channels_last:
+                images = images.clone(memory_format=memory_format)
             recorder.tape.result = recorder.named(network(images))
         except Exception as error:
             raise refusal_of(error) from error
@@ -97,7 +103,6 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self.tape = Tape()
         self._opened = opened
-        self._network = network
         self._paths = {id(module): path for path, module in network.named_modules()}
         self._held = attributes(network)  # kept, as an id is unique while its tensor lives
         self._attributes = {id(tensor): path for path, tensor in self._held.items()}
@@ -175,6 +180,11 @@ class Recorder(TorchFunctionMode):
             return Attribute(self._attributes[id(each)])
         return self.add(each)
 
+    def _known(self, structure: Any) -> list[Value]:
+        """The values among its tensors."""
+        ids = [id(each) for each in tensors_in(structure)]
+        return [self._values[each] for each in ids if each in self._values]
+
     def named(self, structure: Any) -> Any:
         """A structure of arguments, with names in place of tensors and of numbers of images.
 
@@ -201,17 +211,21 @@ class Recorder(TorchFunctionMode):
     @contextmanager
     def watching_modules(self) -> Any:
         """Modules tell of their calls in the block."""
-        classes = {module: type(module) for module in self._network.modules()}
-        for module, cls in classes.items():
-            module.__class__ = watched(cls)
-            vars(module)["_recorder"] = self
+        by_torch = nn.Module.__call__
+
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if id(module) not in self._paths:
+                return by_torch(module, *args, **kwargs)
+            return self.call(module, partial(by_torch, module), args, kwargs)
+
+        # In the place where torch.fx does it, too; modules keep their classes, which a forward pass
+        # may ask for.
+        nn.Module.__call__ = call
         try:
             with refusing_autocast(lambda: self._paused):
                 yield
         finally:
-            for module, cls in classes.items():
-                module.__class__ = cls
-                del vars(module)["_recorder"]
+            nn.Module.__call__ = by_torch
 
     def call(
         self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
@@ -232,6 +246,7 @@ class Recorder(TorchFunctionMode):
             depth, counted = len(self._scope), Counter(self._calls)
             self._scope.append((path, self._calls[path]))
             self._calls[path] += 1
+            self.tape.given[tuple(self._scope)] = self._known((args, kwargs))
             try:
                 # With lists of its own, as it may change them before it fails.
                 with leaving_random_states(), drawing_nothing(), assigning_nothing(module):
@@ -279,15 +294,3 @@ def calling_line() -> tuple[str, int] | None:
     if frame is None:
         return None
     return f"{frame.f_code.co_filename}:{frame.f_code.co_firstlineno}", frame.f_lasti
-
-
-@cache
-def watched(cls: type[nn.Module]) -> type[nn.Module]:
-    """A subclass whose modules tell their recorder of each call."""
-
-    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        return self._recorder.call(self, super(made, self).__call__, args, kwargs)
-
-    members = {"__call__": call, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    made = new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(members))
-    return made

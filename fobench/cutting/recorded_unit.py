@@ -117,9 +117,9 @@ class RecordedUnit(nn.Module):
         self.names[path] = name
         if isinstance(held, nn.Module):
             self.add_module(name, held)
-        elif isinstance(held, nn.Parameter):
+        elif isinstance(held, nn.Parameter) and held.requires_grad:
             self.register_parameter(name, held)
-        else:
+        else:  # other units may hold it, too
             self.register_buffer(name, held, persistent=False)
 
     def forward(self, values: Values) -> Any:

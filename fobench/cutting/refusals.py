@@ -1,5 +1,6 @@
 """What a forward pass must not do where it is recorded inside: its units would not do it again."""
 
+import copy
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ def refusal_of(error: Exception) -> CannotRecordError:
     if isinstance(error, CannotRecordError):
         return error
     text, place = str(error).partition("\n")[0], place_of(error)
+    if "Inference tensors" in text:
+        return CannotRecordError(f"it uses torch.inference_mode(): use detach(){place}")
     if "expected device meta" in text:
         return CannotRecordError(f"it uses a tensor that none of its modules holds{place}")
     if "meta" in text.lower() or "data-dependent" in text or isinstance(error, NotImplementedError):
@@ -44,6 +47,27 @@ def reason_of(error: Exception) -> str:
     """What was raised, and where in the user's code."""
     text = str(error).partition("\n")[0]
     return f"{type(error).__name__}: {text}{place_of(error)}"
+
+
+def copy_of(network: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A deep copy. Raises CannotCutError if there is none."""
+    try:
+        return copy.deepcopy(network, memo)
+    except Exception as error:
+        computed = [
+            f"{path}.{name}".lstrip(".")
+            for path, module in network.named_modules()
+            for name, each in vars(module).items()
+            if isinstance(each, torch.Tensor) and not each.is_leaf
+        ]
+        if computed:
+            why = (
+                f"{computed[0]} is computed from other tensors, but not in a forward pass, as by "
+                "the old torch.nn.utils.weight_norm: use the one in torch.nn.utils.parametrizations"
+            )
+        else:
+            why = f"{reason_of(error)}: hold nothing in its modules that cannot be copied"
+        raise CannotCutError(f"{type(network).__name__} cannot be copied: {why}") from error
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -6,11 +6,17 @@ from itertools import pairwise
 
 from torch import nn
 
-from fobench.cutting.cuts import Cut, Flow
+from fobench.cutting.cuts import Cut, Flow, attributes_read
 from fobench.cutting.tape import Call
 
 NORMS = ("Norm", "norm")
 WEIGHTS_BEFORE_NORM = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+# Functions of torch that multiply by weights.
+PRODUCTS = {
+    *("linear", "bilinear", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "baddbmm"),
+    *("einsum", "tensordot", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"),
+    *("conv_transpose3d", "multi_head_attention_forward"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Grouping:
 
     def __init__(self, network: nn.Module, flow: Flow) -> None:
         self._modules, self._flow = dict(network.named_modules()), flow
+        self._parameters = dict(network.named_parameters(remove_duplicate=False))
 
     def units(self, segments: Sequence[Segment]) -> list[Segment]:
         """Dropout goes to the next unit; a norm goes back behind a bare convolution or linear, and
@@ -70,13 +77,22 @@ class Grouping:
         return [self._modules[str(call.target)] for call in calls if call.is_module]
 
     def has_weights(self, segment: Segment) -> bool:
-        """Whether it has weights of more than one dimension in a module, norms aside."""
+        """Whether it has weights of more than one dimension, norms aside."""
         return any(
             sum(size > 1 for size in parameter.shape) > 1
-            for module in self.modules_of(segment)
-            if not is_norm(module)
-            for parameter in module.parameters()
+            for call in segment.calls(self._flow, 0)
+            for parameter in self.weights_of(call)
         )
+
+    def weights_of(self, call: Call) -> Iterable[nn.Parameter]:
+        """The parameters of a module but a norm, or those that a function multiplies by."""
+        if call.is_module:
+            module = self._modules[str(call.target)]
+            return () if is_norm(module) else module.parameters()
+        if getattr(call.target, "__name__", "") not in PRODUCTS:
+            return ()
+        read = attributes_read(call, self._flow.made_of)
+        return [self._parameters[path] for path in read & self._parameters.keys()]
 
     def goes_forward(self, segment: Segment, before: Segment) -> bool:
         modules = self.modules_of(segment)

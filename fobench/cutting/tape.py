@@ -81,13 +81,15 @@ class Tape:
     """The calls of a forward pass, what it returned, and an example of each value.
 
     `examples` are tensors on the meta device. `why_leaves` says for modules that could not be
-    recorded inside why they were not.
+    recorded inside why they were not. `given` are the values that those recorded inside were
+    called with, by scope.
     """
 
     calls: list[Call] = field(default_factory=list)
     result: Any = None
     examples: list[torch.Tensor] = field(default_factory=list)
     why_leaves: dict[str, str] = field(default_factory=dict)
+    given: dict[tuple[tuple[str, int], ...], list[Value]] = field(default_factory=dict)
 
 
 def memory_of(tensor: torch.Tensor) -> int:

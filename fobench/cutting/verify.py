@@ -1,18 +1,20 @@
 """Compares a cut network with the network itself, bit for bit."""
 
-import copy
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from fobench.cutting.refusals import FailedError, reason_of
+from fobench.cutting.cut_network import CutNetwork
+from fobench.cutting.refusals import FailedError, copy_of, leaving_random_states, reason_of
+from fobench.machine.seeds import seed_globally
 
-# In training and in evaluation mode: as some networks ask whether it is even.
-IMAGES = {True: 4, False: 3}
+# Mode and number of images of each pass: some networks ask whether it is even, or one.
+TRAINING, EVALUATION, SINGLE = (True, 4), (False, 3), (False, 1)
+NOISE = 0.01
 
 
-def differences(network: nn.Module, units: nn.Sequential, image_shape: Sequence[int]) -> list[str]:
+def differences(network: nn.Module, units: CutNetwork, image_shape: Sequence[int]) -> list[str]:
     """In what the units differ from the network, on random images [H, W, C]; empty if in nothing.
 
     Compared are outputs, gradients and buffers, in both modes, from the same random state. The
@@ -20,50 +22,58 @@ def differences(network: nn.Module, units: nn.Sequential, image_shape: Sequence[
 
     Raises FailedError if the network itself fails.
     """
-    height, width, channels = image_shape
     found: list[str] = []
-    with torch.random.fork_rng(devices=[]):
-        for training, count in IMAGES.items():
-            torch.manual_seed(0)
-            images = torch.randn(count, channels, height, width)
-            images = images.to(memory_format=torch.channels_last)
-            mode = "training" if training else "evaluation"
+    with leaving_random_states():
+        for training, count in (TRAINING, EVALUATION, SINGLE):
+            images = random_images(count, image_shape)
+            given = images.clone(memory_format=units.memory_format)
+            mode = f"in {'training' if training else 'evaluation'} mode"
+            place = "for a single image" if count == 1 else mode
             # One after the other: large networks need the memory.
             try:
-                expected = outcome(copy.deepcopy(network).train(training), images)
+                expected = outcome(disturbed(network, units.memory_format, training), given)
             except Exception as error:
+                if count == 1:  # as some layers do, on one
+                    continue
                 raise FailedError(reason_of(error)) from error
             try:
-                results = expected, outcome(copy.deepcopy(units).train(training), images)
+                result = outcome(disturbed(units, units.memory_format, training), images)
             except Exception as error:
                 if "allocate memory" in str(error):
                     raise FailedError(reason_of(error)) from error
-                found.append(f"outputs in {mode} mode ({reason_of(error)})")
+                found.append(f"outputs {place} ({reason_of(error)})")
                 continue
-            found += [
-                f"{what} in {mode} mode"
-                for what, one, other in zip(
-                    ("outputs", "gradients", "buffers"), *results, strict=True
-                )
-                if not same(one, other)
-            ]
+            kinds = zip(("outputs", "gradients", "buffers"), expected, result, strict=True)
+            found += [f"{what} {place}" for what, one, other in kinds if not same(one, other)]
     return found
 
 
-def runs(network: nn.Module, image_shape: Sequence[int]) -> bool:
-    """Whether a forward pass of a copy on images [H, W, C] returns."""
-    height, width, channels = image_shape
-    try:
-        with torch.no_grad():
-            copy.deepcopy(network)(torch.zeros(IMAGES[True], channels, height, width))
-    except Exception:
-        return False
-    return True
+def random_images(count: int, image_shape: Sequence[int], number: int = 0) -> torch.Tensor:
+    """Images [count, C, H, W], in memory as those that a training is given."""
+    seed_globally(0, number, "images to compare")
+    return torch.randn(count, *image_shape).permute(0, 3, 1, 2)
+
+
+def disturbed(
+    network: nn.Module, memory_format: torch.memory_format, training: bool = True
+) -> nn.Module:
+    """A copy in a mode, each time with the same small changes of all parameters.
+
+    A layer that starts at zero, such as a head, would hide what is computed before it.
+    """
+    copied = copy_of(network)
+    seed_globally(0, 0, "noise")
+    with torch.no_grad():
+        for parameter in getattr(copied, "original", copied).parameters():
+            if parameter.is_floating_point() or parameter.is_complex():
+                parameter += NOISE * torch.randn_like(parameter)
+    copied.train(training)
+    return copied.to(memory_format=memory_format)
 
 
 def outcome(network: nn.Module, images: torch.Tensor) -> list[list[torch.Tensor | None]]:
     """Outputs, gradients and buffers after a forward and a backward pass."""
-    torch.manual_seed(1)
+    seed_globally(0, 0, "pass to compare")
     output = network(images.clone(memory_format=torch.preserve_format))
     weights = torch.randn(output.shape)
     if output.requires_grad:

@@ -14,6 +14,7 @@ from torch.nn.functional import nll_loss
 from fobench.activations.frozen_prefix import forward
 from fobench.costs.flops import ensemble_forward_flops
 from fobench.costs.unit_costs import unit_costs_of
+from fobench.cutting.cut_network import memory_format_of
 from fobench.data.split import Split
 from fobench.experiment.run import Run
 from fobench.machine.clock import timed
@@ -85,7 +86,8 @@ def load_members(run: Run, snapshots: Snapshots, device: torch.device) -> list[M
     ):
         network = build_network(run)
         network.load_state_dict(weights)
-        units = list(network[start:].to(device, memory_format=torch.channels_last).eval())
+        memory_format = memory_format_of(network)
+        units = list(network[start:].to(device, memory_format=memory_format).eval())
         count = 0 if end is None else end - start
         members.append(Member(units[:count], units[count:]))
     return members

@@ -8,6 +8,7 @@ from torch import nn
 from fobench.activations.inputs import Activations
 from fobench.activations.plan import STORE_NOTHING, StorePlan
 from fobench.costs.flops import freeze_steps_of
+from fobench.cutting.cut_network import memory_format_of
 from fobench.data.split import Data
 from fobench.experiment.run import Run
 from fobench.freezing.groups import scale_rates
@@ -31,7 +32,8 @@ class Training:
     ) -> None:
         prepare(device, run.train)
         self.run, self.data, self.device = run, data, device
-        self.network = build_network(run).to(device, memory_format=torch.channels_last)
+        network = build_network(run)
+        self.network = network.to(device, memory_format=memory_format_of(network))
         self.optimizer = build_optimizer(self.network, run.train)
         info = run.info(len(self.network))
         self.scheduler = run.method.start(self.network, self.optimizer, info)
@@ -42,7 +44,7 @@ class Training:
         self.activations = Activations(run, self.network, data.train, plan, self.graphs)
         self.snapshots = Snapshots(run)
         self.step, self.total_train_seconds = 0, 0.0
-        warm_up(self.network, self.optimizer, data, run)
+        self.warmup_peak_bytes = warm_up(self.network, self.optimizer, data, run)
         reset_peak_memory(device)
 
     def _step(self) -> Step:
@@ -105,6 +107,7 @@ class Training:
         """All that is needed to resume exactly, between two epochs."""
         return {
             "step": self.step,
+            "units": [name for name, _ in self.network.named_children()],
             "total_train_seconds": self.total_train_seconds,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),

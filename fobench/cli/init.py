@@ -1,5 +1,6 @@
 """`fobench init`: a config to start from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,13 @@ SMALL_IMAGES = 64
     "--data", "dataset", metavar="DATA", help="Its images: a name, a folder or an .npz file."
 )
 @click.option("--image-size", type=click.IntRange(min=4), help="Resize the images of --data.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of --model, such as model.options={depth=2}.",
+)
 @data_root_option
 @click.option(
     "-o",
@@ -44,6 +52,7 @@ def init(
     model: str | None,
     dataset: str | None,
     image_size: int | None,
+    overrides: tuple[str, ...],
     data_root: Path | None,
     output: Path | None,
 ) -> None:
@@ -59,13 +68,15 @@ def init(
     with errors_as_messages():
         if (model is None) != (dataset is None) or (model and name):
             raise UserError("give NAME, or both --model and --data, or none of them")
+        if overrides and model is None:
+            raise UserError("--set: it is for --model; change the config that is written instead")
         if list_configs:
             if output is not None:
                 raise UserError("--list and -o: give one of them")
             click.echo("\n".join(names_of_configs()))
             return
         if model:
-            options = network_options(model)
+            options = network_options(model, overrides)
             path = output or Path(f"{options.slug()}.toml")
         else:
             config = packaged_config(name or "quick/densenet")
@@ -87,13 +98,23 @@ def init(
         )
 
 
-def network_options(model: str) -> "NetworkOptions":
-    """The network of that name with its default options. Raises UserError for what has none."""
-    from fobench.experiment.config import read_model
+def network_options(model: str, overrides: Sequence[str] = ()) -> "NetworkOptions":
+    """The network of that name, with `model.key=value` overrides.
 
-    options, problems = read_model({"model": {"name": model}})
-    if options is None:
-        raise UserError(problems)
+    Raises UserError for what has none.
+    """
+    from fobench.experiment.config import apply_overrides, read_model
+
+    tables = {"model": {"name": model}}
+    problems = apply_overrides(tables, overrides)
+    problems += [
+        f"--set {table}.…: give options of [model] alone; change the others in the config"
+        for table in tables
+        if table != "model"
+    ]
+    options, wrong = read_model(tables)
+    if options is None or problems:
+        raise UserError(problems + wrong)
     return options
 
 
@@ -119,9 +140,8 @@ def config_for(
         data=dataset,
         train_images=len(images.train_images),
         image_size=image_size,
-        model=options.name,
+        model={"name": options.name} | options.non_defaults(),
         has_batchnorm=any("BatchNorm" in type(each).__name__ for each in network.modules()),
-        stem_stride=stem_stride,
     )
     return suggested_config(name, known)
 
@@ -129,7 +149,7 @@ def config_for(
 def stem_for(options: "NetworkOptions", images: "DataSet") -> int | None:
     """1 for convolutional networks whose stem would leave too little of small images."""
     height, width, _ = images.image_shape
-    if "stem_stride" not in options.declared() or max(height, width) > SMALL_IMAGES:
+    if getattr(options, "stem_stride", 1) is not None or max(height, width) > SMALL_IMAGES:
         return None
     from torch import nn
 

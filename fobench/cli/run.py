@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 @results_option
 @data_root_option
 @device_option
-@click.option("--dry-run", is_flag=True, help="List the runs and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="List the runs and stop; networks from elsewhere are not checked.",
+)
 @click.option("--force", is_flag=True, help="Train runs again even if they ended or can resume.")
 @click.option(
     "--time-limit",
@@ -89,6 +93,7 @@ def run(
     from fobench.experiment.config import load_all
     from fobench.experiment.packaged_configs import find_config
     from fobench.machine.interruption import Deadline
+    from fobench.sweep.compared import compare_not, compare_once
     from fobench.sweep.plan import plan_all
 
     deadline = Deadline(time_limit)
@@ -99,7 +104,8 @@ def run(
                 "give one of them"
             )
         experiments = load_all([find_config(path) for path in configs], overrides)
-        plans = plan_all(experiments, results, data_root, only, shard)
+        compare = compare_not if dry_run else compare_once
+        plans = plan_all(experiments, results, data_root, only, shard, compare)
         if dry_run:
             print_plans(plans, force)
             return

@@ -1,5 +1,6 @@
 """`fobench units`: what a network is cut into."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,15 +53,18 @@ def units(
     """Print the units of CONFIG's network: what freezes as one, in forward order.
 
     \b
-    Seconds are of a training step with the unit and all before it frozen, from the profile that
-    `fobench predict` or --profile keeps.
+    Seconds are of a batch, from the profile that `fobench predict` or --profile keeps: those of the
+    unit's forward pass, which a store of its activations spares; and those that freezing it, after
+    all before it, saves of a training step: its backward pass and its update.
     """
     from fobench.experiment.config import load_all
     from fobench.experiment.packaged_configs import find_config
+    from fobench.sweep.compared import compare_anew
     from fobench.sweep.plan import plan_all
 
     with errors_as_messages(), stops_as_messages(force=False):
-        [plan] = plan_all(load_all([find_config(config)], overrides), results, data_root)
+        experiments = load_all([find_config(config)], overrides)
+        [plan] = plan_all(experiments, results, data_root, compare=compare_anew)
         from fobench.machine.lock import machine_lock
         from fobench.machine.threads import limit_threads
         from fobench.sweep.loop import select_for
@@ -84,6 +88,9 @@ def units(
         print_rows([readable(row) for row in rows])
         if kept is None:
             click.echo("seconds: not measured yet; give --profile, or run `fobench predict`")
+        else:
+            images, step = plan.experiment.train.batch_size, kept.profile.step_seconds[0]
+            click.echo(f"a step of {images} images with nothing frozen: {milliseconds(step)} ms")
         if output is not None:
             import pandas as pd
 
@@ -98,7 +105,7 @@ def unit_rows(plan: "Plan", profile: "Profile | None") -> list[dict[str, object]
     used, model = plan.runs[0].data_used, plan.experiment.model
     modules = modules_of_units(model.build_on_meta(used.classes, used.image_shape))
     costs = unit_costs_of(plan.runs[0])
-    steps = profile.step_seconds if profile else [None] * len(costs)
+    seconds = seconds_of_units(profile, plan.experiment.train.batch_size, len(costs))
     return [
         {
             "unit": number,
@@ -107,10 +114,26 @@ def unit_rows(plan: "Plan", profile: "Profile | None") -> list[dict[str, object]
             "parameters": cost.parameters,
             "flops": cost.flops,
             "activation_bytes": cost.activation_bytes,
-            # The head never freezes.
-            "step_seconds": steps[number + 1] if number + 1 < len(costs) else None,
+            **timed,
         }
-        for number, (cost, within) in enumerate(zip(costs, modules, strict=True))
+        for number, (cost, within, timed) in enumerate(zip(costs, modules, seconds, strict=True))
+    ]
+
+
+def seconds_of_units(
+    profile: "Profile | None", batch_size: int, units: int
+) -> list[dict[str, float | None]]:
+    """For each unit the seconds of a batch: forward, saved when it freezes, of a step then."""
+    if profile is None:
+        return [dict.fromkeys(("forward_seconds", "saved_seconds", "step_seconds"))] * units
+    steps = profile.step_seconds
+    saved = [before - after for before, after in pairwise(steps)]
+    return [
+        {"forward_seconds": batch_size * forward, "saved_seconds": less, "step_seconds": step}
+        # The head never freezes.
+        for forward, less, step in zip(
+            profile.forward, [*saved, None], [*steps[1:], None], strict=True
+        )
     ]
 
 
@@ -119,12 +142,16 @@ def readable(row: dict[str, object]) -> dict[str, object]:
 
     modules = str(row["modules"]).split()
     shown = " ".join(modules[:3]) + (f" and {len(modules) - 3} more" if len(modules) > 3 else "")
-    seconds = row["step_seconds"]
     return {
         "unit": f"{row['unit']} {row['name']}",
         "modules": shown,
         "parameters": f"{row['parameters']:,}",
         "MFLOPs": f"{row['flops'] / 1e6:,.2f}",
         "activations": format_bytes(row["activation_bytes"]),
-        "step if frozen, ms": "–" if seconds is None else f"{1000 * seconds:.1f}",
+        "forward, ms": milliseconds(row["forward_seconds"]),
+        "saved if frozen, ms": milliseconds(row["saved_seconds"]),
     }
+
+
+def milliseconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{1000 * seconds:.2f}"

@@ -119,7 +119,7 @@ def part_problems(experiment: Experiment, images: int) -> list[str]:
 
 
 def warmup_problems(experiment: Experiment, images: int) -> list[str]:
-    """Methods that train for fewer steps than their learning rates take to warm up."""
+    """Methods whose learning rates warm up over all the steps that they train."""
     problems, train = [], experiment.train
     per_epoch = schedule.steps_per_epoch(images, train.batch_size)
     warmup = schedule.warmup_steps(train.warmup_epochs, per_epoch)
@@ -127,11 +127,11 @@ def warmup_problems(experiment: Experiment, images: int) -> list[str]:
         steps = method.steps_of_a_start(
             schedule.total_steps(images, train.batch_size, train.epochs, method.epoch_share)
         )
-        if steps < warmup:
+        if warmup and steps <= warmup:
             problems.append(
                 f"[train] warmup_epochs = {train.warmup_epochs:g} takes {warmup} steps, but "
-                f"[[method]] {method.name} trains {steps} from its start on: lower it, or raise "
-                "train.epochs or epoch_share"
+                f"[[method]] {method.name} trains {steps} from its start on, so never at its full "
+                "rates: lower it, or raise train.epochs or epoch_share"
             )
     return list(dict.fromkeys(problems))
 

@@ -1,6 +1,7 @@
 """The options of [experiment], [data] and [train]. No torch."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -37,6 +38,8 @@ Betas = Annotated[
 ]
 # The options of each optimizer alone.
 OPTIONS_OF = {"sgd": ("momentum", "nesterov"), "adamw": ("betas", "eps")}
+# Options whose defaults are for SGD alone, and what AdamW is often given.
+USUAL_FOR_ADAMW = {"lr": "1e-3", "weight_decay": "0.05"}
 
 
 class ExperimentOptions(Options):
@@ -121,7 +124,8 @@ class TrainOptions(Options):
     epochs: int = Field(ge=1, le=1_000_000, description="passes over the training images")
     batch_size: int = Field(ge=2, le=1_000_000, description="images per step")
     optimizer: Literal["sgd", "adamw"] = Field(
-        "sgd", description='"adamw": with decoupled weight decay; lr must be given'
+        "sgd",
+        description='"adamw": with decoupled weight decay; lr and weight_decay must be given',
     )
     lr: float = Field(
         0.1, gt=0, le=MAX_RATE, description="initial learning rate; the default is for SGD only"
@@ -133,12 +137,16 @@ class TrainOptions(Options):
     )
     eps: float = Field(1e-8, gt=0, le=1, description="of AdamW: added to what it divides by")
     weight_decay: float = Field(
-        1e-4, ge=0, le=MAX_RATE, description="on the parameters of decay_on"
+        1e-4,
+        ge=0,
+        le=MAX_RATE,
+        description="on the parameters of decay_on; the default is for SGD only",
     )
     decay_on: Literal["all", "matrices"] = Field(
         "all",
         description='"matrices": the kernels of convolutions and linear layers alone, not biases, '
-        "scales and shifts of norms, class tokens and position embeddings [1, …]",
+        "scales and shifts of norms, class tokens and position embeddings [1, …], tables of "
+        "relative positions, and what the network names in no_weight_decay()",
     )
     warmup_epochs: float = Field(
         0.0,
@@ -177,26 +185,29 @@ class TrainOptions(Options):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_rate_is_for_sgd(cls, values: Any) -> Any:
-        return {"lr": None, **values} if values.get("optimizer") == "adamw" else values
+    def _defaults_are_for_sgd(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("optimizer") == "adamw":
+            return {**dict.fromkeys(USUAL_FOR_ADAMW), **values}
+        return values
 
-    @field_validator("lr", mode="before")
+    @field_validator(*USUAL_FOR_ADAMW, mode="before")
     @classmethod
-    def _lr_is_given(cls, lr: Any) -> Any:
-        if lr is None:
+    def _is_given(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            key = info.field_name
             raise ValueError(
-                'lr is missing: its default is for SGD; give one for optimizer = "adamw", such as '
-                "lr = 1e-3"
+                f'{key} is missing: its default is for SGD; give one for optimizer = "adamw", such '
+                f"as {key} = {USUAL_FOR_ADAMW[key]}"
             )
-        return lr
+        return value
 
     @field_validator("momentum", "nesterov", "betas", "eps")
     @classmethod
     def _fits_the_optimizer(cls, value: Any, info: ValidationInfo) -> Any:
         # All rules in one validator: pydantic stops at an option's first that fails.
-        key, chosen = info.field_name, info.data.get("optimizer", "sgd")
+        key, chosen = info.field_name, info.data.get("optimizer")  # none that is valid: None
         [owner] = (each for each, options in OPTIONS_OF.items() if key in options)
-        if chosen != owner and value != cls.model_fields[key].default:
+        if chosen not in (None, owner) and value != cls.model_fields[key].default:
             written = format_value(list(value) if isinstance(value, tuple) else value)
             raise ValueError(
                 f'{key} = {written}: it is an option of optimizer = "{owner}": remove it, or set '

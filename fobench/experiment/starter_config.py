@@ -9,7 +9,7 @@ from fobench.errors import UserError
 from fobench.experiment.options import TABLES, ExperimentOptions
 from fobench.methods import METHODS
 from fobench.models import options_class
-from fobench.validation import Options, read
+from fobench.validation import BARE_KEY, Options, read
 
 HEADER = re.compile(r"\[+(\w+)\]+")
 NAME = re.compile(r'^name\s*=\s*".*"', re.MULTILINE)
@@ -61,7 +61,15 @@ def comments(cls: type[Options], given: dict[str, Any]) -> list[str]:
 
 
 def toml(value: Any) -> str:
-    """A default as TOML writes it; nothing for an option that is not set."""
+    """A value as TOML writes it, in one line; nothing for an option that is not set."""
     if value is None:
         return ""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, dict) and value:
+        pairs = (
+            f"{key if BARE_KEY.fullmatch(key) else toml(key)} = {toml(each)}"
+            for key, each in value.items()
+        )
+        return "{ " + ", ".join(pairs) + " }"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,8 @@
 """The text of a config for a network and a data set, from what is known of both. No torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fobench.experiment.starter_config import toml
 
@@ -23,15 +25,14 @@ label_smoothing = 0.1
 class Known:
     """What a suggestion depends on.
 
-    `image_size` is None for images as they are, `stem_stride` None for the network's own.
+    `image_size` is None for images as they are; `model` is the [model] table.
     """
 
     data: str
     train_images: int
     image_size: int | None
-    model: str
+    model: Mapping[str, Any]
     has_batchnorm: bool
-    stem_stride: int | None
 
 
 def suggested_config(name: str, known: Known) -> str:
@@ -41,7 +42,7 @@ def suggested_config(name: str, known: Known) -> str:
     if (known.train_images - validation) % batch_size == 1:
         validation += 1  # a last batch of one image is refused
     size = f"image_size = {known.image_size}\n" if known.image_size else ""
-    stem = f"stem_stride = {known.stem_stride}\n" if known.stem_stride else ""
+    model = "\n".join(f"{key} = {toml(value)}" for key, value in known.model.items())
     return f"""\
 [experiment]
 name = {toml(name)}
@@ -52,8 +53,8 @@ dataset = {toml(known.data)}
 {size}validation = {validation}
 
 [model]
-name = {toml(known.model)}
-{stem}
+{model}
+
 [train]
 epochs = 30
 batch_size = {batch_size}

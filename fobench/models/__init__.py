@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from fobench.models.base import ModelOptions, NetworkOptions
 from fobench.models.densenet import DenseNetOptions
-from fobench.models.elsewhere import (
-    ElsewhereOptions,
-    FileOptions,
-    TimmOptions,
-    TorchvisionOptions,
-)
+from fobench.models.elsewhere import ElsewhereOptions
+from fobench.models.sources import FileOptions, TimmOptions, TorchvisionOptions
 from fobench.models.vgg import VGGOptions
 from fobench.models.wideresnet import WideResNetOptions
 from fobench.validation import read

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fobench.validation import Options
 
 if TYPE_CHECKING:
     from torch import nn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A network that was found equal to its units: their names, and notes on the cut."""
+
+    units: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def log(self, name: str, when: str = "") -> None:
+        """Log what was found of the network of that name, and when."""
+        found = "equal to the uncut network bit for bit"
+        log.info("%s: %d units, %s%s", name, len(self.units), found, when)
+        for note in self.notes:
+            log.warning("%s: %s", name, note)
 
 
 class NetworkOptions(Options):
@@ -47,8 +66,14 @@ class NetworkOptions(Options):
         with torch.device("meta"):
             return self.build(num_classes, image_shape)
 
-    def require_buildable(self, num_classes: int, image_shape: tuple[int, int, int]) -> None:
-        """Raises UserError if the network cannot be built for these images."""
+    def require_buildable(
+        self, num_classes: int, image_shape: tuple[int, int, int]
+    ) -> Comparison | None:
+        """The comparison with its units of a network that is cut into them; None for others.
+
+        Raises UserError if the network cannot be built for these images.
+        """
+        return None
 
 
 class ModelOptions(NetworkOptions):

@@ -1,7 +1,6 @@
 """Makes a network from elsewhere with its constructor, and cuts it into units."""
 
 import inspect
-import logging
 import re
 import warnings
 from collections.abc import Callable, Collection, Mapping
@@ -13,10 +12,11 @@ from torch import nn
 
 from fobench.cutting.cut import cut_network
 from fobench.cutting.cut_network import CutNetwork
+from fobench.cutting.prepare import prepared
+from fobench.cutting.refusals import CannotCutError
 from fobench.errors import UserError
+from fobench.models.base import Comparison
 from fobench.models.user_file import tell_what_it_printed, users_code
-
-log = logging.getLogger(__name__)
 
 UNEXPECTED = re.compile(r"([\w.]+)\(\) got an unexpected keyword argument '(\w+)'")
 Shape = tuple[int, int, int]
@@ -57,7 +57,8 @@ def construct(
     needed = [name for name in required(constructor) if name not in (*options, *given)]
     if needed:
         raise UserError(
-            f"{where}: options: {needed[0]} is missing: give options = {{ {needed[0]} = … }}"
+            f"{where}: options: {needed[0]} is missing: give options = {{ {needed[0]} = … }}, or "
+            f"--set 'model.options={{{needed[0]}=…}}'"
         )
     if not takes_any:
         given = {key: value for key, value in given.items() if key in known}
@@ -92,6 +93,18 @@ def construct(
     if not any(True for _ in made.parameters()):
         raise UserError(f"{where}: the network has no parameters, so there is nothing to train")
     return made
+
+
+def prepare(where: str, made: nn.Module, image_shape: Shape) -> nn.Module:
+    """The network without wrappers such as DataParallel, its lazy modules with their sizes.
+
+    Raises UserError if that cannot be.
+    """
+    try:
+        with users_code(where, "its forward pass"):
+            return prepared(made, image_shape)
+    except CannotCutError as error:
+        raise UserError(f"{where}: {problem}" for problem in error.problems) from error
 
 
 def is_torchvisions(constructor: Callable[..., Any]) -> bool:
@@ -160,8 +173,7 @@ def cut_for(
     try:
         with users_code(where, "its forward pass"):
             if options.stem_stride is not None:
-                first = cut_network(network, shape, options.units, check=False)[0]
-                set_stem_stride(first, options.stem_stride)
+                set_stem_stride(stem_of(network, shape), options.stem_stride)
             cut = cut_network(network, shape, options.units, check=check)
     except UserError as error:
         told = (each.removeprefix(f"{where}: ") for each in error.problems)
@@ -190,6 +202,22 @@ class RepeatGrey(nn.Module):
         return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
+def stem_of(network: nn.Module, image_shape: Shape) -> nn.Module:
+    """The first unit that is found, whichever units the network is cut into.
+
+    Raises UserError if none are.
+    """
+    height, width, channels = image_shape
+    failures = []
+    for factor in (1, 2, 4, 8):  # its images may be large enough with the other stride only
+        try:
+            shape = (height * factor, width * factor, channels)
+            return cut_network(network, shape, "auto", check=False)[0]
+        except CannotCutError as error:
+            failures.append(error)
+    raise UserError(f"stem_stride: no stem is found, as {failures[0]}") from failures[0]
+
+
 def set_stem_stride(unit: nn.Module, stride: int) -> None:
     """Give the strided layers of a unit that stride. Raises UserError if there is none."""
     changed = 0
@@ -205,18 +233,17 @@ def set_stem_stride(unit: nn.Module, stride: int) -> None:
         )
 
 
-checked: set[tuple[Elsewhere, int, Shape]] = set()
+compared: dict[tuple[Elsewhere, int, Shape], Comparison] = {}
 
 
-def check_and_tell(options: Elsewhere, num_classes: int, image_shape: Shape) -> None:
-    """Cut the network and compare it with itself uncut; log the notes. Once in a process."""
+def compare_and_tell(options: Elsewhere, num_classes: int, image_shape: Shape) -> Comparison:
+    """Cut the network and compare it with itself uncut; log what came out. Once in a process."""
     key = (options, num_classes, tuple(image_shape))
-    if key in checked:
-        return
-    network = options.network(num_classes, image_shape)
-    cut = cut_for(options, network, num_classes, image_shape, check=True)
-    log.info("%s: %d units, equal to the uncut network bit for bit", options.name, len(cut))
-    tell_what_it_printed()
-    for note in cut.notes:
-        log.warning("%s: %s", options.name, note)
-    checked.add(key)
+    if key not in compared:
+        network = options.network(num_classes, image_shape)
+        cut = cut_for(options, network, num_classes, image_shape, check=True)
+        names = tuple(name for name, _ in cut.named_children())
+        compared[key] = Comparison(names, cut.notes)
+        tell_what_it_printed()
+        compared[key].log(options.name)
+    return compared[key]

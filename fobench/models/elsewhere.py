@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
-from fobench.errors import UserError
 from fobench.machine.home import expand_user
-from fobench.models.base import NetworkOptions
-from fobench.models.file_content import (
-    digest_of,
-    require_file,
-    require_source_unchanged,
-    require_unchanged,
-    source_digest_of,
-)
+from fobench.models.base import Comparison, NetworkOptions
+from fobench.models.file_content import digest_of, require_file, require_unchanged
 from fobench.validation import format_value
 
 if TYPE_CHECKING:
@@ -79,7 +72,10 @@ class ElsewhereOptions(NetworkOptions):
             raise ValueError(
                 "options: give finite numbers, strings, true, false, and lists and tables of them"
             ) from error
-        downloads = [name for name in DOWNLOADS if options.get(name)]
+        # A list is something else of a network of the user's own, such as weights of its classes.
+        downloads = [
+            name for name in DOWNLOADS if options.get(name) and not isinstance(options[name], list)
+        ]
         if downloads:
             raise ValueError(
                 f"options: {downloads[0]} would download weights that no run id knows: save them "
@@ -105,6 +101,9 @@ class ElsewhereOptions(NetworkOptions):
             )
         if not units or any(not each for each in units):
             raise ValueError('units: give the modules to cut behind, or "auto"')
+        if isinstance(units, tuple) and len(set(units)) < len(units):
+            twice = next(each for each in units if units.count(each) > 1)
+            raise ValueError(f"units: {twice} is given twice: give each module once")
         return units
 
     def model_post_init(self, _: Any) -> None:
@@ -169,12 +168,13 @@ class ElsewhereOptions(NetworkOptions):
 
         Raises UserError if it cannot be made.
         """
-        from fobench.models.construct import construct
+        from fobench.models.construct import construct, prepare
         from fobench.models.weights import load_weights
 
         where = f'[model] name = "{self.name}"'
         offered = self.offered(num_classes, image_shape)
-        network = construct(where, self.constructor(), self.options, offered)
+        made = construct(where, self.constructor(), self.options, offered)
+        network = prepare(where, made, image_shape)
         if self.weights is not None:
             path = expand_user(self.weights)
             require_unchanged(path, self._digests["weights_sha256"])
@@ -187,113 +187,20 @@ class ElsewhereOptions(NetworkOptions):
         return cut_for(self, self.network(num_classes, image_shape), num_classes, image_shape)
 
     def build_on_meta(self, num_classes: int, image_shape: tuple[int, int, int]) -> CutNetwork:
-        import torch
-
         from fobench.cutting.record import on_meta
+        from fobench.cutting.refusals import leaving_random_states
         from fobench.models.construct import cut_for
 
         # Some networks cannot be made there.
-        with torch.random.fork_rng(devices=[]):
+        with leaving_random_states():
             network = on_meta(self.network(num_classes, image_shape))
         return cut_for(self, network, num_classes, image_shape)
 
-    def require_buildable(self, num_classes: int, image_shape: tuple[int, int, int]) -> None:
-        import torch
+    def require_buildable(
+        self, num_classes: int, image_shape: tuple[int, int, int]
+    ) -> Comparison | None:
+        from fobench.cutting.refusals import leaving_random_states
+        from fobench.models.construct import compare_and_tell
 
-        from fobench.models.construct import check_and_tell
-
-        with torch.random.fork_rng(devices=[]):
-            check_and_tell(self, num_classes, image_shape)
-
-
-class TorchvisionOptions(ElsewhereOptions):
-    """A classification network of torchvision: torchvision:resnet18, torchvision:vit_b_16 …"""
-
-    package: ClassVar[str | None] = "torchvision"
-
-    name: str = Field(pattern=r"^torchvision:.+$", description="torchvision: and a model's name")
-
-    def constructor(self) -> Any:
-        from torchvision import models
-
-        from fobench.models.construct import require_known
-
-        name = self.name.partition(":")[2]
-        require_known(self.name, name, models.list_models(module=models))
-        return models.get_model_builder(name)
-
-    def offered(self, num_classes: int, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-        height, width, _ = image_shape
-        square = {"image_size": height} if height == width else {}
-        given = {"num_classes": num_classes, "aux_logits": False, "input_size": (height, width)}
-        return given | square
-
-
-class TimmOptions(ElsewhereOptions):
-    """A network of timm: timm:convnext_atto, timm:vit_tiny_patch16_224 …"""
-
-    package: ClassVar[str | None] = "timm"
-
-    name: str = Field(pattern=r"^timm:.+$", description="timm: and a model's name")
-
-    def constructor(self) -> Any:
-        try:
-            import timm
-        except ImportError as error:
-            raise UserError(
-                f'[model] name = "{self.name}": timm is not installed: pip install "fobench[timm]"'
-            ) from error
-        from functools import partial
-
-        from fobench.models.construct import require_known
-
-        name = self.name.partition(":")[2]
-        require_known(self.name, name.partition(".")[0], timm.list_models())
-        return partial(timm.create_model, name)
-
-    def offered(self, num_classes: int, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-        height, width, channels = image_shape
-        size = height if height == width else (height, width)
-        return {"num_classes": num_classes, "in_chans": channels, "img_size": size}
-
-
-class FileOptions(ElsewhereOptions):
-    """A class or function in a file of your own: ./mynet.py:Net"""
-
-    name: str = Field(
-        pattern=r"^.+\.py:[A-Za-z_]\w*$",
-        description="a file, and a class or function in it that makes the network",
-    )
-
-    @field_validator("name")
-    @classmethod
-    def _file_is_there(cls, name: str) -> str:
-        require_file("name", name.rpartition(":")[0])
-        return name
-
-    @property
-    def path(self) -> Path:
-        return expand_user(self.name.rpartition(":")[0])
-
-    def model_post_init(self, context: Any) -> None:
-        super().model_post_init(context)
-        self._digests["source_sha256"] = source_digest_of(self.path)
-
-    def short_name(self) -> str:
-        return f"{self.path.name}:{self.name.rpartition(':')[2]}"
-
-    def constructor(self) -> Any:
-        from fobench.models.user_file import load
-
-        digest = self._digests["source_sha256"]
-        require_source_unchanged(self.path, digest)
-        return load(self.path, self.name.rpartition(":")[2], digest)
-
-    def offered(self, num_classes: int, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-        height, width, channels = image_shape
-        size = height if height == width else (height, width)
-        return {
-            **dict.fromkeys(("num_classes", "n_classes", "classes"), num_classes),
-            **dict.fromkeys(("in_channels", "in_chans"), channels),
-            **dict.fromkeys(("image_size", "img_size"), size),
-        }
+        with leaving_random_states():
+            return compare_and_tell(self, num_classes, image_shape)

@@ -45,8 +45,12 @@ def source_digest_of(path: Path) -> str:
 
 
 def modules_beside(path: Path) -> dict[str, Path]:
-    """The files in a Python file's folder that it imports, and that those import, by name."""
-    folder, found, waiting = path.parent, {}, [path]
+    """The files in a Python file's folder that it imports, and that those import, by name.
+
+    Of a link the folder is that of the file itself, from which they are imported.
+    """
+    path = path.resolve()
+    folder, found, waiting = path.parent, dict[str, Path](), [path]
     while waiting:
         for name in imported_names(waiting.pop()):
             for file in files_of(folder, name):

@@ -4,17 +4,22 @@ import importlib.util
 import io
 import logging
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import fobench
 from fobench.errors import UserError, place_of, printable
+from fobench.models.file_content import modules_beside
 
 log = logging.getLogger(__name__)
 
+SHOWN = 200  # characters of what was printed
 # What was printed, and where; no place once it was told.
 printed_texts: dict[str, str] = {}
 # Of users' files, the last one first; and what the last one imported from its own.
@@ -39,7 +44,7 @@ def load(path: Path, name: str, digest: str) -> Callable[..., Any]:
 @cache
 def imported(path: Path, digest: str) -> Any:
     """The module in a file; modules beside it can be imported, as when Python runs it."""
-    import torch
+    from fobench.cutting.refusals import leaving_random_states
 
     name = f"fobench_user_{path.stem}"
     specification = importlib.util.spec_from_file_location(name, path)
@@ -47,7 +52,7 @@ def imported(path: Path, digest: str) -> Any:
     sys.modules[name] = module
     # A worker imports it between the seed and the weights.
     with (
-        torch.random.fork_rng(devices=[]),
+        leaving_random_states(),
         importing_beside(path.parent),
         users_code(f"[model] {path}", "importing it"),
     ):
@@ -83,6 +88,42 @@ def importing_beside(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def importing_only_what_is_known(path: Path) -> Iterator[None]:
+    """Raises UserError if the block imports modules of the user's that `modules_beside` misses.
+
+    They are in no run id: runs of other networks would have the same.
+    """
+    modules, places = dict(sys.modules), set(sys.path)
+    yield
+    added = [Path(each).resolve() for each in sys.path if each not in places]
+    own = [path.parent.resolve(), *(each for each in added if each.is_dir())]
+    known = {each.resolve() for each in modules_beside(path).values()}
+    for name, module in sorted(sys.modules.items()):
+        file = None if modules.get(name) is module else source_of(module)
+        if file in (None, path.resolve()) or not any(map(file.is_relative_to, own)):
+            continue
+        beside.add(name)
+        if file not in known:
+            raise UserError(
+                f"[model] {path} imports {file}, which no run id would cover: put it beside the "
+                f"file and write `import {file.stem}` there, without importlib or sys.path; or "
+                "install it"
+            )
+
+
+def source_of(module: ModuleType) -> Path | None:
+    """The file of a module, unless it is installed, or of fobench."""
+    file = Path(getattr(module, "__file__", None) or "")
+    # Modules without a file can name one, such as torch.ops.
+    if not file.is_absolute() or {"site-packages", "dist-packages"} & set(file.parts):
+        return None
+    installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+    found = file.resolve()
+    not_theirs = (*map(Path, installed), Path(fobench.__file__).parent)
+    return None if any(map(found.is_relative_to, map(Path.resolve, not_theirs))) else found
+
+
+@contextmanager
 def users_code(where: str, doing: str) -> Iterator[None]:
     """Run a user's code: its errors become a UserError, what it prints is kept.
 
@@ -95,10 +136,18 @@ def users_code(where: str, doing: str) -> Iterator[None]:
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # not a signal to stop
-        raise UserError(f"{where}: {doing} raised {described(error)}") from error
+        told = f"; it printed: {last_line}" if (last_line := last_line_of(printed)) else ""
+        raise UserError(f"{where}: {doing} raised {described(error)}{told}") from error
     text = printed.getvalue().strip()
     if text and text not in printed_texts:
         printed_texts[text] = where
+
+
+def last_line_of(printed: io.StringIO) -> str:
+    """The last line before an error says the most about it."""
+    lines = printed.getvalue().split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return printable(last if len(last) <= SHOWN else f"{last[:SHOWN]}…")
 
 
 def tell_what_it_printed() -> None:

@@ -13,11 +13,15 @@ from fobench.data.parts import parts_of, require_all_classes
 from fobench.errors import UserError, printable
 from fobench.experiment.config import Experiment
 from fobench.experiment.expand import dataset_title, expand, images_needed
-from fobench.experiment.run import Run
+from fobench.experiment.run import DataUsed, Run
+from fobench.models import NetworkOptions
 from fobench.records.runs import ENDED, status_of
+from fobench.sweep.compared import compare_once
 from fobench.sweep.shard import WHOLE, Shard
 
 log = logging.getLogger(__name__)
+
+Compare = Callable[[NetworkOptions, DataUsed, Path], None]
 
 
 @dataclass(frozen=True)
@@ -80,19 +84,21 @@ def plan_all(
     data_root: Path | None,
     only: str | None = None,
     shard: Shard = WHOLE,
+    compare: Compare = compare_once,
 ) -> list[Plan]:
     """Find the data and expand the runs of each experiment; log what is unusual about the data.
 
     `data_root` is None for the default, which is looked for only if a data set is not generated.
     `only` chooses runs whose id contains this text or shell pattern; `shard` chooses blocks of runs
     with the same data set, network and seed, which must stay on one machine to be paired.
+    `compare` decides whether networks are built and compared with their units.
 
     Raises UserError with all mismatches, or if `only` chooses no run.
     """
     plans, problems = [], []
     for experiment in experiments:
         try:
-            plans.append(plan_one(experiment, results_root, data_root))
+            plans.append(plan_one(experiment, results_root, data_root, compare))
         except UserError as error:
             problems += [f"{experiment.name}: {problem}" for problem in error.problems]
     if problems:
@@ -115,7 +121,9 @@ def plan_all(
     ]
 
 
-def plan_one(experiment: Experiment, results_root: Path, data_root: Path | None) -> Plan:
+def plan_one(
+    experiment: Experiment, results_root: Path, data_root: Path | None, compare: Compare
+) -> Plan:
     data = experiment.data
     sizes = images_needed(data), data.test_size, data.image_size
     dataset = open_first(data.dataset, data_root, *sizes)
@@ -123,7 +131,6 @@ def plan_one(experiment: Experiment, results_root: Path, data_root: Path | None)
         dataset = dataset.shuffled()
     runs = tuple(expand(experiment, dataset))
     used = runs[0].data_used
-    experiment.model.require_buildable(used.classes, used.image_shape)
     require_all_classes(dataset, parts_of(dataset, used))
     if any(run.method.matches_time for run in runs):
         # Torch counts the FLOPs to match.
@@ -135,7 +142,9 @@ def plan_one(experiment: Experiment, results_root: Path, data_root: Path | None)
         from fobench.activations.plan_file import require_valid_plans
 
         require_valid_plans(runs)
-    return Plan(experiment, dataset, runs, runs, results_root / experiment.name)
+    folder = results_root / experiment.name
+    compare(experiment.model, used, folder)
+    return Plan(experiment, dataset, runs, runs, folder)
 
 
 def log_notes(plans: Sequence[Plan]) -> None:

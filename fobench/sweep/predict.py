@@ -13,6 +13,7 @@ from fobench.data.split import Data
 from fobench.experiment.run import Run
 from fobench.sweep.plan import Plan
 from fobench.training.optimizer import MOMENTS
+from fobench.training.peak_memory import store_bytes
 from fobench.training.predictions import Prediction, predict
 
 BYTES_PER_EPOCH = 250  # a row of epochs.csv, about
@@ -20,8 +21,6 @@ BYTES_PER_UNIT = 200  # an entry of the unit table, about
 BYTES_OF_RECORD = 4000  # run.json without its unit table, about
 BYTES_PER_WEIGHT = 4
 CHECKPOINTS = 3  # of the current run: the last, the previous and the one being written
-# Where a store takes room of the memory whose peak is measured, by device.
-IN_MEMORY = {"cpu": "host memory", "cuda": "device memory"}
 ON_DISK = "scratch file"
 
 
@@ -77,14 +76,14 @@ def predict_runs(plan: Plan, data: Data, kept: KeptProfile) -> list[RunPredictio
 def predict_run(run: Run, plan: Plan, data: Data, kept: KeptProfile) -> RunPrediction:
     profile, stores = kept.profile, plan_file.plan_of(run, plan.folder, data.train, kept)
     costs = unit_costs_of(run)
-    in_memory = stores.place == IN_MEMORY[data.train.labels.device.type]
+    in_memory = store_bytes(stores, data.train.labels.device)
     return RunPrediction(
         run=run,
         time=predict(run, profile, stores),
         eval_seconds=images_evaluated(run) * profile.evaluation,
         flops_saved_percent=flops_saved_percent(run, costs),
         paper_saved_percent=paper_saved_percent(run, costs),
-        peak_memory_bytes=profile.peak_memory_bytes + (stores.peak_bytes if in_memory else 0),
+        peak_memory_bytes=profile.peak_memory_bytes + in_memory,
         stores=stores,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from fobench.activations import plan_file
+from fobench.costs.flops import freeze_steps_of
 from fobench.data.split import Data
 from fobench.errors import UserError
 from fobench.experiment.run import Run
@@ -18,7 +19,7 @@ from fobench.records.experiments import listed_runs, unlisted_runs, write_experi
 from fobench.records.files import exists, make_folder
 from fobench.records.runs import read_record
 from fobench.sweep.plan import Plan
-from fobench.sweep.profiles import is_worth_a_profile, kept_profile, profile_for
+from fobench.sweep.profiles import is_worth_a_profile, kept_profile, planned_place, profile_for
 from fobench.sweep.tasks import Sweep, Task, images_of
 from fobench.sweep.time_left import Pace
 from fobench.training.execute import ExecutionOptions
@@ -27,7 +28,7 @@ from fobench.training.run_record import remove_unneeded_checkpoint
 log = logging.getLogger(__name__)
 
 # Entries of an environment that can differ where the same command is given again.
-MACHINE = ("host", "gpu_uuid", "driver")
+MACHINE = ("host", "gpu_uuid", "driver", "images")
 
 
 def prepare(plans: Sequence[Plan], options: ExecutionOptions, force: bool, sharded: bool) -> Sweep:
@@ -58,7 +59,7 @@ def prepare(plans: Sequence[Plan], options: ExecutionOptions, force: bool, shard
             folder = plan.folder_of(run)
             remove_unneeded_checkpoint(folder, read_record(folder))
             sweep.record_pace(run, folder)
-        log_plan(plan, due, here)
+        log_plan(plan, due, here | {"images": planned_place(plan, options.device)})
     for plan in plans:
         write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
     return sweep
@@ -89,7 +90,7 @@ def profiled(
     """
     plan, runs = tasks[0].plan, [task.run for task in tasks]
     with number_of_threads(measure_with or torch.get_num_threads()):
-        kept = kept_profile(plan, options.device)
+        kept = kept_profile(plan, options.device, data)
         if kept is None and measure_with is not None and is_worth_a_profile(runs, options.deadline):
             with machine.alone_if_free() as alone:
                 if alone:
@@ -130,7 +131,10 @@ def measure_plans(
 
 
 def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
-    """Log what will be done, and what the user may not expect. `here` is the environment."""
+    """Log what will be done, and what the user may not expect.
+
+    `here` is the environment, with the place of the images.
+    """
     log.info("%s: %d of %d runs to do", plan.title, len(due), len(plan.chosen))
     name = plan.experiment.name
     if plan.missing(lambda run: run.baseline_run):
@@ -140,6 +144,7 @@ def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
     controls = plan.missing(lambda run: run.control_run).values()
     for label in dict.fromkeys(run.method.label() for run in controls):
         log.warning("%s lacks the control of one of its methods: %s", name, label)
+    log_frozen_in_warmup(due, name)
     log_other_machines(plan, due, here)
     due_ids = {run.id for run in due}
     for run in plan.chosen:
@@ -154,19 +159,35 @@ def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
         )
 
 
+def log_frozen_in_warmup(due: Sequence[Run], name: str) -> None:
+    """Warn of methods whose first units freeze before their learning rates have warmed up."""
+    for run in {run.method: run for run in due if run.warmup_steps}.values():
+        freeze_steps = freeze_steps_of(run)
+        if early := sum(step < run.warmup_steps for step in freeze_steps):
+            log.warning(
+                "%s: in %s, %d of %d units freeze while learning rates still warm up, so that they "
+                "never train at their full rates; a lower train.warmup_epochs avoids it",
+                *(name, run.method.label(), early, len(freeze_steps)),
+            )
+
+
 def log_other_machines(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
     """Warn before hours of training if runs cannot be paired with those that are finished.
 
-    `here` is the environment.
+    `here` is the environment, with the place of the images.
     """
     seeds, due_ids = {run.seed for run in due}, {run.id for run in due}
     finished = [run for run in plan.chosen if run.seed in seeds and run.id not in due_ids]
-    found = [read_record(plan.folder_of(run))["environment"] for run in finished]
+    # Records of earlier versions are all of images on the device, and do not say so.
+    found = [
+        {"images": "device"} | read_record(plan.folder_of(run))["environment"] for run in finished
+    ]
     others = sum(any(each.get(key) != here[key] for key in MACHINE) for each in found)
     if others:
         log.warning(
-            "finished on another machine or card, with another driver, or recorded by a version of "
-            "fobench that told machines apart otherwise: %d of the runs of the seeds to do. Their "
-            "times cannot be paired with those of runs trained now; --force trains all here",
+            "finished on another machine or card, with another driver, with their images in "
+            "another place, or recorded by a version of fobench that told machines apart "
+            "otherwise: %d of the runs of the seeds to do. Their times cannot be paired with those "
+            "of runs trained now; --force trains all here",
             others,
         )

@@ -2,12 +2,15 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from fobench.cli.units import seconds_of_units
 from fobench.experiment.config import load
-from tests.models.user_files import write_networks
+from tests.costs.test_run_time import profile
+from tests.models.user_files import SOURCE, write_networks
 
 CONFIG = """
 [experiment]
@@ -73,7 +76,8 @@ def test_the_table_names_units_and_their_modules_with_parameters_and_costs(
     # Multiplications and additions of 64 pixels in each convolution.
     assert [int(row["flops"]) for row in rows[:3]] == [2 * 27 * 4 * 64, *2 * [2 * 36 * 4 * 64]]
     assert int(rows[0]["activation_bytes"]) == 4 * 64 * 4
-    assert all(row["step_seconds"] == "" for row in rows)
+    seconds = ("forward_seconds", "saved_seconds", "step_seconds")
+    assert all(row[each] == "" for row in rows for each in seconds)
 
 
 def test_the_table_of_a_family_names_the_classes_of_its_units(fobench, tiny, tmp_path):
@@ -95,13 +99,26 @@ def test_units_given_by_hand_and_grey_images_are_shown_with_their_modules(
     assert [row["modules"] for row in rows] == ["stem", "first second", "dropout fc"]
 
 
+def test_the_seconds_of_a_unit_are_of_its_forward_pass_and_of_what_freezing_it_spares():
+    """Of a batch; the head never freezes."""
+    measured = replace(profile(0.008, 0.005, 0.004), forward=(0.0001, 0.0002, 0.0003))
+    rows = seconds_of_units(measured, batch_size=10, units=3)
+    assert [row["forward_seconds"] for row in rows] == pytest.approx([0.001, 0.002, 0.003])
+    assert [row["saved_seconds"] for row in rows[:2]] == pytest.approx([0.003, 0.001])
+    assert [row["step_seconds"] for row in rows[:2]] == [0.005, 0.004]
+    assert rows[2]["saved_seconds"] is rows[2]["step_seconds"] is None
+    assert all(set(row.values()) == {None} for row in seconds_of_units(None, 10, units=3))
+
+
 @pytest.mark.slow
 def test_the_seconds_are_measured_kept_and_shown(fobench, config, tmp_path):
     ran = fobench("units", config, "--profile", "--device", "cpu", "-o", "units.csv")
     assert ran.exit_code == 0, ran.output
     assert "not measured" not in ran.output
+    assert "a step of 10 images with nothing frozen: " in ran.stdout
     rows = rows_of(tmp_path / "units.csv")
     assert all(float(row["step_seconds"]) > 0 for row in rows[:-1])
+    assert all(float(row["forward_seconds"]) > 0 for row in rows)
     assert rows[-1]["step_seconds"] == "", "the head never freezes"
     assert list(tmp_path.glob("results/mine/*profile*")), "kept for predictions"
     again = fobench("units", config, "--device", "cpu", "-o", "again.csv")
@@ -123,7 +140,7 @@ def test_init_writes_a_config_for_a_network_and_images_that_trains(fobench, conf
     methods = [method.name for method in written.methods]
     assert methods.count("baseline") == 4
     assert any(method.stores.precompute for method in written.methods)
-    listed = fobench("run", path, "--dry-run")
+    listed = fobench("units", path)
     assert listed.exit_code == 0, listed.output
     if name == "Tokens":
         fewer = ("--set", "train.epochs=2", "--set", "experiment.seeds=[0]")
@@ -152,3 +169,34 @@ def test_what_init_cannot_write_is_reported(fobench, config, words, message):
     assert message in ran.output
     assert "Traceback" not in ran.output
     assert [each for each in sorted(config.parent.iterdir()) if each.suffix] == before
+
+
+def test_init_is_given_the_options_that_a_constructor_needs(fobench, config):
+    source = SOURCE.replace("num_classes, width=4", "num_classes, width, names, *")
+    write_networks(config.parent, source=source)
+    words = ("init", "--model", "./mynet.py:Net", "--data", "./images.npz")
+    asked = fobench(*words)
+    assert asked.exit_code == 2
+    assert "or --set 'model.options={width=…}'" in asked.output
+    given = "model.options={width = 3, names = {'a b' = [1.5, true]}}"
+    ran = fobench(*words, "--set", given, "--set", "model.stem_stride=1")
+    assert ran.exit_code == 0, ran.output
+    written = load(config.with_name("Net.toml")).model
+    assert written.options == {"width": 3, "names": {"a b": [1.5, True]}}
+    assert written.stem_stride == 1
+    assert fobench("units", "Net.toml").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--set", "model.options={}"), "--set: it is for --model"),
+        (("--set", "train.epochs=3"), "give options of [model] alone"),
+        (("--set", "model.widht=3"), "widht is not known"),
+    ],
+)
+def test_init_takes_options_of_its_network_alone(fobench, config, words, message):
+    network = () if "for --model" in message else ("--model", "./mynet.py:Net")
+    ran = fobench("init", *network, *(("--data", "./images.npz") if network else ()), *words)
+    assert ran.exit_code == 2, ran.output
+    assert message in ran.output

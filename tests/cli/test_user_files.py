@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fobench.experiment.config import load_all
 from fobench.models import user_file
+from fobench.sweep.plan import plan_all
+from tests.cli.test_commands import imported_by
 from tests.models.user_files import SOURCE, write_networks
 
 FOBENCH = str(Path(sys.executable).with_name("fobench"))
@@ -91,6 +94,10 @@ FAILING = {
     "imports something absent": ("import torch\nimport absent_thing\n", ["absent_thing", "line 2"]),
     "has a syntax error": ("import torch\nclass Net(:\n", ["SyntaxError", "line 2"]),
     "is no text": ("import torch\n\0\n", ["null bytes"]),
+    "prints before it raises": (
+        "print('loading\\nno file w.npy, using none')\n1 / 0\n",
+        ["ZeroDivisionError", "line 2", "; it printed: no file w.npy, using none"],
+    ),
     "exits when imported": ("import sys\nsys.exit(0)\n", ["SystemExit", "line 2"]),
     "exits in the constructor": (f"{HEAD}        raise SystemExit\n", ["SystemExit", "line 6"]),
     "exits in forward": (f"{HEAD}{LAYERS}        raise SystemExit(3)\n", ["SystemExit", "line 9"]),
@@ -142,11 +149,18 @@ def require_one_message(ran, texts: list[str]) -> None:
 def test_a_file_that_fails_is_one_message_and_status_2(fobench, config, case):
     source, texts = FAILING[case]
     write(config, source)
-    require_one_message(fobench("run", config, "--dry-run"), texts)
+    require_one_message(fobench("units", config), texts)
     assert sorted(path.name for path in config.parent.iterdir() if path.suffix) == [
         "mine.toml",
         "mynet.py",
     ]
+
+
+def test_a_dry_run_imports_neither_torch_nor_a_users_file(config, monkeypatch):
+    """It lists the runs at once; the other commands find the mistakes in the file."""
+    monkeypatch.chdir(config.parent)
+    write(config, FAILING["raises when imported"][0])
+    assert not imported_by("run", str(config), "--dry-run") & {"torch", "torchvision"}
 
 
 @pytest.mark.parametrize("command", [("run",), ("predict",), ("units",)])
@@ -158,24 +172,24 @@ def test_all_commands_say_it_before_anything_is_done(fobench, config, command):
 
 def test_an_argument_that_is_given_where_it_is_missing_works(fobench, config):
     write(config, WORKS.replace("self, num", "self, depth, num"), options="{ depth = 3 }")
-    assert fobench("run", config, "--dry-run").exit_code == 0
+    assert fobench("units", config).exit_code == 0
 
 
 def test_two_configs_of_one_file_each_say_what_is_wrong_and_work_when_it_works(
-    fobench, config, caplog
+    fobench, config, caplog, monkeypatch
 ):
     other = config.with_name("other.toml")
     for case in ("raises when imported", "raises in forward"):
         write(config, FAILING[case][0])
         other.write_text(config.read_text().replace('"mine"', '"other"'))
-        ran = fobench("run", config, other, "--dry-run")
+        ran = fobench("run", config, other)
         assert ran.exit_code == 2
         one, two = ran.output.splitlines()
         assert one.replace("mine: ", "other: ", 1) == two
     caplog.set_level("INFO")
     write(config, f"print('hello from two configs')\n{WORKS}")
-    ran = fobench("run", config, other, "--dry-run")
-    assert ran.exit_code == 0, ran.output
+    monkeypatch.chdir(config.parent)
+    plan_all(load_all([config, other]), Path("results"), None)
     assert caplog.text.count("hello from two configs") == 1
     assert caplog.text.count("equal to the uncut network") == 1, "checked once"
 
@@ -197,11 +211,11 @@ PRINTED = ("hello", "making", "in forward", "layer's forward")
 def test_what_a_file_prints_is_a_line_of_the_log_and_not_in_the_output(fobench, printing, caplog):
     """The table and the list of runs are for other programs to read."""
     caplog.set_level("INFO")
-    listed = fobench("run", printing, "--dry-run")
-    assert listed.stdout.splitlines()[0] == "mine on synthetic-16px: 2 of 2 runs to do"
+    table = fobench("units", printing)
     assert caplog.text.count("hello") == 1
     assert "mynet.py printed: hello … and 1 more lines" in caplog.text
-    table = fobench("units", printing)
+    listed = fobench("run", printing, "--dry-run")
+    assert listed.stdout.splitlines()[0] == "mine on synthetic-16px: 2 of 2 runs to do"
     assert "3 units" in table.stdout
     assert not any(word in output for output in (listed.stdout, table.stdout) for word in PRINTED)
 
@@ -243,7 +257,7 @@ def test_a_file_may_import_a_module_beside_it(fobench, config):
 )  # fmt: skip
 def test_what_makes_a_network_may_be_of_many_kinds(fobench, config, source):
     write(config, source)
-    ran = fobench("run", config, "--dry-run")
+    ran = fobench("units", config)
     assert ran.exit_code == 0, ran.output
 
 
@@ -253,10 +267,10 @@ def test_a_file_is_found_from_wherever_the_name_says(fobench, config, monkeypatc
     (folder / "net.py").write_text(WORKS)
     for name in ("torch/we ird/net.py", folder / "net.py", "~/we ird/net.py"):
         monkeypatch.setenv("HOME", str(config.parent / "torch"))
-        ran = fobench("run", config, "--dry-run", "--set", f'model.name="{name}:Net"')
+        ran = fobench("units", config, "--set", f'model.name="{name}:Net"')
         assert ran.exit_code == 0, ran.output
     (folder / "net.py").write_text(FAILING["raises in forward"][0])
-    ran = fobench("run", config, "--dry-run", "--set", f'model.name="{folder}/net.py:Net"')
+    ran = fobench("units", config, "--set", f'model.name="{folder}/net.py:Net"')
     assert "(net.py, line 9)" in ran.output, "a folder's name is no library"
 
 
@@ -304,7 +318,7 @@ def test_a_users_file_trains_in_worker_processes_as_alone(config, tmp_path):
 def test_a_signal_to_stop_while_a_users_code_runs_is_no_mistake_of_it(fobench, config):
     stop = "from fobench.machine.interruption import Stopped\nraise Stopped('SIGINT', 130)\n"
     write(config, stop)
-    ran = fobench("run", config, "--dry-run")
+    ran = fobench("units", config)
     assert ran.exit_code == 130
     assert "Stopped by SIGINT" in ran.output
     assert "Error" not in ran.output

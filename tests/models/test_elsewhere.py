@@ -4,16 +4,22 @@ import copy
 import os
 import pickle
 import sys
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from fobench.cutting.refusals import random_states
 from fobench.errors import UserError
 from fobench.experiment.config import read_model
+from fobench.machine.seeds import seed_globally
 from fobench.models import FAMILIES, options_class, user_file
-from fobench.models.elsewhere import ElsewhereOptions, FileOptions, TimmOptions, TorchvisionOptions
+from fobench.models.construct import cut_for
+from fobench.models.elsewhere import ElsewhereOptions
+from fobench.models.sources import FileOptions, TimmOptions, TorchvisionOptions
 from fobench.models.weights import load_weights
 from tests.models.user_files import SOURCE, write_networks
 
@@ -151,6 +157,18 @@ def test_the_size_and_the_channels_of_images_are_given_to_who_takes_them(file):
 def test_options_that_download_are_refused(option):
     assert "would download weights that no run id knows" in problems(
         "torchvision:resnet18", options={option: "DEFAULT"}
+    )
+
+
+def test_a_list_in_a_network_of_ones_own_is_no_weights_to_start_from(file):
+    model(f"{file}:Net", options={"weights": [0.1, 0.9]})
+    assert "no run id knows" in problems(f"{file}:Net", options={"weights": "a.pt"})
+
+
+def test_units_that_are_given_twice_are_refused(file):
+    twice = ["first", "second", "first"]
+    assert "units: first is given twice: give each module once" in problems(
+        f"{file}:Net", units=twice
     )
 
 
@@ -335,6 +353,61 @@ def test_a_run_id_is_of_the_modules_beside_the_file_that_it_imports(tmp_path):
     assert made.replace().identity() == before.identity()
 
 
+def test_a_link_to_a_file_is_of_the_modules_beside_the_file_itself(tmp_path):
+    """From where they are imported; its name is that of the link."""
+    for folder in ("linked", "real"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "sizes.py").write_text("WIDTH = 3\n")
+    source = f"import sizes\n{SOURCE}".replace("width=4", "width=sizes.WIDTH")
+    write_networks(tmp_path / "real", "its_own_name.py", source)
+    (tmp_path / "linked" / "mynet.py").symlink_to("../real/its_own_name.py")
+    made = model(f"{tmp_path / 'linked' / 'mynet.py'}:Net")
+    assert made.short_name() == "mynet.py:Net"
+    assert made.network(CLASSES, SHAPE).fc.in_features == 3
+    (tmp_path / "linked" / "sizes.py").write_text("WIDTH = 5\n")
+    assert made.replace().identity() == made.identity(), "nobody imports it"
+    (tmp_path / "real" / "sizes.py").write_text("WIDTH = 4\n")
+    assert made.replace().identity() != made.identity()
+    assert made.replace().network(CLASSES, SHAPE).fc.in_features == 4
+    assert "or a module beside it, has changed since" in failure(made)
+
+
+UNSEEN = {
+    "by importlib": "import importlib\nimportlib.import_module('layer_si' + 'zes')\n",
+    "from another folder": (
+        "import sys\nsys.path.insert(0, '{folder}/parts')\nimport layer_blocks\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("how", UNSEEN)
+@pytest.mark.parametrize("within", ["the file", "the constructor"])
+def test_a_module_of_ones_own_that_no_run_id_covers_is_refused(tmp_path, how, within):
+    (tmp_path / "parts").mkdir()
+    for name in ("layer_sizes.py", "parts/layer_blocks.py"):
+        (tmp_path / name).write_text("WIDTH = 3\n")
+    code = UNSEEN[how].format(folder=tmp_path)
+    inner = "        super().__init__()\n        self.stem"
+    indented = "".join(f"        {line}\n" for line in code.splitlines())
+    source = code + SOURCE
+    if within == "the constructor":
+        source = SOURCE.replace(inner, f"{indented}{inner}")
+        assert source != SOURCE
+    message = failure(model(f"{write_networks(tmp_path, source=source)}:Net"))
+    assert "which no run id would cover: put it beside the file and write `import " in message
+    assert ("layer_sizes.py" if "importlib" in how else "layer_blocks.py") in message
+
+
+def test_a_module_that_is_installed_within_the_folder_is_not_ones_own(tmp_path, monkeypatch):
+    """As in a virtual environment beside the file."""
+    installed = tmp_path / ".venv" / "site-packages"
+    installed.mkdir(parents=True)
+    (installed / "installed_sizes.py").write_text("WIDTH = 3\n")
+    monkeypatch.syspath_prepend(str(installed))
+    source = f"import installed_sizes\n{SOURCE}"
+    model(f"{write_networks(tmp_path, source=source)}:Net").network(CLASSES, SHAPE)
+
+
 def test_files_in_two_folders_import_each_their_own_modules(tmp_path):
     """Of the same name."""
     made = []
@@ -411,15 +484,63 @@ def test_options_travel(file, tmp_path, trained):
     assert made.replace() != made, "read anew"
 
 
-def test_what_a_file_draws_when_imported_changes_no_weights(file, tmp_path):
-    """A worker process imports it when a run is built, another process did so before."""
-    write_networks(tmp_path, source=f"import torch\ntorch.manual_seed(3)\n{SOURCE}")
-    made = model(f"{file}:Net")
-    networks = []
-    for _ in range(2):
-        torch.manual_seed(1)
+DRAWING = """
+import random
+import numpy
+numpy.random.seed(3), random.seed(3), torch.manual_seed(3)
+
+
+class Drawing(Net):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.fc.weight.data = torch.tensor(numpy.random.randn(num_classes, 4)).float()
+        self.fc.bias.data.fill_(random.random())
+"""
+
+
+def test_a_seed_is_that_of_weights_from_python_and_numpy_too(file, tmp_path):
+    """A worker process imports the file when a run is built, another process did so before."""
+    write_networks(tmp_path, source=SOURCE + DRAWING)
+    made, networks = model(f"{file}:Drawing"), []
+    for seed in (1, 1, 2):
+        seed_globally(seed, 0, "weights")
         networks.append(made.build(CLASSES, SHAPE))
-    assert equal(*networks)
+    assert equal(*networks[:2])
+    assert not torch.equal(networks[0].original.fc.weight, networks[2].original.fc.weight)
+    assert networks[0].original.fc.bias[0] != networks[2].original.fc.bias[0]
+
+
+def test_what_is_built_to_look_at_it_leaves_all_random_states(file, tmp_path):
+    write_networks(tmp_path, source=SOURCE + DRAWING)
+    made, before = model(f"{file}:Drawing"), random_states()
+    made.build_on_meta(CLASSES, SHAPE)
+    made.require_buildable(CLASSES, SHAPE)
+    assert random_states() == before
+
+
+# Units.
+
+
+UNITS = {
+    "resnet18": ["conv1", *(f"layer{n}_{m}" for n in (1, 2, 3, 4) for m in (0, 1)), "fc"],
+    "vit": ["patch_embed", *(f"blocks_{number}" for number in range(6)), "head"],
+    "convnext": [
+        *("stem_0", "stages_0_downsample_1", "stages_0_blocks_0", "stages_0_blocks_1"),
+        *("stages_1_downsample_1", "stages_1_blocks_0", "stages_1_blocks_1"),
+        *("stages_2_downsample_1", *(f"stages_2_blocks_{number}" for number in range(4))),
+        *("stages_3_downsample_1", "stages_3_blocks_0", "stages_3_blocks_1", "head"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_networks_of_the_committed_results_keep_their_units(name):
+    pytest.importorskip("timm")
+    config = Path(__file__).parents[2] / "configs" / "cpu" / f"{name}.toml"
+    made, wrong = read_model(tomllib.loads(config.read_text()))
+    assert not wrong
+    cut = made.build_on_meta(CLASSES, (32, 32, 3))
+    assert [unit for unit, _ in cut.named_children()] == UNITS[name]
 
 
 # Images.
@@ -445,6 +566,37 @@ def test_a_stem_for_small_images_leaves_larger_maps_and_weights_of_the_same_shap
     assert last_map(small, 32)[2:] == (4, 4)
     assert stems[0].identity() != stems[1].identity()
     assert "stem_stride = 1" in stems[1].title()
+
+
+def test_the_stem_is_the_same_whatever_the_units_are():
+    """Its convolution and its pooling, no layer of a later stage."""
+    own = {}
+    for units in ("auto", "children", ["conv1"], ["layer2"]):
+        cut = model("torchvision:resnet18", stem_stride=1, units=units).build(CLASSES, (32, 32, 3))
+        modules = cut.original.named_modules()
+        own[str(units)] = {path: each.stride for path, each in modules if hasattr(each, "stride")}
+    assert own["auto"]["conv1"] == own["auto"]["maxpool"] == (1, 1)
+    assert own["auto"]["layer2.0.conv1"] == (2, 2)
+    assert all(each == own["auto"] for each in own.values())
+
+
+class Shrinks(nn.Sequential):
+    """Made for images of 64 pixels: on fewer its stem leaves too little to its last layer."""
+
+    def __init__(self) -> None:
+        stem, last = nn.Conv2d(3, 4, 3, stride=8, padding=1), nn.Conv2d(4, 4, 5)
+        super().__init__(
+            stem, nn.ReLU(), last, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)
+        )
+
+
+def test_the_stem_is_found_where_the_network_needs_its_smaller_stride():
+    made = SimpleNamespace(name="shrinks", units="auto", stem_stride=None)
+    with pytest.raises(UserError, match="fails on images of 16x16 pixels"):
+        cut_for(made, Shrinks(), CLASSES, SHAPE)
+    made.stem_stride, network = 2, Shrinks()
+    cut_for(made, network, CLASSES, SHAPE)
+    assert network[0].stride == (2, 2)
 
 
 def test_a_stem_without_a_larger_stride_is_reported(file):

@@ -9,7 +9,9 @@ import pytest
 from fobench.costs.flops import total_flops
 from fobench.experiment.config import load
 from fobench.records.experiments import read_experiment
+from fobench.records.runs import read_record
 from fobench.sweep.plan import plan_all
+from fobench.sweep.prepare import log_frozen_in_warmup
 from fobench.sweep.shard import Shard
 from fobench.sweep.time_left import Pace, format_duration
 
@@ -121,6 +123,20 @@ def test_the_time_left_is_logged_once_a_run_is_done(fobench, tiny, caplog):
     assert "left" in first, "known from the runs that were finished before"
 
 
+def test_images_that_are_elsewhere_than_in_finished_runs_are_told_of(
+    fobench, tiny, tmp_path, monkeypatch, caplog
+):
+    """And where they were is recorded."""
+    with monkeypatch.context() as patch:
+        patch.setattr("fobench.data.split.available_memory", lambda _: (1000, 10**9))
+        assert fobench("run", tiny, "--only", "_baseline_").exit_code == 0
+    assert "with their images in another place" not in caplog.text
+    [path] = tmp_path.glob("results/tiny/*/run.json")
+    assert read_record(path.parent)["environment"]["images"] == "host memory"
+    assert fobench("run", tiny).exit_code == 0
+    assert "with their images in another place" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4.4, "4 s"), (100, "2 min"), (3540, "59 min"), (12000, "3 h 20 min")]
 )
@@ -142,3 +158,19 @@ def test_runs_that_cannot_be_paired_are_told_of_before_hours_of_training(
     caplog.clear()
     assert fobench("run", tiny, "--device", "cpu").exit_code == 0
     assert "another machine" not in caplog.text, "nothing is due"
+
+
+def test_units_that_freeze_while_rates_warm_up_are_named_once_a_method(tiny, tmp_path, caplog):
+    """Of 30 steps, FreezeOut's first units freeze at 9; 10 are the warm-up."""
+    changes = ["train.epochs=6", "experiment.seeds=[0, 1]"]
+    for warmup, warnings in (("1.8", 0), ("2", 1)):
+        experiment = load(tiny, [*changes, f"train.warmup_epochs={warmup}"])
+        [plan] = plan_all([experiment], tmp_path, tmp_path)
+        caplog.clear()
+        log_frozen_in_warmup(plan.due(), "tiny")
+        assert len(caplog.messages) == warnings
+    assert re.fullmatch(
+        r"tiny: in FreezeOut .*t0 = 0\.3.*, 1 of \d+ units freeze while learning rates still warm "
+        r"up, .*a lower train\.warmup_epochs avoids it",
+        caplog.messages[0],
+    )

@@ -23,7 +23,6 @@ from fobench.figures.style import (
     HEIGHT,
     PANEL_WIDTH,
     SHORTER,
-    TITLE_CHARACTERS,
     drawable,
     legend_below,
 )
@@ -32,6 +31,7 @@ from fobench.methods.freezeout import LOOKS
 CLAIM, CLAIMED_FOR = 20, ("DenseNet", "WideResNet")  # percent, of the paper's abstract
 PANEL = 0.72  # of the other figures' width
 CHARACTERS = 11.0  # an inch
+NOTE_CHARACTERS = 100  # a line
 
 
 def draw(panels: Sequence[Measured]) -> Figure:
@@ -107,4 +107,4 @@ def note(panels: Sequence[Measured]) -> str:
     )
     if any(panel.stored is not None for panel in panels):
         text += " Stores cost nothing here: neither building nor reading them counts."
-    return "\n".join(wrap(text, TITLE_CHARACTERS))
+    return "\n".join(wrap(text, NOTE_CHARACTERS))

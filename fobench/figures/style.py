@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 FONT = "DejaVu Sans"  # matplotlib's default, which comes with it
 PANEL_WIDTH, HEIGHT = 6.4, 5.0
-TITLE_CHARACTERS = 100  # a line
+TITLE_CHARACTERS = 76  # a line
 LEGEND_WIDTH = 3.1  # minimum width of a legend column, in inches
 CHARACTER, HANDLE, ROW = 0.062, 0.5, 0.19  # inches in a legend
 LEGEND_ROWS = 8  # for which a figure has room

@@ -10,6 +10,7 @@ import torch
 from fobench.activations import plan_file
 from fobench.activations.plan import StorePlan
 from fobench.costs.profile import KeptProfile
+from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Data
 from fobench.errors import UserError
 from fobench.experiment.run import Run
@@ -24,6 +25,7 @@ from fobench.records.runs import ENDED, status_of, write_record
 from fobench.training import checkpoint, predictions, snapshots
 from fobench.training.ensemble import evaluate_ensemble
 from fobench.training.loop import DivergedError, train
+from fobench.training.peak_memory import log_peak_memory
 from fobench.training.progress import Progress, RunProgress
 from fobench.training.run_record import begin, end, remove_unneeded_checkpoint
 from fobench.training.state import Training
@@ -80,7 +82,7 @@ def execute(
         if not options.restart and status_of(folder) in ENDED:
             return
         # Now, as a device may tell nothing about itself once a run has failed.
-        here = environment.describe(options.device, run.train)
+        here = environment.describe(options.device, run.train) | {"images": data.place}
         try:
             saved = None if options.restart else last_checkpoint(run, folder, here)
         except UserError as error:
@@ -140,6 +142,13 @@ def last_checkpoint(run: Run, folder: Path, here: dict[str, Any]) -> dict[str, A
             f"the checkpoint in {folder} was made with {', '.join(other)}, so the run cannot "
             f"resume exactly: resume as it started{threads}, {remedy}"
         )
+    units = [cost.name for cost in unit_costs_of(run)]
+    if saved["training"].get("units", units) != units:  # older checkpoints do not name them
+        raise UserError(
+            f"the checkpoint in {folder} is of a network that was cut into other units (here "
+            f"{len(units)}: {', '.join(units)}): resume with the version of fobench that wrote it, "
+            f"{remedy}"
+        )
     return saved
 
 
@@ -183,6 +192,7 @@ def train_and_save(
     }
     if run.method.stores.precompute:
         plan_file.log_plan(record["store_plan"])
+    log_peak_memory(training)
     if summary := training.summary():
         record |= summary
         write_record(folder, record)

@@ -9,11 +9,15 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, AdamW, Optimizer
 
+from fobench.cutting.cut_network import CutNetwork
 from fobench.experiment.options import TrainOptions
+from fobench.models.user_file import users_code
 
 # Where a group's update is one fused kernel, which reads the rate from the device, so that a
 # captured step follows it.
 FUSED = {"cuda"}
+# In the names of parameters: a bias for each distance of two places, a row each.
+RELATIVE_POSITIONS = "relative_position"
 # How updates are carried out: by the device that an optimizer is on, not the one that saved it.
 OF_THE_DEVICE = ("fused", "foreach", "capturable")
 
@@ -21,10 +25,11 @@ OF_THE_DEVICE = ("fused", "foreach", "capturable")
 def build_optimizer(network: nn.Sequential, options: TrainOptions) -> Optimizer:
     """The optimizer, with a parameter group or two for each unit, in order."""
     device = next(network.parameters()).device
+    exempt = exempt_from_decay(network) if options.decay_on == "matrices" else set()
     groups = [
         {"params": parameters, "weight_decay": decay, "initial_lr": options.lr, "lr": options.lr}
         for unit in network
-        for parameters, decay in by_decay(list(unit.parameters()), options)
+        for parameters, decay in by_decay(list(unit.parameters()), options, exempt)
         if parameters
     ]
     optimizer = OPTIMIZERS[options.optimizer](groups, options, device.type in FUSED)
@@ -33,14 +38,15 @@ def build_optimizer(network: nn.Sequential, options: TrainOptions) -> Optimizer:
 
 
 def by_decay(
-    parameters: list[nn.Parameter], options: TrainOptions
+    parameters: list[nn.Parameter], options: TrainOptions, exempt: set[int]
 ) -> list[tuple[list[nn.Parameter], float]]:
-    """Parameters by their weight decay."""
+    """Parameters by their weight decay; `exempt` are the ids of some that have none."""
     decay = options.weight_decay
     if options.decay_on == "all":
         return [(parameters, decay)]
-    matrices = [each for each in parameters if is_matrix(each)]
-    return [(matrices, decay), ([each for each in parameters if not is_matrix(each)], 0.0)]
+    decayed = [each for each in parameters if is_matrix(each) and id(each) not in exempt]
+    ids = set(map(id, decayed))
+    return [(decayed, decay), ([each for each in parameters if id(each) not in ids], 0.0)]
 
 
 def is_matrix(parameter: torch.Tensor) -> bool:
@@ -50,6 +56,31 @@ def is_matrix(parameter: torch.Tensor) -> bool:
     not, nor class tokens and position embeddings [1, …].
     """
     return parameter.ndim > 1 and 1 < len(parameter) < parameter.numel()
+
+
+def exempt_from_decay(network: nn.Module) -> set[int]:
+    """The ids of parameters without weight decay, whatever their shapes.
+
+    They are relative position tables, and what a module names in `no_weight_decay()`, as timm's
+    networks do, by their names in it.
+    """
+    root = network.original if isinstance(network, CutNetwork) else network
+    found: set[int] = set()
+    for module in root.modules():
+        named = names_without_decay(module)
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            if name in named or RELATIVE_POSITIONS in name.rpartition(".")[2]:
+                found.add(id(parameter))
+    return found
+
+
+def names_without_decay(module: nn.Module) -> set[str]:
+    """Raises UserError if the module's own code fails."""
+    told = getattr(module, "no_weight_decay", None)
+    if not callable(told):
+        return set()
+    with users_code(type(module).__name__, "no_weight_decay()"):
+        return set(told())
 
 
 def sgd(groups: list[dict[str, Any]], options: TrainOptions, fused: bool) -> Optimizer:

@@ -1,6 +1,7 @@
 """The record of a run, run.json, at its start, when resumed and at its end."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from fobench.training import checkpoint, snapshots
 
 log = logging.getLogger(__name__)
 
-RECORDED_WHEN_RESUMED = ("host", "cpu_quota", "cpus_allowed", "commit", "dirty")
+RECORDED_WHEN_RESUMED = ("host", "cpu_quota", "cpus_allowed", "images", "commit", "dirty")
 
 
 def begin(
@@ -26,7 +27,8 @@ def begin(
 ) -> dict[str, Any]:
     """Write and return the record of a run that starts; remove files that cannot be used.
 
-    `here` is the environment; `timed` says whether it has the machine to itself.
+    `here` is the environment, with the place of the images; `timed` says whether it has the
+    machine to itself.
     """
     record = {
         "status": "running",
@@ -50,19 +52,26 @@ def begin(
     if saved is None:
         remove_earlier_files(folder)
     else:
-        record |= resumption(folder, record, len(saved["rows"]))
+        record |= resumption(folder, record, saved["rows"])
     remove_temporary_files(folder)
     write_record(folder, record)
     return record
 
 
-def resumption(folder: Path, record: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """The entries of a resumed run: where it started, when and where it was resumed."""
+def resumption(
+    folder: Path, record: dict[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The entries of a resumed run: where it started, when and where it was resumed.
+
+    One whose training was complete, by the `rows` of its epochs, was not trained in pieces: its
+    ensemble alone remains to be tested.
+    """
     before = read_record(folder) if exists(folder / "run.json") else record
     environment = record["environment"]
-    here = {"epochs": epochs, "when": now()}
+    is_trained = rows[-1]["step"] == record["total_steps"]
+    here = {"epochs": len(rows), "when": now()}
     here |= {key: environment[key] for key in RECORDED_WHEN_RESUMED}
-    log.info("resuming after epoch %d", epochs)
+    log.info("resuming after epoch %d", len(rows))
     if record["timed"] and not before.get("timed", True):
         log.info("it was trained beside others before: its time will not count")
     if before["environment"]["commit"] != environment["commit"]:
@@ -73,10 +82,10 @@ def resumption(folder: Path, record: dict[str, Any], epochs: int) -> dict[str, A
     return {
         "started": before["started"],
         "environment": before["environment"],
-        "resumed": True,
+        "resumed": not is_trained or before.get("resumed", False),
         "resumed_at": [*before.get("resumed_at", []), here],
         # Records of earlier versions lack it: their runs had the machine to themselves.
-        "timed": record["timed"] and before.get("timed", True),
+        "timed": (is_trained or record["timed"]) and before.get("timed", True),
     }
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from fobench.data.split import Data, Split
 from fobench.experiment.run import Run
 from fobench.machine.device import autocast
+from fobench.machine.memory import peak_memory, reset_peak_memory
 from fobench.machine.values import map_values
 from fobench.training.optimizer import update
 
@@ -20,15 +21,20 @@ STEPS = 3
 EVALUATION_PIXELS = 1000 * 32 * 32
 
 
-def warm_up(network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run) -> None:
+def warm_up(network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run) -> int:
     """Train and evaluate a copy of the network on random images, in every batch size of the run.
 
     The network, its buffers, its optimizer and the random state are unchanged. Warmed up are the
     process and the device: threads, allocator, choice of convolution algorithms.
+
+    Returns the peak bytes of memory meanwhile, without the weights of the copy: those that training
+    takes, stores aside.
     """
+    options, device = run.train, data.train.labels.device
+    reset_peak_memory(device)
+    weights = weight_bytes(network)
     # Copied together, so that the copied optimizer refers to the copied network's parameters.
     network, optimizer = copy.deepcopy((network, optimizer))
-    options, device = run.train, data.train.labels.device
     evaluated = lengths(evaluation_batch_size(run, device), (data.validation, data.test))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for length in lengths(options.batch_size, [data.train]):
@@ -50,6 +56,12 @@ def warm_up(network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run) 
             for _ in range(STEPS):
                 with torch.no_grad(), autocast(device, run.train.precision):
                     cross_entropy(network.eval()(images), labels)
+    return peak_memory(device) - weights
+
+
+def weight_bytes(network: nn.Module) -> int:
+    """Bytes of a network's parameters and buffers."""
+    return sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
 
 
 def lengths(batch_size: int, splits: Iterable[Split]) -> list[int]:

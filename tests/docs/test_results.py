@@ -16,6 +16,7 @@ from fobench.evidence.outcomes import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 from fobench.evidence.results import ExperimentResults, read_results
 from fobench.evidence.verdicts import Verdict, verdicts
 from fobench.figures import FIGURES
+from fobench.figures.style import title_of
 from fobench.report.report import report
 from fobench.report.tables import (
     AGAINST_FEWER_STEPS,
@@ -31,9 +32,10 @@ EVIDENCE = ROOT / "results" / "cpu-densenet"
 REPORTS = sorted((ROOT / "results").glob("*/report.md"))
 SEVERAL_SEEDS = ("cpu-densenet", "cpu-precompute", "cpu-precompute-plain",
                  "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain",
-                 "cpu-snapshot")  # fmt: skip
+                 "cpu-snapshot", "cpu-resnet18", "cpu-vit", "cpu-convnext")  # fmt: skip
 SINGLE_SEED = ("quick-wideresnet", "quick-vgg")
-NUMERALS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
+NUMERALS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight",
+            "nine")  # fmt: skip
 SHOWN = (
     *("method", "n (errors)", "n (times)", "time saved, %", "test error, %"),
     *("error change, points", AGAINST_FEWER_STEPS),
@@ -142,7 +144,7 @@ def test_the_committed_figures_are_of_the_committed_runs(folder):
     for kind in committed:
         # Matplotlib writes texts into an SVG as comments next to their outlines.
         drawn = (folder / f"{kind}.svg").read_text()
-        for line in panel.title.splitlines():
+        for line in title_of(panel).splitlines():
             assert f"<!-- {line} -->" in drawn, kind
         for method in panel.summary["method"]:
             # A long name takes several lines, broken behind commas.
@@ -150,7 +152,7 @@ def test_the_committed_figures_are_of_the_committed_runs(folder):
             assert any(all(part in drawn for part in name) for name in names), (kind, names)
 
 
-QUICK = ("quick-densenet", "quick-wideresnet", "quick-vgg")
+QUICK = ("quick-densenet", "quick-wideresnet", "quick-vgg", "quick-resnet18")
 QUICK_SHOWN = ("method", "time saved, %", "test error, %", AGAINST_FEWER_STEPS)
 
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from fobench.data.synthetic import open_synthetic
 from fobench.errors import UserError
@@ -13,17 +14,19 @@ from fobench.freezing.schedule import warmup_factor, warmup_steps
 from tests.experiment.test_config import edit, problems_of
 
 DATA = open_synthetic("synthetic", 55, 20)
-ADAMW = 'optimizer = "adamw"'
+ADAMW = 'optimizer = "adamw"\nweight_decay = 0.05'
 
 
 @pytest.mark.parametrize(
     ("lines", "problems"),
     [
         (
-            ADAMW,
+            'optimizer = "adamw"',
             [
                 'lr is missing: its default is for SGD; give one for optimizer = "adamw", such as '
-                "lr = 1e-3"
+                "lr = 1e-3",
+                "weight_decay is missing: its default is for SGD; give one for optimizer = "
+                '"adamw", such as weight_decay = 0.05',
             ],
         ),
         (
@@ -52,7 +55,10 @@ ADAMW = 'optimizer = "adamw"'
                 "epohcs is not known: did you mean epochs?",
             ],
         ),
-        ('optimizer = "adam"', ["optimizer = 'adam': give 'sgd' or 'adamw'"]),
+        (
+            'optimizer = "adamW"\nmomentum = 0.5\nbetas = [0.9, 0.95]',
+            ["optimizer = 'adamW': give 'sgd' or 'adamw'"],
+        ),
         (
             "label_smoothing = 1.0\nclip_grad_norm = 0.0\nwarmup_epochs = -1.0",
             [
@@ -74,6 +80,11 @@ def test_adamw_has_its_options(tiny):
     assert (train.lr, train.betas, train.eps) == (0.1, (0.8, 0.95), 1e-8)
     assert train.replace(epochs=4).lr == 0.1
     assert load(tiny, ["train.betas=[0.5, 0]"]).train.betas == (0.5, 0.0)
+
+
+def test_what_is_no_table_is_refused_like_any_wrong_value():
+    with pytest.raises(ValidationError):
+        TrainOptions.model_validate(3)
 
 
 def test_a_method_with_a_rate_of_its_own_needs_one_for_adamw(tiny):
@@ -103,23 +114,21 @@ def test_options_at_their_defaults_change_no_run_id():
 
 
 @pytest.mark.parametrize(
-    ("method", "trained"),
+    ("method", "trained", "fits", "refused"),
     [
-        ("", "baseline trains 8"),
-        ('[[method]]\nname = "ensemble"\nmembers = 3', "ensemble trains 5"),
+        ("", "baseline trains 8", 1.4, {1.6: 8, 1.8: 9}),
+        ('[[method]]\nname = "ensemble"\nmembers = 3', "ensemble trains 5", 0.8, {1.0: 5, 1.8: 9}),
     ],
 )
-def test_a_warm_up_that_outlasts_a_method_is_refused(tiny, method, trained):
+def test_a_warm_up_over_all_that_a_method_trains_is_refused(tiny, method, trained, fits, refused):
     """Of 15 steps; the shorter baseline has 8 of them, a member of the ensemble 5."""
     tiny.write_text(tiny.read_text() + method)
-    expand(load(tiny, ["train.warmup_epochs=1"]), DATA)
-    with pytest.raises(UserError) as caught:
-        expand(load(tiny, ["train.warmup_epochs=1.8"]), DATA)
-    assert any(
-        f"[train] warmup_epochs = 1.8 takes 9 steps, but [[method]] {trained} from its start on"
-        in each
-        for each in caught.value.problems
-    )
+    expand(load(tiny, [f"train.warmup_epochs={fits}"]), DATA)
+    for epochs, steps in refused.items():
+        with pytest.raises(UserError) as caught:
+            expand(load(tiny, [f"train.warmup_epochs={epochs}"]), DATA)
+        told = f"warmup_epochs = {epochs:g} takes {steps} steps, but [[method]] {trained} from its"
+        assert any(f"[train] {told} start on" in each for each in caught.value.problems)
 
 
 @given(st.integers(0, 400), st.integers(1, 50))

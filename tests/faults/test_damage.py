@@ -159,12 +159,13 @@ def change_checkpoint(folder: Path, **changes) -> None:
         ({"format": checkpoint.FORMAT + 1}, "not of this version's format"),
         ({"run": "another-run"}, "is of another-run"),
         ({"bits_depend_on": {"torch": "1.0", "threads": 99}}, "torch 1.0 (here"),
+        ({"training": {"units": ["conv", "head"]}}, "was cut into other units (here 7: conv, "),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_left_and_the_others_train(
     fobench, tiny, tmp_path, victim, caplog, changes, problem
 ):
-    """Of another format or run, or from an environment with other bits."""
+    """Of another format, run or cut, or from an environment with other bits."""
     victim.cut_off(epochs=2)
     change_checkpoint(victim.folder, **changes)
     before = (victim.folder / LAST).read_bytes()
@@ -181,6 +182,15 @@ def test_a_checkpoint_that_does_not_fit_is_left_and_the_others_train(
     assert fobench("run", tiny, "--device", "cpu").exit_code == 1
     assert victim.run("--force").exit_code == 0
     victim.require_its_end()
+
+
+def test_a_checkpoint_of_before_units_were_named_in_it_is_resumed(victim):
+    victim.cut_off(epochs=2)
+    training = checkpoint.read(victim.folder / LAST)["training"]
+    assert training.pop("units")[0] == "conv"
+    change_checkpoint(victim.folder, training=training)
+    assert victim.run().exit_code == 0
+    victim.require_its_end(resumed_after=2)
 
 
 def test_a_finished_run_keeps_its_checkpoint_only_if_asked(victim):

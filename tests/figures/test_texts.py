@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from fobench.evidence.results import read_results
-from fobench.figures import FIGURES, SUFFIXES
+from fobench.figures import FIGURES, SUFFIXES, speedup_error
 from fobench.figures.export import render
-from fobench.figures.style import drawable
+from fobench.figures.style import TITLE_CHARACTERS, drawable
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,14 @@ def test_a_name_is_on_one_line_and_a_long_one_on_several(named):
     drawn = render(named("a\nb"), "curves", ".svg").decode()
     assert "on a\\nb, augmentation" in drawn
     drawn = render(named("l" * 240), "curves", ".svg").decode()
-    assert "<!-- " + 100 * "l" + " -->" in drawn
+    assert "<!-- " + TITLE_CHARACTERS * "l" + " -->" in drawn
+
+
+def test_long_titles_of_panels_keep_clear_of_each_other(named):
+    name = "photos of (patch_size = 4, embed_dim = 96, depth = 6, num_heads = 3) and their drawings"
+    figure = speedup_error.draw(named(name) * 3)
+    left, middle, right = (each.title.get_window_extent() for each in figure.axes[:3])
+    assert 0 < left.x0 < left.x1 < middle.x0 < middle.x1 < right.x0 < right.x1 < figure.bbox.x1
 
 
 def test_lines_of_a_title_stay_lines():

@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import math
+import random
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -32,7 +34,7 @@ from tests.activations.small_runs import (
     small_run,
     train_all,
 )
-from tests.models.user_files import write_networks
+from tests.models.user_files import SOURCE, write_networks
 
 LIGHT = ("Net", "Tokens", "Dense")
 NETWORKS = (*LIGHT, pytest.param("small_resnet", marks=pytest.mark.slow))
@@ -254,3 +256,47 @@ def test_a_torchvision_network_trains_by_its_name(fobench, tmp_path, monkeypatch
     assert written["run"]["model"]["title"] == "squeezenet1_1 (torchvision)"
     assert written["run"]["model"]["torchvision"]
     assert len(written["units"]) > 5
+
+
+DRAWING = """
+import random
+import numpy
+
+
+class Dropped(nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
+        if self.training and random.random() < 0.5:
+            return x
+        return self.block(x) * (1 + 0.1 * float(numpy.random.rand()) * self.training)
+
+
+class Drawing(Net):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.second = Dropped(self.second)
+        self.fc.weight.data = torch.tensor(numpy.random.randn(num_classes, 4)).float()
+"""
+
+
+def test_a_network_that_draws_by_python_and_numpy_repeats_and_resumes_exactly(run, tmp_path):
+    name = write_networks(tmp_path, "drawing.py", SOURCE + DRAWING)
+    run = replace(run, model=FileOptions(name=f"{name}:Drawing"), method=BaselineOptions())
+    whole, rows, states = Training(run, loaded(run), CPU), [], []
+    for row in train(whole, Unseen()):
+        rows.append(row)
+        states.append(io.BytesIO())
+        torch.save(whole.state_dict(), states[-1])
+    random.seed(99)
+    numpy.random.seed(99)
+    again, repeated = train_all(run, STORE_NOTHING)
+    assert learned(repeated) == learned(rows)
+    assert same_weights(again, whole)
+    resumed = Training(run, loaded(run), CPU)
+    states[3].seek(0)
+    resumed.load_state_dict(torch.load(states[3], weights_only=True))
+    assert learned(list(train(resumed, Unseen()))) == learned(rows[4:])
+    assert same_weights(resumed, whole)

@@ -404,7 +404,10 @@ def test_an_ensemble_may_train_a_share_of_the_steps(residual):
 def test_an_ensemble_that_was_not_tested_or_kept_is_so_without_training_again(
     fobench, tmp_path, monkeypatch, fails, error, status
 ):
-    """The last epoch is saved before; the end is that of a run left alone."""
+    """The last epoch is saved before; the end is that of a run left alone.
+
+    Its time counts, as it was not trained in pieces, wherever it is tested.
+    """
 
     def failing(*_):
         raise error
@@ -421,7 +424,7 @@ def test_an_ensemble_that_was_not_tested_or_kept_is_so_without_training_again(
     monkeypatch.setattr(
         loop, "train_epoch", lambda *args: trained_epochs.append(1) or train_epoch(*args)
     )
-    assert fobench(*words, tmp_path / "mine").exit_code == 0
+    assert fobench(*words, tmp_path / "mine", "--untimed").exit_code == 0
     assert trained_epochs == []
     alone, mine = (
         read_run(next(path for path in (tmp_path / name / "tiny").iterdir() if path.is_dir()))
@@ -429,6 +432,8 @@ def test_an_ensemble_that_was_not_tested_or_kept_is_so_without_training_again(
     )
     assert mine.ensemble["last"] == alone.ensemble["last"]
     assert learned(mine.epochs) == learned(alone.epochs)
+    assert (mine.record["resumed"], mine.record["timed"]) == (False, True)
+    assert [each["epochs"] for each in mine.record["resumed_at"]] == [4]
     assert sorted(path.name for path in (tmp_path / "mine" / "tiny" / mine.id).iterdir()) == [
         *("epochs.csv", "run.json", "snapshots.pt")
     ]

@@ -258,7 +258,7 @@ def stepped(optimizer, network):
     [
         {"optimizer": "sgd", "lr": 0.1},
         {"optimizer": "sgd", "lr": 0.1, "momentum": 0.0, "nesterov": False},
-        {"optimizer": "adamw", "lr": 1e-3},
+        {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05},
     ],
 )
 def test_the_moments_that_predictions_count_are_those_that_are_kept(residual, options):

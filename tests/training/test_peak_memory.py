@@ -1,0 +1,91 @@
+"""The memory that a run takes at its peak, told before it is trained."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from fobench.activations.plan import StorePlan
+from fobench.machine.memory import peak_memory, reset_peak_memory
+from fobench.methods import EnsembleOptions
+from fobench.training import peak_memory as told
+from fobench.training.optimizer import build_optimizer, update
+from fobench.training.state import Training
+from fobench.training.warmup import warm_up, weight_bytes
+from tests.activations.small_runs import CPU, loaded, small_run
+
+GB = 10**9
+
+
+@pytest.fixture
+def residual(tiny):
+    return small_run(tiny, "wideresnet")
+
+
+def messages(training: Training, caplog, monkeypatch, reach: int = 10 * GB) -> list[tuple]:
+    monkeypatch.setattr(told, "memory_in_reach", lambda device: reach)
+    caplog.clear()
+    caplog.set_level("INFO")
+    told.log_peak_memory(training)
+    return [(each.levelname, each.getMessage()) for each in caplog.records]
+
+
+def test_the_warm_up_takes_what_training_does_without_its_copy(residual):
+    """Of weights so large that a copy more or less would show."""
+    reset_peak_memory(CPU)
+    before = peak_memory(CPU)
+    large = torch.zeros(10**8)
+    large.fill_(1)
+    peak = peak_memory(CPU)
+    del large
+    reset_peak_memory(CPU)
+    if not before <= peak_memory(CPU) < peak - 10**8:
+        pytest.skip("the peak of this process cannot be reset")
+    data, side = loaded(residual), 4000
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, side), nn.Linear(side, 10))
+    optimizer = build_optimizer(network, residual.train)
+    found = warm_up(network, optimizer, data, residual)
+    reset_peak_memory(CPU)
+    for _ in range(2):
+        loss = cross_entropy(network(torch.ones(10, 3, 32, 32)), torch.zeros(10).long())
+        update(optimizer, loss, list(network.parameters()), None)
+    assert found == pytest.approx(peak_memory(CPU), abs=weight_bytes(network) / 2)
+
+
+def test_stores_and_members_are_added(residual, caplog, monkeypatch):
+    plan = StorePlan(builds=((3, 1),), place="host memory", room=3 * GB, peak_bytes=2 * GB)
+    training = Training(residual, loaded(residual), CPU, plan)
+    training.warmup_peak_bytes = GB
+    assert messages(training, caplog, monkeypatch) == [
+        ("INFO", "memory at the peak: about 3 GB, stores of 2 GB included; 10 GB can be had")
+    ]
+    training.activations.plan = replace(plan, place="scratch file")
+    assert messages(training, caplog, monkeypatch) == [
+        ("INFO", "memory at the peak: about 1 GB; 10 GB can be had")
+    ]
+    ensemble = replace(residual, method=EnsembleOptions(members=4))
+    training.run, training.warmup_peak_bytes = ensemble, 0
+    weights = weight_bytes(training.network)
+    assert told.member_bytes(training) == 2 * 4 * weights, "kept, and loaded again to be tested"
+
+
+def test_more_than_there_is_is_a_warning(residual, caplog, monkeypatch):
+    training = Training(residual, loaded(residual), CPU)
+    training.warmup_peak_bytes = 2 * GB
+    assert messages(training, caplog, monkeypatch, reach=GB) == [
+        (
+            "WARNING",
+            "memory at the peak: about 2 GB, but only 1 GB can be had: if the run fails, lower "
+            "train.batch_size, or free memory",
+        )
+    ]
+
+
+def test_each_run_is_told_of_once_before_its_first_epoch(fobench, tiny, caplog):
+    caplog.set_level("INFO")
+    words = ("--set", "train.epochs=2", "--only", "freezeout", "--device", "cpu")
+    assert fobench("run", tiny, *words).exit_code == 0
+    lines = [line.split()[0] for line in caplog.messages if line.startswith(("memory at", "epoch"))]
+    assert lines == ["memory", "epoch", "epoch"] * 2

@@ -12,7 +12,7 @@ from fobench.activations import places
 from fobench.cli import main
 from fobench.experiment.run import Run
 from tests.activations.small_runs import small_run
-from tests.networks import EXAMPLES
+from tests.networks import EACH
 
 # No deadlines, as machines differ in speed; the same examples each time, but in `make test-all`.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,7 +49,7 @@ t0 = [0.3, 1.0]
 """
 
 
-@pytest.fixture(params=EXAMPLES)
+@pytest.fixture(params=EACH)
 def run(request, tiny) -> Run:
     """A run of each network, 8 epochs of 5 steps, the last of 5 images; two have dropout."""
     return small_run(tiny, request.param)

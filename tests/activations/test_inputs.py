@@ -36,13 +36,13 @@ from tests.activations.small_runs import (
     small_run,
     train_all,
 )
-from tests.networks import EXAMPLES
+from tests.networks import EACH, EXAMPLES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.mark.parametrize("batch_size", [10, 50, 64])
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_an_eval_forward_does_not_depend_on_neighbours_or_place(family, batch_size):
     """What bit-identity rests on: a sample's activations in a full batch are its own."""
     torch.manual_seed(0)
@@ -60,7 +60,7 @@ def test_an_eval_forward_does_not_depend_on_neighbours_or_place(family, batch_si
             assert torch.equal(here[elsewhere], there), (family, cut)
 
 
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 @pytest.mark.parametrize("profile", ["cpu", pytest.param("paper", marks=pytest.mark.slow)])
 def test_an_eval_forward_of_the_configs_networks_does_not_depend_on_them_either(profile, family):
     """At their widths and batch sizes, through one unit after another."""
@@ -83,7 +83,7 @@ def test_an_eval_forward_of_the_configs_networks_does_not_depend_on_them_either(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("augment", "views"), [("none", None), ("random", 2)])
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_a_float32_store_changes_no_bit_of_the_networks_of_the_configs(
     tiny, family, augment, views
 ):

@@ -21,15 +21,20 @@ from tests.faults.kills import differences
 
 COMMANDS = [
     "report RESULTS",
-    "plot RESULTS -o figure.svg",
-    "init -o new.toml",
-    "init --list",
     "schema",
-    "data",
     "run tiny.toml --dry-run",
     "--help",
-    "run --help",
-    "--version",
+    *(
+        pytest.param(command, marks=pytest.mark.slow)
+        for command in (
+            "plot RESULTS -o figure.svg",
+            "init -o new.toml",
+            "init --list",
+            "data",
+            "run --help",
+            "--version",
+        )
+    ),
 ]
 
 

@@ -211,7 +211,7 @@ def fits(experiment: Experiment) -> bool:
 
 
 @given(configs())
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_config_is_valid_or_each_bad_key_is_reported(tmp_path_factory, config):
     check(tmp_path_factory.getbasetemp(), *config)
 
@@ -227,7 +227,7 @@ TOML_TEXT = st.text(alphabet="[]{}=.,\"'#\n abcdefgtrue01-_é\u0000", max_size=6
 
 
 @given(st.one_of(TOML_TEXT, st.text(max_size=60)))
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_text_is_refused_without_a_traceback(tmp_path_factory, text):
     with pytest.raises(UserError):
         load_text(tmp_path_factory.getbasetemp(), text.encode("utf-8", "replace").decode())

@@ -35,7 +35,7 @@ def test_every_packaged_config_names_it_and_keeps_to_it(config):
 
 
 @given(configs())
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_what_the_reader_accepts_the_schema_accepts(tmp_path_factory, config):
     """It need not refuse all that the reader refuses: rules are the reader's."""
     text, _ = config

@@ -27,7 +27,7 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(b"")
 
 
-HOWS = ("cut short", "flipped", "emptied")
+HOWS = ("cut short", *(pytest.param(how, marks=pytest.mark.slow) for how in ("flipped", "emptied")))
 
 
 @pytest.mark.parametrize("how", HOWS)

@@ -34,7 +34,13 @@ def refused(monkeypatch):
     return refuse
 
 
-ERRORS = [errno.ENOSPC, errno.EACCES, errno.EIO, errno.EROFS]
+ERRORS = [
+    errno.ENOSPC,
+    *(
+        pytest.param(each, marks=pytest.mark.slow)
+        for each in (errno.EACCES, errno.EIO, errno.EROFS)
+    ),
+]
 
 
 @pytest.mark.parametrize("number", ERRORS)
@@ -66,7 +72,10 @@ def test_a_disk_that_takes_no_rows_or_record_stops_the_sweep(
     victim.require_its_end(resumed_after)
 
 
-@pytest.mark.parametrize("limit", [8_000, 16_000, 30_001, 40_001])
+@pytest.mark.parametrize(
+    "limit",
+    [16_000, *(pytest.param(each, marks=pytest.mark.slow) for each in (8_000, 30_001, 40_001))],
+)
 def test_a_checkpoint_that_the_kernel_cuts_off(victim, caplog, limit):
     """Refused in the middle of writing, wherever that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -20,7 +20,7 @@ def require_the_same_end(tmp_path, count: int, seed: int, sweeps: dict, resumed=
 def test_a_few_kills(tmp_path):
     """All methods and all networks, each method with one of the networks."""
     names = [f"{network}-{share}" for share, network in enumerate(NETWORKS)]
-    require_the_same_end(tmp_path, 6, 0, {name: all_sweeps()[name] for name in names})
+    require_the_same_end(tmp_path, 3, 0, {name: all_sweeps()[name] for name in names})
 
 
 @pytest.mark.slow

@@ -50,6 +50,7 @@ def require_the_same_end(tmp_path, methods: list[str], rounds: int, seed: int) -
     assert resumes > 0
 
 
+@pytest.mark.slow
 def test_two_jobs_interrupted_in_every_way(tmp_path):
     require_the_same_end(tmp_path, ["cubic, unscaled", "stored"], 1, 0)
 

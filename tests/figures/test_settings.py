@@ -59,7 +59,9 @@ def usual(tiny_results, tmp_path_factory) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "environment",
     [
-        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        pytest.param(
+            {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}, marks=pytest.mark.slow
+        ),
         pytest.param({"MPLBACKEND": "module://no.such.module"}, marks=pytest.mark.slow),
         pytest.param({"MPLBACKEND": "nonsense"}, marks=pytest.mark.slow),
         pytest.param({"MPLBACKEND": "TkAgg"}, marks=pytest.mark.slow),
@@ -87,7 +89,7 @@ def test_the_environment_changes_no_figure(usual, tiny_results, tmp_path, enviro
     [
         ("settings", {"MATPLOTLIBRC": "settings"}),
         pytest.param("matplotlibrc", {}, marks=pytest.mark.slow),
-        ("folder/matplotlibrc", {"MPLCONFIGDIR": "folder"}),
+        pytest.param("folder/matplotlibrc", {"MPLCONFIGDIR": "folder"}, marks=pytest.mark.slow),
         pytest.param(
             "folder/stylelib/some.mplstyle", {"MPLCONFIGDIR": "folder"}, marks=pytest.mark.slow
         ),

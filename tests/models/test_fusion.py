@@ -13,7 +13,7 @@ from fobench.errors import UserError
 from fobench.models import build, fusion
 from fobench.models.fusion import BatchNormReLU, batch_norm_relu, fuse_batch_norm_relu
 from tests.activations.small_runs import learned, method, small_run, train_all
-from tests.networks import EXAMPLES
+from tests.networks import EACH, EXAMPLES
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def uncompiled(monkeypatch):
     monkeypatch.setattr(fusion, "compiled", lambda: batch_norm_relu)
 
 
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_a_fused_network_computes_what_the_network_computes(family, uncompiled):
     torch.manual_seed(0)
     network = build(family, 10, 3, **EXAMPLES[family])
@@ -59,7 +59,7 @@ def test_only_a_batchnorm_in_front_of_a_relu_is_fused():
     assert [type(each) for each in network[-2:]] == [BatchNormReLU, nn.Identity]
 
 
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_fused_runs_freeze_and_store_as_others_do(tiny, family, uncompiled):
     run = method(small_run(tiny, family), views=2)
     fused = replace(run, train=run.train.replace(fuse_batchnorm=True))
@@ -69,7 +69,7 @@ def test_fused_runs_freeze_and_store_as_others_do(tiny, family, uncompiled):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_a_compiled_run_ends_near_the_other(tiny, family):
     """Through all kinds of call, none of which makes torch give up compiling."""
     run = method(small_run(tiny, family), views=2)

@@ -27,7 +27,7 @@ from fobench.training.optimizer import build_optimizer
 from fobench.training.state import Training, build_network
 from fobench.training.warmup import evaluation_batch_size, lengths, warm_up
 from tests.activations import small_runs
-from tests.networks import EXAMPLES
+from tests.networks import EACH, EXAMPLES
 
 CPU = torch.device("cpu")
 DATASET = open_synthetic("synthetic", 55, 20)
@@ -126,7 +126,7 @@ def of_family(run: Run, family: str) -> Run:
     return replace(run, model=FAMILIES[family](**EXAMPLES[family]))
 
 
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_every_family_anneals_and_freezes(run, family, monkeypatch):
     """The published code never advances VGG's step counter, so that its VGG does neither."""
     rates: list[list[float]] = []
@@ -148,7 +148,7 @@ def test_every_family_anneals_and_freezes(run, family, monkeypatch):
     assert rows[-1].frozen_units == (progress[-1] >= times).sum() > 0
 
 
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_every_family_repeats_bit_for_bit(run, family):
     """Dropout included, whose random numbers derive from the seed and the epoch."""
     run = with_method(of_family(run, family), scaling="linear", t0=0.3)
@@ -318,7 +318,7 @@ class HostReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_no_training_step_waits_for_the_device(run, tiny, family, monkeypatch):
     """Nor does building and reading a store whose type holds all that float32 does."""
     reads = HostReads()
@@ -362,14 +362,14 @@ def require_exact_resume(run: Run, device: torch.device) -> None:
             assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_a_training_resumes_exactly_from_its_state(run, family):
     require_exact_resume(with_method(of_family(run, family), scaling="linear", t0=0.3), CPU)
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_a_training_resumes_exactly_from_its_state_on_cuda(run, family):
     run = with_method(of_family(run, family), scaling="linear", t0=0.3)
     run = replace(run, train=run.train.replace(deterministic=True))
@@ -378,7 +378,7 @@ def test_a_training_resumes_exactly_from_its_state_on_cuda(run, family):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("family", EXAMPLES)
+@pytest.mark.parametrize("family", EACH)
 def test_a_deterministic_run_on_cuda_repeats_bit_for_bit(run, family):
     run = with_method(of_family(run, family), scaling="linear", t0=0.3)
     run = replace(run, train=run.train.replace(deterministic=True))

@@ -5,6 +5,8 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+INSTALLED = ("<", *(f"{sysconfig.get_path(each)}/" for each in ("stdlib", "purelib", "platlib")))
+
 
 class UserError(Exception):
     """A mistake that the user can fix: the message says what is wrong and what to do.
@@ -26,9 +28,16 @@ def printable(text: str) -> str:
 
 def place_of(error: BaseException) -> str:
     """The line of a user's code from which an error came, as a suffix of a message; "" for none."""
-    installed = (sysconfig.get_path(each) for each in ("stdlib", "purelib", "platlib"))
-    not_theirs = ("<", f"{Path(__file__).parent}/", *(f"{folder}/" for folder in installed))
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(not_theirs):
+        if is_theirs(frame):
             return f" ({Path(frame.filename).name}, line {frame.lineno})"
     return ""
+
+
+def is_theirs(frame: traceback.FrameSummary) -> bool:
+    """Whether a frame is of a user's code: neither fobench's nor installed."""
+    return not is_ours(frame) and not frame.filename.startswith(INSTALLED)
+
+
+def is_ours(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith(f"{Path(__file__).parent}/")

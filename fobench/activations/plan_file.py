@@ -60,7 +60,7 @@ def plan_of(run: Run, folder: Path, split: Split, kept: KeptProfile | None = Non
     stores, device = run.method.stores, split.labels.device
     if not stores.precompute:
         return STORE_NOTHING
-    path = path_of(run, folder, device)
+    path = path_of(run, folder, device, split.place)
     if exists(path):
         return read_plan(path, run)
     prepare(device, run.train)
@@ -74,7 +74,7 @@ def plan_of(run: Run, folder: Path, split: Split, kept: KeptProfile | None = Non
         path,
         {
             "format": FORMAT,
-            "for": conditions(run, device),
+            "for": conditions(run, device, split.place),
             "costs": asdict(costs),
             "places": [asdict(place) for place in measured.places],
             "measuring_seconds": measured.seconds,
@@ -84,9 +84,12 @@ def plan_of(run: Run, folder: Path, split: Split, kept: KeptProfile | None = Non
     return best
 
 
-def path_of(run: Run, folder: Path, device: torch.device) -> Path:
-    """The file of a run's plan on this machine, in the folder of its experiment."""
-    made_for = json.dumps(conditions(run, device), sort_keys=True)
+def path_of(run: Run, folder: Path, device: torch.device, images: str) -> Path:
+    """The file of a run's plan on this machine, in the folder of its experiment.
+
+    `images` is where the images lie.
+    """
+    made_for = json.dumps(conditions(run, device, images), sort_keys=True)
     return folder / f"plan-{hashlib.sha256(made_for.encode()).hexdigest()[:8]}.json"
 
 
@@ -113,8 +116,8 @@ def read_plan(path: Path, run: Run) -> StorePlan:
         raise UserError(f"{path} does not hold a valid plan ({error}): {RESTORE}") from error
 
 
-def conditions(run: Run, device: torch.device) -> dict[str, Any]:
-    """What a plan depends on: the method and the machine, not the seed.
+def conditions(run: Run, device: torch.device, images: str) -> dict[str, Any]:
+    """What a plan depends on: the method, the machine and the place of the images, not the seed.
 
     Nor the card: runs that are trained side by side on equal cards are to store the same.
     """
@@ -123,6 +126,8 @@ def conditions(run: Run, device: torch.device) -> dict[str, Any]:
     return {
         "run": replace(run, seed=0, repeat=0).id,
         "total_steps": run.total_steps,
+        # Plans of earlier versions, all of images on the device, stay valid.
+        **({} if images == "device" else {"images": images}),
         "machine": {key: known[key] for key in known if key not in ("gpu_uuid", "driver")},
     }
 
@@ -138,15 +143,15 @@ class MeasuredCosts:
     seconds: float
 
 
-# By all that they depend on: the run without method, seed and repeat; the stores' type; the device.
-# An lru_cache would keep the images, too.
-measured_costs: dict[tuple[Run, torch.dtype, torch.device], MeasuredCosts] = {}
+# By all that they depend on: the run without method, seed and repeat; the stores' type; the device;
+# the place of the images. An lru_cache would keep these, too.
+measured_costs: dict[tuple[Run, torch.dtype, torch.device, str], MeasuredCosts] = {}
 
 
 def measure_costs(run: Run, split: Split) -> MeasuredCosts:
     """Costs of the run's forward pass, and the available places; measured once in this process."""
     dtype, device = DTYPES[run.method.stores.store], split.labels.device
-    key = (replace(run.baseline_run, seed=0, repeat=0), dtype, device)
+    key = (replace(run.baseline_run, seed=0, repeat=0), dtype, device, split.place)
     if key not in measured_costs:
         measured_costs[key] = measure_costs_anew(run, split, dtype)
         # Torch keeps the memory of the stores that were measured, which no later run starts with.

@@ -107,6 +107,8 @@ def network_options(model: str, overrides: Sequence[str] = ()) -> "NetworkOption
 
     tables = {"model": {"name": model}}
     problems = apply_overrides(tables, overrides)
+    if tables["model"]["name"] != model:
+        problems.append("--set model.name: give the network as --model alone")
     problems += [
         f"--set {table}.…: give options of [model] alone; change the others in the config"
         for table in tables

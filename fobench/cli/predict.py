@@ -109,7 +109,7 @@ def predict_plan(
 
     used = plan.runs[0].data_used
     data = load(plan.dataset, used, plan.experiment.data.augment, device)
-    kept = None if force else kept_profile(plan, device, data)
+    kept = None if force else kept_profile(plan, device, data.place)
     if kept is None:
         try:
             with prints_aside():

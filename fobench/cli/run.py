@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="List the runs and stop; networks from elsewhere are not checked.",
+    help="Prepare the data, list the runs and stop; networks from elsewhere are not checked.",
 )
 @click.option("--force", is_flag=True, help="Train runs again even if they ended or can resume.")
 @click.option(

@@ -68,11 +68,11 @@ def units(
         from fobench.machine.lock import machine_lock
         from fobench.machine.threads import limit_threads
         from fobench.sweep.loop import select_for
-        from fobench.sweep.profiles import kept_profile
+        from fobench.sweep.profiles import kept_profile, planned_place
 
         here = select_for([plan], device)
         limit_threads()
-        kept = kept_profile(plan, here)
+        kept = kept_profile(plan, here, planned_place(plan, here))
         if kept is None and profile:
             from fobench.data.split import load
             from fobench.sweep.profiles import measured_profile

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fobench.experiment.run import Run
 from fobench.machine.values import Values, map_values, numel, tensors_of
 from fobench.models import NetworkOptions
+from fobench.models.user_file import printing_to_stderr
 
 BATCH = 2  # BatchNorm cannot train on a batch of one
 FLOAT32 = 4  # bytes
@@ -36,6 +37,7 @@ class UnitCost:
     convolution_flops: int
 
 
+@printing_to_stderr()
 def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitCost]:
     """The cost of each unit for images [H, W, C], counted on the meta device."""
     height, width, channels = image_shape
@@ -59,6 +61,23 @@ def unit_costs(network: nn.Sequential, image_shape: Sequence[int]) -> list[UnitC
             )
         )
     return costs
+
+
+@torch.no_grad()
+@printing_to_stderr()
+def output_bytes(network: nn.Sequential, image_shape: Sequence[int]) -> int:
+    """Bytes of the outputs of all units for one image, in float32; the network is on meta.
+
+    A tensor that units pass on, or of which they return a view, is counted once: a backward pass
+    needs so much at least.
+    """
+    height, width, channels = image_shape
+    x: Values = torch.empty(BATCH, channels, height, width, device="meta")
+    kept = list[torch.UntypedStorage]()  # all of them, so that none takes another's place
+    for unit in network.train():
+        x = unit(x)
+        kept += [each.untyped_storage() for each in tensors_of(x)]
+    return sum({each._cdata: each.nbytes() for each in kept}.values()) // BATCH
 
 
 def as_input(output: torch.Tensor) -> torch.Tensor:
@@ -88,8 +107,25 @@ def unit_costs_of(run: Run) -> list[UnitCost]:
     return costs_of_network(run.model, used.classes, used.image_shape)
 
 
+def output_bytes_of(run: Run) -> int:
+    """The output bytes of a run's network."""
+    used = run.data_used
+    return output_bytes_of_network(run.model, used.classes, used.image_shape)
+
+
+Shape = tuple[int, int, int]
+
+
 @cache
-def costs_of_network(
-    model: NetworkOptions, classes: int, image_shape: tuple[int, int, int]
-) -> list[UnitCost]:
-    return unit_costs(model.build_on_meta(classes, image_shape), image_shape)
+def costs_of_network(model: NetworkOptions, classes: int, image_shape: Shape) -> list[UnitCost]:
+    return unit_costs(network_on_meta(model, classes, image_shape), image_shape)
+
+
+@cache
+def output_bytes_of_network(model: NetworkOptions, classes: int, image_shape: Shape) -> int:
+    return output_bytes(network_on_meta(model, classes, image_shape), image_shape)
+
+
+@cache
+def network_on_meta(model: NetworkOptions, classes: int, image_shape: Shape) -> nn.Sequential:
+    return model.build_on_meta(classes, image_shape)

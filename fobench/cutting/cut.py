@@ -8,6 +8,7 @@ from torch import nn
 from fobench.cutting.by_hand import cuts_behind
 from fobench.cutting.cut_network import CutNetwork
 from fobench.cutting.cuts import Flow, common_cuts
+from fobench.cutting.evaluation import require_function_of_image
 from fobench.cutting.failures import runs, why_failed
 from fobench.cutting.notes import notes_on
 from fobench.cutting.prepare import memory_format_for, prepared
@@ -16,6 +17,7 @@ from fobench.cutting.recorded_unit import Program, RecordedUnit, name_of, progra
 from fobench.cutting.refusals import CannotCutError, CannotRecordError, FailedError
 from fobench.cutting.segments import Grouping, Segment, join_sharing, segments_between
 from fobench.cutting.separate import require_own_memory, separate_stateless
+from fobench.cutting.shared_buffers import require_own_buffers
 from fobench.cutting.stages import is_layer, prefixes, stages
 from fobench.cutting.tape import BATCH, Value
 from fobench.cutting.unsaved import unsaved_state
@@ -64,6 +66,7 @@ def cut_network(
         outputs=flows[TRAINING].tape.examples[flows[TRAINING].result[0]].shape[1],
         notes=notes_on(network, built, flows, merged),
     )
+    require_own_buffers(cut, flows)
     separate_stateless(cut)
     if check:
         require_equal(network, cut, image_shape)
@@ -91,6 +94,8 @@ def require_equal(network: nn.Module, cut: CutNetwork, image_shape: Sequence[int
     """Raises CannotCutError unless the units compute what the network does, also once resumed."""
     try:
         unsaved = unsaved_state(network, cut, image_shape)
+        if not unsaved:
+            require_function_of_image(network, cut.memory_format, image_shape)
         wrong = differences(network, cut, image_shape)
     except FailedError as error:
         raise CannotCutError(why_failed(network, image_shape, error)) from error
@@ -98,12 +103,16 @@ def require_equal(network: nn.Module, cut: CutNetwork, image_shape: Sequence[int
         raise CannotCutError(
             f"{name_of_class(network)}: its forward pass changes {unsaved[0]}, which its units "
             "or a resumed run would not do or know: make it a tensor of the state_dict, with "
-            "register_buffer, and change it in place; or leave it out"
+            "register_buffer, and change it in place; or leave it out (draw random numbers from "
+            "random, numpy.random or torch, not from a generator of its own)"
         )
     if wrong:
+        # It is not recorded, and runs blocks twice, whose norms then move twice.
+        twice = wrong == ["buffers in training mode"]
+        mend = f"{'Switch gradient checkpointing off, if it is on. ' if twice else ''}{HOW_TO_MEND}"
         raise CannotCutError(
             f"{name_of_class(network)}: its units do not compute what it computes: "
-            f"{', '.join(wrong)} differ. {HOW_TO_MEND}"
+            f"{', '.join(wrong)} differ. {mend}"
         )
 
 
@@ -171,8 +180,8 @@ def why_one_unit(
     name = name_of_class(network)
     if segments > 1:
         return (
-            f"{name} cannot be divided into units that freeze apart: they share parameters, which "
-            "cannot freeze in one and train in the other. Untie them"
+            f"{name} cannot be divided into units that freeze apart: they share parameters, or "
+            "buffers that change, which cannot freeze in one and train in the other. Untie them"
         )
     if units == "children":
         return (

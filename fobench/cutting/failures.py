@@ -8,9 +8,15 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from fobench.cutting.record import META, on_meta
-from fobench.cutting.refusals import CannotCutError, FailedError, copy_of, leaving_random_states
+from fobench.cutting.refusals import (
+    CannotCutError,
+    FailedError,
+    copy_of,
+    leaving_random_states,
+    reason_of,
+)
 
-SIZES = (16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 448, 512)
+SIZES = (16, 28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 448, 512)
 CHANNELS = (1, 3)
 IMAGES = 2
 
@@ -36,6 +42,10 @@ def why_failed(network: nn.Module, image_shape: Sequence[int], error: FailedErro
                 f"{name}: {path} is on {parameter.device}: make the network on the CPU, so that it "
                 "starts alike everywhere; fobench moves it to the device"
             )
+    if not any(each.is_meta or is_lazy(each) for each in network.parameters()):
+        # Recorded are other numbers of images, which its error names.
+        raised = failure_of(network, image_shape)
+        error = FailedError(reason_of(raised)) if raised else error
     return (
         f"{name} fails on images of {height}x{width} pixels and {counted(channels)}: {error}. "
         f"{mend(network, image_shape, error)}"
@@ -70,8 +80,9 @@ def mend(network: nn.Module, image_shape: Sequence[int], error: FailedError) -> 
         for count in CHANNELS:
             if count != channels and runs_on_meta(meta, (height, width, count)):
                 return f"It takes images of {counted(count)}: {other_ways}"
-        for size in SIZES:
-            if size > min(height, width) and runs_on_meta(meta, (size, size, channels)):
+        side = min(height, width)  # larger ones first, then the nearest
+        for size in sorted(SIZES, key=lambda size: (size < side, abs(size - side))):
+            if runs_on_meta(meta, (size, size, channels)):
                 size_to_set = f"set data.image_size = {size}"
                 return f"It takes images of {size}x{size}: {size_to_set}, or {other_ways}"
     return other_ways.capitalize()
@@ -86,18 +97,28 @@ def runs(
     image_shape: Sequence[int],
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> bool:
-    """Whether a forward pass of a copy, which trains, on images [H, W, C] returns."""
+    """Whether forward passes of a copy on images [H, W, C] return, in both modes."""
+    return failure_of(network, image_shape, memory_format) is None
+
+
+def failure_of(
+    network: nn.Module,
+    image_shape: Sequence[int],
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Exception | None:
+    """What a forward pass of a copy raises, in training or in evaluation mode."""
     images = torch.zeros(IMAGES, *image_shape).permute(0, 3, 1, 2)
     try:
         with leaving_random_states(), torch.no_grad():
-            copied = copy_of(network)
-            copied.train()
-            copied.to(memory_format=memory_format)(images.clone(memory_format=memory_format))
+            copied = copy_of(network).to(memory_format=memory_format)
+            for training in (True, False):
+                copied.train(training)
+                copied(images.clone(memory_format=memory_format))
     except CannotCutError:  # as there is no copy
         raise
-    except Exception:
-        return False
-    return True
+    except Exception as error:
+        return error
+    return None
 
 
 def runs_on_meta(network: nn.Module, image_shape: Sequence[int]) -> bool:

@@ -22,7 +22,9 @@ def prepared(network: nn.Module, image_shape: Sequence[int]) -> nn.Module:
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
-    """The network inside of torch.compile or DataParallel.
+    """The network inside of torch.compile or DataParallel, none of its modules compiled in place.
+
+    A copy is not, with which it is compared; and freezing a unit would compile it anew.
 
     Raises CannotCutError for TorchScript, and if a part of the network is wrapped.
     """
@@ -35,6 +37,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
                     f"{type(inner).__name__}: {path} is wrapped in {type(module).__name__}: give "
                     "the module itself"
                 )
+            if module._compiled_call_impl is not None:  # by module.compile()
+                module._compiled_call_impl = None
     except ValueError as error:
         raise CannotCutError(f"{name}: {error}") from error
     return inner

@@ -149,9 +149,12 @@ class Recorder(TorchFunctionMode):
         kwargs: dict[str, Any],
         result: Any,
         before: list[int],
+        held: Sequence[torch.Tensor] = (),
     ) -> None:
-        """Note a call with what it returned; `before` are its arguments' versions before it."""
-        given = tensors_in((args, kwargs))
+        """Note a call with what it returned; `before` are the versions, before it, of its arguments
+        and of what a module holds.
+        """
+        given = tensors_in((args, kwargs, held))
         changed = [each for each, was in zip(given, before, strict=True) if each._version != was]
         assigns = getattr(target, "__name__", "") == "__set__"
         made = tensors_in(result)
@@ -262,14 +265,14 @@ class Recorder(TorchFunctionMode):
             finally:
                 del self._scope[depth:]
         given = own_lists((args, kwargs))  # it may change those that it gets
-        before = versions(given)
+        before = versions((given, held := list(module.buffers())))
         self._paused = True
         try:
             with leaving_random_states():
                 result = forward(*args, **kwargs)
         finally:
             self._paused = False
-        self._note(path, *given, result, before)
+        self._note(path, *given, result, before, held)
         return result
 
 

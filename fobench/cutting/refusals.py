@@ -2,6 +2,7 @@
 
 import copy
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from torch import nn
 
 from fobench.errors import UserError, place_of
 
+# In torch's errors on tensors without memory; 'meta' in quotes is a name of the user's.
+MENTIONS_META = re.compile(r"(?<!['\"])\bmeta\b(?!['\"])", re.IGNORECASE)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -36,7 +39,11 @@ def refusal_of(error: Exception) -> CannotRecordError:
         return CannotRecordError(f"it uses torch.inference_mode(): use detach(){place}")
     if "expected device meta" in text:
         return CannotRecordError(f"it uses a tensor that none of its modules holds{place}")
-    if "meta" in text.lower() or "data-dependent" in text or isinstance(error, NotImplementedError):
+    if (
+        MENTIONS_META.search(text)
+        or "data-dependent" in text
+        or isinstance(error, NotImplementedError)
+    ):
         return CannotRecordError(
             f"what it does depends on the values in its tensors ({text}){place}"
         )
@@ -54,20 +61,42 @@ def copy_of(network: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module
     try:
         return copy.deepcopy(network, memo)
     except Exception as error:
-        computed = [
-            f"{path}.{name}".lstrip(".")
+        held = [
+            (f"{path}.{name}".lstrip("."), each)
             for path, module in network.named_modules()
             for name, each in vars(module).items()
-            if isinstance(each, torch.Tensor) and not each.is_leaf
         ]
+        computed = [name for name, each in held if is_computed(each)]
+        kept = [name for name, each in held if any(map(is_computed, contained(each)))]
         if computed:
             why = (
                 f"{computed[0]} is computed from other tensors, but not in a forward pass, as by "
                 "the old torch.nn.utils.weight_norm: use the one in torch.nn.utils.parametrizations"
             )
+        elif kept:
+            why = (
+                f"{kept[0]} holds tensors that were computed in a forward pass, even one of a "
+                "copy, as a hook does that refers to the network itself: make the hook a method, "
+                "or leave it out"
+            )
         else:
             why = f"{reason_of(error)}: hold nothing in its modules that cannot be copied"
         raise CannotCutError(f"{type(network).__name__} cannot be copied: {why}") from error
+
+
+def is_computed(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and not value.is_leaf
+
+
+def contained(value: Any) -> Iterator[Any]:
+    """What lists, tuples and dicts hold, also in each other."""
+    todo, seen = [value], set()
+    while todo:
+        each = todo.pop()
+        yield each
+        if isinstance(each, dict | list | tuple) and id(each) not in seen:
+            seen.add(id(each))
+            todo += each.values() if isinstance(each, dict) else each
 
 
 def has_hooks(module: nn.Module) -> bool:

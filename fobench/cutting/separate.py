@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from itertools import pairwise
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -12,7 +13,7 @@ from fobench.cutting.tape import memory_of
 
 
 def require_own_memory(network: nn.Module) -> None:
-    """Raises CannotCutError if a parameter that trains lies in the memory of another.
+    """Raises CannotCutError if a parameter that trains lies in the memory of another tensor.
 
     A step of one changes the other, also if that is frozen; until the network is moved to another
     device or memory format, which parts them.
@@ -22,16 +23,16 @@ def require_own_memory(network: nn.Module) -> None:
         (name, trains), (its_name, it_trains) = one, other
         if memory == its_memory and start < end and (trains or it_trains):
             raise CannotCutError(
-                f"{type(network).__name__}: {name} and {its_name} are two parameters in the same "
+                f"{type(network).__name__}: {name} and {its_name} are two tensors in the same "
                 "memory, which moving them to a device parts: make them one parameter, as "
                 "b.weight = a.weight does, or give each its own memory with clone()"
             )
 
 
 def memory_spans(network: nn.Module) -> Iterator[tuple[int, int, int, str, bool]]:
-    """The memory of each parameter, where in it it begins and ends, its name, whether it trains."""
-    for name, each in network.named_parameters():
-        if not is_lazy(each) and each.numel():
+    """The memory of each tensor, where in it it begins and ends, its name, whether it trains."""
+    for name, each in (*network.named_parameters(), *network.named_buffers()):
+        if not is_lazy(each) and each.numel() and each.layout is torch.strided:
             reach = sum(
                 (size - 1) * step for size, step in zip(each.shape, each.stride(), strict=True)
             )

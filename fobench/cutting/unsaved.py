@@ -1,15 +1,15 @@
 """State that a network changes in training and no state_dict holds: a resumed run lacks it."""
 
 import copy
-import numbers
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from fobench.cutting.attributes import attributes_of
 from fobench.cutting.cut_network import CutNetwork
-from fobench.cutting.record import tensors_held
 from fobench.cutting.refusals import (
     CannotCutError,
     FailedError,
@@ -19,8 +19,7 @@ from fobench.cutting.refusals import (
 from fobench.cutting.verify import EVALUATION, TRAINING, disturbed, equal, random_images
 from fobench.machine.seeds import seed_globally
 
-OF_EVERY_MODULE = vars(nn.Module()).keys()
-DEPTH = 5  # of containers in containers
+ADDED = "_extra_state"  # torch's name for what get_extra_state returns
 
 
 def unsaved_state(network: nn.Module, cut: CutNetwork, image_shape: Sequence[int]) -> list[str]:
@@ -40,7 +39,9 @@ def unsaved_state(network: nn.Module, cut: CutNetwork, image_shape: Sequence[int
         scores(trained, TRAINING, image_shape, 0, memory_format)
         resumed = disturbed(network, memory_format)
         try:
-            resumed.load_state_dict(trained.state_dict())
+            resumed.load_state_dict(as_saved(trained))
+        except CannotCutError:
+            raise
         except Exception as error:
             raise CannotCutError(
                 f"{type(network).__name__} does not load its own state_dict ({reason_of(error)}), "
@@ -61,6 +62,25 @@ def unsaved_state(network: nn.Module, cut: CutNetwork, image_shape: Sequence[int
     return each_step if alike else each_step or list(lost) or ["something that no module holds"]
 
 
+def as_saved(network: nn.Module) -> dict[str, Any]:
+    """The state_dict as a checkpoint holds it: what modules add to it is written and read."""
+    state = network.state_dict()
+    for key, value in state.items():
+        if key.endswith(ADDED) or not isinstance(value, torch.Tensor):
+            file = io.BytesIO()
+            try:
+                torch.save(value, file)
+                file.seek(0)
+                state[key] = torch.load(file, weights_only=True)
+            except Exception as error:
+                raise CannotCutError(
+                    f"{type(network).__name__}: no checkpoint can hold what its state_dict has as "
+                    f"{key}: let get_extra_state return tensors, numbers, texts, or lists and "
+                    "dicts of them"
+                ) from error
+    return state
+
+
 def scores(
     network: nn.Module,
     mode: tuple[bool, int],
@@ -77,29 +97,6 @@ def scores(
         return network(images)
     except Exception as error:
         raise FailedError(reason_of(error)) from error
-
-
-def attributes_of(network: nn.Module) -> dict[str, Any]:
-    """Attributes of the network's modules by path: all tensors, and plain values as text."""
-    found: dict[str, Any] = {}
-    for path, module in network.named_modules():
-        prefix = f"{path}." if path else ""
-        for name, value in vars(module).items():
-            if name not in OF_EVERY_MODULE and not isinstance(value, torch.Tensor):
-                found[f"{prefix}{name}"] = repr(plain(value))
-        found |= {f"{prefix}{name}": tensor for name, tensor in tensors_held(module).items()}
-    return found
-
-
-def plain(value: Any, depth: int = DEPTH) -> Any:
-    """Numbers and texts, also in containers; of all else the class."""
-    if value is None or isinstance(value, numbers.Number | str | bytes):
-        return value
-    if isinstance(value, dict) and depth:
-        return [(plain(key, depth - 1), plain(each, depth - 1)) for key, each in value.items()]
-    if isinstance(value, list | tuple | set | frozenset) and depth:
-        return [plain(each, depth - 1) for each in value]
-    return type(value)
 
 
 def unlike(one: Any, other: Any) -> bool:

@@ -60,8 +60,9 @@ def open_folder(path: Path, root: Path | None, size: int | None) -> DataSet:
     name = sized_name(path.name, height, width)
     state = f"{listed.digest}, {height}x{width}, version {VERSION}"
     source = Source(f"folder {path.resolve()}", state)
-    # Folders at other places can have the same name.
-    paths = [root / f"{with_place(name, path)}.npz"] if root else []
+    # Folders at other places can have the same name; links to one have one file.
+    file = with_place(sized_name(path.resolve().name, height, width), path)
+    paths = [root / f"{file}.npz"] if root else []
     dataset = open_prepared(name, paths, source, lambda: content_of(path, listed, source, size))
     return replace(dataset, unused=listed.unused)
 

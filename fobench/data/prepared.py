@@ -100,7 +100,9 @@ def open_prepared(
     log.warning(
         "%s: %s of images are prepared in memory, each time anew", name, format_size(made.bytes)
     )
-    return in_memory(name, made)
+    return in_memory(
+        name, made, "give a --data-root that can be written and has room, for a file of them"
+    )
 
 
 def find_prepared(name: str, paths: Iterable[Path], source: Source) -> DataSet | None:
@@ -204,13 +206,15 @@ def logged(key: str, part: Part) -> Iterator[np.ndarray]:
             log.info("%s images: %s of %s", key, f"{done:,}", f"{len(part.labels):,}")
 
 
-def in_memory(name: str, content: Content) -> DataSet:
-    """The set without a file. Raises UserError if its images do not fit into memory."""
+def in_memory(name: str, content: Content, remedy: str) -> DataSet:
+    """The set without a file.
+
+    Raises UserError, with the remedy, if its images do not fit into memory.
+    """
     # Linux grants memory that there is not, and kills a process that then uses it.
     if content.bytes > available_host_memory()[0]:
         raise UserError(
-            f"{name}: {format_size(content.bytes)} of images do not fit into memory: give a "
-            "--data-root that can be written and has room, for a file of them"
+            f"{name}: {format_size(content.bytes)} of images do not fit into memory: {remedy}"
         )
     arrays: list[np.ndarray] = []
     for part in content.parts.values():

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from fobench.data.archive import checksums_of
-from fobench.data.dataset import DataSet, assemble
+from fobench.data.dataset import DataSet
 from fobench.data.npz import damage_as_message, open_npz
 from fobench.data.prepared import (
     Content,
     Part,
     Source,
     find_prepared,
+    in_memory,
     open_prepared,
     with_place,
 )
@@ -54,18 +53,15 @@ def resized_from(path: Path, state: str = "") -> Source:
 
 
 def resized_in_memory(dataset: DataSet, size: int) -> DataSet:
-    """The set with images [size, size]; the set itself if they have that size."""
+    """The set with images [size, size]; the set itself if they have that size.
+
+    Raises UserError if they do not fit into memory.
+    """
     if has_size(dataset, size):
         return dataset
-    train, test = (
-        np.concatenate(list(resized_pieces(images, size)))
-        for images in (dataset.train_images, dataset.test_images)
-    )
-    return assemble(
-        sized_name(dataset.name, size, size),
-        *(train, dataset.train_labels, test, dataset.test_labels),
-        classes=dataset.classes,
-    )
+    content = content_of(Source(dataset.name), dataset, size)
+    remedy = "lower data.image_size, data.train_size or data.test_size"
+    return in_memory(sized_name(dataset.name, size, size), content, remedy)
 
 
 def has_size(dataset: DataSet, size: int) -> bool:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -30,8 +29,6 @@ log = logging.getLogger(__name__)
 
 # Of the device's free memory; the rest is for training.
 SHARE_FOR_IMAGES = 0.5
-
-Place = Literal["device", "host"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def place(self) -> str:
+        """Where the images lie, as in `place_of_images`."""
+        return self.images.place if isinstance(self.images, HostImages) else "device"
 
     @contextmanager
     def ahead(self, batches: Iterable[Indices]) -> Iterator[None]:
@@ -156,9 +158,8 @@ class Data:
 
     @property
     def place(self) -> str:
-        """Where the images lie, as in `place_of_images`."""
-        images = self.train.images
-        return images.place if isinstance(images, HostImages) else "device"
+        """Where the images for training lie, as in `place_of_images`."""
+        return self.train.place
 
 
 def load(
@@ -166,17 +167,17 @@ def load(
     used: DataUsed,
     augment: str,
     device: torch.device,
-    place: Place | None = None,
+    place: str | None = None,
 ) -> Data:
     """The images that a run uses, cut from the set as `parts_of` says, for the device.
 
-    They are on the device if they take less than half of its free memory, or if `place` says so.
+    They are where `place_of_images` says now, or where it said: on the device if `place` is
+    "device", else where they are.
     """
     cuts = cuts_of(dataset, used, augment)
     mean, std = (each.to(device) for each in pixel_statistics(cuts["train"][0]))
     size = bytes_on_device(cuts)
-    if place is None:
-        place = "device" if fits(size, device) else "host"
+    place = place or place_of_images(dataset, used, augment, device)
     log.info("%s", where_images_are(dataset.train_images, size, place, device))
 
     def split(images: Images, labels: np.ndarray, padding: int) -> Split:
@@ -187,12 +188,15 @@ def load(
     return Data(**{name: split(*cut) for name, cut in cuts.items()})
 
 
-def place_of_images(dataset: DataSet, used: DataUsed, augment: str, device: torch.device) -> str:
-    """Where `load` would put the images now: "device", "host memory" or "file".
+def place_of_images(
+    dataset: DataSet, used: DataUsed, augment: str, device: torch.device, copies: int = 1
+) -> str:
+    """Where images are best now: "device", "host memory" or "file".
 
-    It decides how fast they are read, but not what is learned from them.
+    On the device, if as many copies take less than half of its free memory. The place decides how
+    fast they are read, but not what is learned from them.
     """
-    size = bytes_on_device(cuts_of(dataset, used, augment))
+    size = copies * bytes_on_device(cuts_of(dataset, used, augment))
     return "device" if fits(size, device) else place_on_host(dataset.train_images)
 
 
@@ -222,7 +226,7 @@ def fits(size: int, device: torch.device) -> bool:
     return size <= SHARE_FOR_IMAGES * available_memory(device)[0]
 
 
-def where_images_are(images: Images, size: int, place: Place, device: torch.device) -> str:
+def where_images_are(images: Images, size: int, place: str, device: torch.device) -> str:
     """Where the images are and how much memory they take, for the log. `size` is in bytes."""
     if place == "device":
         memory = "memory" if device.type == "cpu" else "the GPU's memory"

@@ -25,9 +25,9 @@ def table(
 
     A pair is a run and its baseline on the same machine; without one, the paired columns are NaN.
     `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds;
-    both are also NaN if either run's time does not count. `error_points` and `error_relative` (in
-    percent) compare the test errors. `against` is the key in the record of the run to pair with:
-    "baseline" or "control".
+    both are also NaN if either run's time does not count, or their images lay in two places.
+    `error_points` and `error_relative` (in percent) compare the test errors. `against` is the key
+    in the record of the run to pair with: "baseline" or "control".
 
     `timed` says whether a run's time counts: it was trained `alone` on its machine, and in one
     piece unless `include_resumed`. `profile_saved`, `flops_saved` and `paper_saved` are what was
@@ -69,14 +69,15 @@ def compare(run: RunResult, baseline: RunResult | None, include_resumed: bool) -
     nothing = dict.fromkeys(
         ("log_ratio", "cpu_log_ratio", "error_points", "error_relative"), math.nan
     )
-    if baseline is None or machine(baseline.record) != machine(run.record):
+    if baseline is None or machine_of_errors(baseline.record) != machine_of_errors(run.record):
         return nothing
     error, least = run.test_error, baseline.test_error
     errors = {
         "error_points": error - least,
         "error_relative": 100 * (error / least - 1) if least else math.nan,
     }
-    if not (is_timed(run, include_resumed) and is_timed(baseline, include_resumed)):
+    timed = all(is_timed(each, include_resumed) for each in (run, baseline))
+    if not timed or machine(baseline.record) != machine(run.record):
         return nothing | errors
     seconds = run.epochs[-1].total_train_seconds, baseline.epochs[-1].total_train_seconds
     return errors | {
@@ -127,21 +128,36 @@ def log_ratio(one: float, other: float) -> float:
 
 
 def machine(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What must be equal to compare two runs' times: machine, precision, step mode, torch, and the
-    place of the images.
+    """What must be equal to compare two runs' times: that of their errors, and the images' place.
+
+    What is learned does not depend on where the images lie, how fast they are read does.
     """
+    # Records of earlier versions, all of them of images on the device, do not say so.
+    images = {each.get("images", "device") for each in trained_at(record)}
+    return (*machine_of_errors(record), *sorted(images))
+
+
+def machine_of_errors(record: dict[str, Any]) -> tuple[Any, ...]:
+    """What must be equal to compare two runs' errors: machine, precision, step mode, torch."""
     environment = record["environment"]
     keys = ("device", "gpu", "processor", "cores", "threads")
-    # A run resumed on another host was timed on several.
-    pieces = (environment, *record.get("resumed_at", []))
-    hosts = {host_share(environment, each) for each in pieces}
-    # Records of earlier versions, all of them of images on the device, do not say so.
-    images = {each.get("images", "device") for each in pieces}
+    hosts = {host_share(environment, each) for each in trained_at(record)}
     shown = [environment[key] for key in keys]
     # Records of earlier versions, all of them from processors, lack these.
     shown += [environment.get("gpu_uuid"), environment.get("driver")]
     shown += [environment.get("precision", "float32"), environment.get("step", "eager")]
-    return (*sorted(hosts), *shown, *sorted(images), environment["versions"]["torch"])
+    return (*sorted(hosts), *shown, environment["versions"]["torch"])
+
+
+def trained_at(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where a run was trained: where it started, and where it was resumed.
+
+    Not where the test of its ensemble alone remained, which is no part of the training.
+    """
+    per_epoch, total = record.get("steps_per_epoch", 0), record.get("total_steps", math.inf)
+    resumed = record.get("resumed_at", [])
+    trained = [each for each in resumed if each.get("epochs", 0) * per_epoch < total]
+    return [record["environment"], *trained]
 
 
 def host_share(environment: dict[str, Any], place: dict[str, Any]) -> str:

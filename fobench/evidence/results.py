@@ -1,6 +1,6 @@
 """Results of experiments, read for figures and reports."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,14 +60,19 @@ class ExperimentResults:
 
     @property
     def devices(self) -> list[str]:
-        return sorted({device_title(run.record["environment"]) for run in self.runs})
+        places: dict[str, set[str]] = {}
+        for environment in (run.record["environment"] for run in self.runs):
+            # Earlier versions do not say so.
+            found = environment.get("images", "device")
+            places.setdefault(computing_title(environment), set()).add(found)
+        return [device_title(title, places[title]) for title in sorted(places)]
 
 
-def device_title(environment: dict[str, Any]) -> str:
-    """The device, how it computes and where images come from, if that is no matter of course."""
-    images = environment.get("images", "device")  # earlier versions do not say so
-    title = computing_title(environment)
-    return title if images == "device" else f"{title}, images from {images}"
+def device_title(computing: str, images: Collection[str]) -> str:
+    """A device, how it computes and where images come from, if that is no matter of course."""
+    if set(images) == {"device"}:
+        return computing
+    return f"{computing}, images from {' or '.join(sorted(images))}"
 
 
 def computing_title(environment: dict[str, Any]) -> str:
@@ -167,11 +172,17 @@ def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
         if runs["error_points"].isna().all():
             yield (
                 f"no time saved measured for {name}: its baseline is missing or ran on another "
-                "machine (host, processor, CPU limits, threads, card, driver, torch), in another "
-                "precision or step mode, or with its images in another place"
+                "machine (host, processor, CPU limits, threads, card, driver, torch), or in "
+                "another precision or step mode"
             )
         elif has_untimed_pair(runs, table):
             untimed.setdefault(row["predicted"], []).append(name)
+        elif has_images_elsewhere(runs, table):
+            yield (
+                f"no time saved measured for {name}: the images of its baseline lay in another "
+                "place (memory, or their file). Their errors count; to measure the time saved, "
+                "train both again: `fobench run` --force --only PART-OF-THE-RUN-ID"
+            )
         else:
             yield f"no time saved measured for {name}: of each pair, one run was resumed"
     for predicted, names in untimed.items():
@@ -187,3 +198,10 @@ def has_untimed_pair(runs: pd.DataFrame, table: pd.DataFrame) -> bool:
     """Whether one of these runs, or its baseline, was trained beside others."""
     alone = table.set_index("id")["alone"]
     return not runs["alone"].all() or bool(alone.reindex(runs["baseline"]).eq(False).any())
+
+
+def has_images_elsewhere(runs: pd.DataFrame, table: pd.DataFrame) -> bool:
+    """Whether the errors of one of these runs can be compared with its baseline's, its time not."""
+    paired = runs[runs["error_points"].notna()]
+    machines = table.set_index("id")["machine"]
+    return bool((machines.loc[paired["baseline"]].array != paired["machine"].array).any())

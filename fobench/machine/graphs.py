@@ -10,7 +10,7 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
@@ -40,6 +40,19 @@ def cannot_capture(reason: str) -> CaptureError:
     )
 
 
+InPython = Callable[[], Mapping[str, Any]]
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The names with another text, or another tensor, than before."""
+    return [
+        name
+        for name, value in after.items()
+        if value is not before.get(name)
+        and not (isinstance(value, str) and value == before.get(name))
+    ]
+
+
 class Graphs:
     """Captures work on a device into graphs that share one pool of memory.
 
@@ -60,16 +73,20 @@ class Graphs:
         kept = torch.zeros(1, device=device)
         self._keeper = self._capture(kept.zero_), kept
 
-    def capture(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+    def capture(
+        self, work: Callable[[], T], in_python: InPython = dict
+    ) -> tuple[Callable[[], None], T]:
         """A function that replays the work, and what the work returned: tensors that each replay
         fills. Capturing executes nothing.
 
-        The work must have run once before, on inputs of the same shapes.
+        The work must have run once before, on inputs of the same shapes. `in_python` returns by
+        name what Python may change in it: texts, and which tensors are used.
 
         Raises CaptureError, or an out-of-memory error.
         """
         synchronize(self._device)
         began, drawn = time.perf_counter(), self.random_state_of_the_host()
+        held = in_python()
         try:
             captured = self._capture_or_make_room(work)
         except RuntimeError as error:
@@ -79,6 +96,8 @@ class Graphs:
             raise cannot_capture(str(error).partition("\n")[0]) from error
         if self.random_state_of_the_host() != drawn:
             raise cannot_capture("it draws random numbers on the host, which a graph would not")
+        for name in changed(held, in_python()):
+            raise cannot_capture(f"it changes {name} in Python, which a graph would not")
         self._captures += 1
         self._seconds += time.perf_counter() - began
         return captured
@@ -151,11 +170,11 @@ class Repeated(Generic[T]):
     """Work that is repeated on inputs of the same shapes: captured in its second call.
 
     The first call runs it, which allocates what stays, such as momentum, and chooses algorithms.
-    What a call returns is overwritten by the next.
+    What a call returns is overwritten by the next. `in_python` is as for Graphs.capture.
     """
 
-    def __init__(self, work: Callable[..., T], graphs: Graphs) -> None:
-        self._work, self._graphs = work, graphs
+    def __init__(self, work: Callable[..., T], graphs: Graphs, in_python: InPython = dict) -> None:
+        self._work, self._graphs, self._in_python = work, graphs, in_python
         self._has_run, self._has_room = False, True
         self._inputs: list[Values] = []
         self._replay: Callable[[], None] | None = None
@@ -183,7 +202,9 @@ class Repeated(Generic[T]):
     def _capture(self, inputs: Sequence[Values]) -> None:
         self._inputs = [map_values(torch.clone, each) for each in inputs]
         try:
-            self._replay, self._result = self._graphs.capture(lambda: self._work(*self._inputs))
+            self._replay, self._result = self._graphs.capture(
+                lambda: self._work(*self._inputs), self._in_python
+            )
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -50,6 +50,13 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+def memory_in_use(device: torch.device) -> int:
+    """Bytes of the device's memory that this process has, or of the host's for the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    return psutil.Process().memory_info().rss
+
+
 def memory_in_reach(device: torch.device) -> int:
     """Bytes that this process has or can get of the device's memory, or of the host's for the CPU.
 

@@ -12,13 +12,16 @@ from torch import nn
 
 from fobench.cutting.cut import cut_network
 from fobench.cutting.cut_network import CutNetwork
-from fobench.cutting.prepare import prepared
-from fobench.cutting.refusals import CannotCutError
+from fobench.cutting.prepare import initialise, unwrapped
+from fobench.cutting.refusals import CannotCutError, copy_of
 from fobench.errors import UserError
 from fobench.models.base import Comparison
 from fobench.models.user_file import tell_what_it_printed, users_code
 
-UNEXPECTED = re.compile(r"([\w.]+)\(\) got an unexpected keyword argument '(\w+)'")
+# Python's words, and those of some networks of timm, which list all of them.
+UNEXPECTED = re.compile(
+    r"([\w.]+)\(\) got (?:an )?unexpected keyword argument(?:\(s\): \[)? ?'(\w+)'"
+)
 Shape = tuple[int, int, int]
 
 
@@ -27,7 +30,6 @@ class Elsewhere(Protocol):
 
     name: str
     units: str | tuple[str, ...]
-    stem_stride: int | None
 
     def network(self, num_classes: int, image_shape: Shape) -> nn.Module: ...
 
@@ -95,15 +97,26 @@ def construct(
     return made
 
 
-def prepare(where: str, made: nn.Module, image_shape: Shape) -> nn.Module:
-    """The network without wrappers such as DataParallel, its lazy modules with their sizes.
+def prepare(
+    where: str, made: nn.Module, image_shape: Shape, stem_stride: int | None = None
+) -> nn.Module:
+    """The network without wrappers such as DataParallel, with the stride of its stem set.
 
-    Raises UserError if that cannot be.
+    Then its lazy modules get their sizes, from images [H, W, C]. Raises UserError if that cannot
+    be, or for a network without memory.
     """
     try:
         with users_code(where, "its forward pass"):
-            return prepared(made, image_shape)
-    except CannotCutError as error:
+            network = unwrapped(made)
+            shape = given_shape(network, image_shape)
+            for name, each in (*network.named_parameters(), *network.named_buffers()):
+                if each.is_meta:
+                    raise UserError(f"{name} is on the meta device: make the network on the CPU")
+            if stem_stride is not None:
+                set_stem_stride(network, shape, stem_stride)
+            initialise(network, shape)
+            return network
+    except UserError as error:
         raise UserError(f"{where}: {problem}" for problem in error.problems) from error
 
 
@@ -162,18 +175,14 @@ def cut_for(
     image_shape: Shape,
     check: bool = False,
 ) -> CutNetwork:
-    """The network cut into units for images [H, W, C], with the stride of its stem set.
+    """The network cut into units for images [H, W, C].
 
     Raises UserError if it cannot be cut, or has another number of outputs than classes.
     """
-    height, width, channels = image_shape
-    repeats = channels == 1 and takes_colour(network)
-    shape = (height, width, 3 if repeats else channels)
+    shape = given_shape(network, image_shape)
     where = f"[model] {options.name}"
     try:
         with users_code(where, "its forward pass"):
-            if options.stem_stride is not None:
-                set_stem_stride(stem_of(network, shape), options.stem_stride)
             cut = cut_network(network, shape, options.units, check=check)
     except UserError as error:
         told = (each.removeprefix(f"{where}: ") for each in error.problems)
@@ -183,10 +192,16 @@ def cut_for(
             f"{where}: the network has {cut.outputs} outputs, the data set "
             f"{num_classes} classes: let its constructor take num_classes, or set it in options"
         )
-    if repeats:
+    if shape != tuple(image_shape):
         first = next(iter(dict(cut.named_children())))
         setattr(cut, first, nn.Sequential(RepeatGrey(), cut[0]))
     return cut
+
+
+def given_shape(network: nn.Module, image_shape: Shape) -> Shape:
+    """The shape of the images [H, W, C] that it is given: grey ones as colour, if it takes that."""
+    height, width, channels = image_shape
+    return height, width, 3 if channels == 1 and takes_colour(network) else channels
 
 
 def takes_colour(network: nn.Module) -> bool:
@@ -202,26 +217,31 @@ class RepeatGrey(nn.Module):
         return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def stem_of(network: nn.Module, image_shape: Shape) -> nn.Module:
-    """The first unit that is found, whichever units the network is cut into.
+def units_found(network: nn.Module, image_shape: Shape) -> CutNetwork:
+    """A copy, cut into the units that are found, whichever the network itself is cut into.
 
-    Raises UserError if none are.
+    Raises UserError if none are found.
     """
     height, width, channels = image_shape
     failures = []
     for factor in (1, 2, 4, 8):  # its images may be large enough with the other stride only
         try:
             shape = (height * factor, width * factor, channels)
-            return cut_network(network, shape, "auto", check=False)[0]
+            copied = copy_of(network)
+            initialise(copied, shape)
+            return cut_network(copied, shape, "auto", check=False)
         except CannotCutError as error:
             failures.append(error)
     raise UserError(f"stem_stride: no stem is found, as {failures[0]}") from failures[0]
 
 
-def set_stem_stride(unit: nn.Module, stride: int) -> None:
-    """Give the strided layers of a unit that stride. Raises UserError if there is none."""
+def set_stem_stride(network: nn.Module, image_shape: Shape, stride: int) -> None:
+    """Give the strided layers of the first unit that stride. Raises UserError if there is none."""
+    cut = units_found(network, image_shape)
+    first = {id(each) for each in cut[0].modules()}
+    paths = [path for path, each in cut.original.named_modules() if id(each) in first]
     changed = 0
-    for module in unit.modules():
+    for module in map(network.get_submodule, paths):
         if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             strides = module.stride if isinstance(module.stride, tuple) else (module.stride,) * 2
             if max(strides) > stride:

@@ -174,7 +174,7 @@ class ElsewhereOptions(NetworkOptions):
         where = f'[model] name = "{self.name}"'
         offered = self.offered(num_classes, image_shape)
         made = construct(where, self.constructor(), self.options, offered)
-        network = prepare(where, made, image_shape)
+        network = prepare(where, made, image_shape, self.stem_stride)
         if self.weights is not None:
             path = expand_user(self.weights)
             require_unchanged(path, self._digests["weights_sha256"])

@@ -15,6 +15,8 @@ from fobench.models.file_content import require_file, require_source_unchanged, 
 if TYPE_CHECKING:
     from torch import nn
 
+    from fobench.models.base import Comparison
+
 
 class TorchvisionOptions(ElsewhereOptions):
     """A classification network of torchvision: torchvision:resnet18, torchvision:vit_b_16 …"""
@@ -97,6 +99,14 @@ class FileOptions(ElsewhereOptions):
 
         with importing_only_what_is_known(self.path):
             return super().network(num_classes, image_shape)
+
+    def require_buildable(
+        self, num_classes: int, image_shape: tuple[int, int, int]
+    ) -> Comparison | None:
+        from fobench.models.user_file import importing_only_what_is_known
+
+        with importing_only_what_is_known(self.path):  # its forward pass can import, too
+            return super().require_buildable(num_classes, image_shape)
 
     def constructor(self) -> Any:
         from fobench.models.user_file import load

@@ -5,6 +5,7 @@ import io
 import logging
 import sys
 import sysconfig
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from difflib import get_close_matches
@@ -14,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import fobench
-from fobench.errors import UserError, place_of, printable
+from fobench.errors import UserError, is_ours, is_theirs, place_of, printable
 from fobench.models.file_content import modules_beside
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,25 @@ def imported(path: Path, digest: str) -> Any:
         leaving_random_states(),
         importing_beside(path.parent),
         users_code(f"[model] {path}", "importing it"),
+        importing_absolutely(path),
     ):
         specification.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def importing_absolutely(path: Path) -> Iterator[None]:
+    """An error of a relative import in the block says what to write."""
+    try:
+        yield
+    except ImportError as error:
+        if "relative import with no known parent" in str(error):
+            raise UserError(
+                f"[model] {path}: a relative import{place_of(error)}, but the file is imported by "
+                "itself, not as part of a package: write `from blocks import …` for `from .blocks "
+                "import …`"
+            ) from error
+        raise
 
 
 @contextmanager
@@ -93,21 +110,20 @@ def importing_only_what_is_known(path: Path) -> Iterator[None]:
 
     They are in no run id: runs of other networks would have the same.
     """
-    modules, places = dict(sys.modules), set(sys.path)
+    before = list(sys.modules.values())  # kept, as an id is unique while its module lives
+    known_ids = set(map(id, before))
     yield
-    added = [Path(each).resolve() for each in sys.path if each not in places]
-    own = [path.parent.resolve(), *(each for each in added if each.is_dir())]
-    known = {each.resolve() for each in modules_beside(path).values()}
-    for name, module in sorted(sys.modules.items()):
-        file = None if modules.get(name) is module else source_of(module)
-        if file in (None, path.resolve()) or not any(map(file.is_relative_to, own)):
-            continue
-        beside.add(name)
+    new = {name: each for name, each in sys.modules.items() if id(each) not in known_ids}
+    own = {name: file for name, each in sorted(new.items()) if (file := source_of(each))}
+    beside.update(own)
+    known = {path.resolve(), *(each.resolve() for each in modules_beside(path).values())}
+    for name, file in own.items():
         if file not in known:
+            imported.cache_clear()  # so that they are imported, and refused, again
             raise UserError(
                 f"[model] {path} imports {file}, which no run id would cover: put it beside the "
-                f"file and write `import {file.stem}` there, without importlib or sys.path; or "
-                "install it"
+                f"file and write `import {name.rpartition('.')[2]}` there, without importlib, "
+                "sys.path or PYTHONPATH; or install it, but not as editable"
             )
 
 
@@ -143,6 +159,13 @@ def users_code(where: str, doing: str) -> Iterator[None]:
         printed_texts[text] = where
 
 
+@contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """What users' code prints in the block does not get into what other programs read."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
 def last_line_of(printed: io.StringIO) -> str:
     """The last line before an error says the most about it."""
     lines = printed.getvalue().split("\n")
@@ -158,6 +181,15 @@ def tell_what_it_printed() -> None:
         if where:
             log.info("%s printed: %s%s", where.removeprefix("[model] "), printable(first), more)
         printed_texts[text] = ""
+
+
+def is_of_users_code(error: BaseException) -> bool:
+    """Whether an error arose in a user's file or in what that called, and not in fobench."""
+    own = tuple(f"{folder}/" for folder in folders)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if is_ours(frame) or is_theirs(frame):
+            return not is_ours(frame) and frame.filename.startswith(own)
+    return False
 
 
 def described(error: BaseException) -> str:

@@ -217,7 +217,8 @@ def environments(runs: Sequence[RunResult]) -> dict[str, set[Any]]:
         }
         for name, value in shown.items():
             found.setdefault(name, set()).add(value)
-    return found
+    images = {run.record["environment"].get("images", "device") for run in runs}
+    return found if images == {"device"} else found | {"images read from": images}
 
 
 def gpu_settings(environment: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Networks that were found equal to their units, kept beside the results as profiles are.
 
 `results/<experiment>/units-<hash>.json` spares the next command that comparison, which takes as
-long as some training steps, until the code changes that was compared. `fobench units` compares
-anew.
+long as some training steps, until the code or the network changes that was compared. The network is
+built and cut each time: what makes it may lie outside its file. `fobench units` compares anew.
 """
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,17 +29,18 @@ CODE = ("cutting", "models")
 def compare_once(model: NetworkOptions, used: DataUsed, folder: Path) -> None:
     """Compare a network with its units, unless the experiment's folder says that they are equal.
 
-    Raises UserError if it cannot be built for these images, or differs from its units.
+    Raises UserError if it cannot be built for these images, or cut, or differs from its units.
     """
     network = json.dumps([model.identity(), used.classes, used.image_shape], sort_keys=True)
     path = folder / f"units-{hashlib.sha256(network.encode()).hexdigest()[:8]}.json"
     made_by = {"format": FORMAT, "for": json.loads(network), **code()}
     kept = read_comparison(path, made_by) if exists(path) else None
-    if kept is not None:
-        kept.log(model.name, f" ({path.name})")
+    if kept is not None and kept.network_sha256 == network_digest(model, used):
+        kept.comparison.log(model.name, f" ({path.name})")
         return
     found = model.require_buildable(used.classes, used.image_shape)
     if found is not None:
+        made_by["network_sha256"] = network_digest(model, used)
         make_folder(folder)
         write_json(path, made_by | {"units": list(found.units), "notes": list(found.notes)})
 
@@ -50,6 +52,31 @@ def compare_anew(model: NetworkOptions, used: DataUsed, folder: Path) -> None:
 
 def compare_not(model: NetworkOptions, used: DataUsed, folder: Path) -> None:
     """Leave a network unbuilt, to list its runs at once."""
+
+
+@dataclass(frozen=True)
+class KeptComparison:
+    """A comparison, and the digest of the network that was compared."""
+
+    comparison: Comparison
+    network_sha256: object
+
+
+def network_digest(model: NetworkOptions, used: DataUsed) -> str:
+    """That of a network's units, and of the names, shapes and types of its weights.
+
+    Raises UserError if it cannot be built for these images, or cut.
+    """
+    # Torch builds it.
+    from fobench.costs.unit_costs import network_on_meta
+
+    network = network_on_meta(model, used.classes, used.image_shape)
+    units = [name for name, _ in network.named_children()]
+    weights = [
+        (name, list(each.shape), str(each.dtype))
+        for name, each in (*network.named_parameters(), *network.named_buffers())
+    ]
+    return hashlib.sha256(json.dumps([units, weights]).encode()).hexdigest()[:16]
 
 
 def code() -> dict[str, Any]:
@@ -74,7 +101,7 @@ def fobench_digest() -> str:
     return sha256.hexdigest()[:16]
 
 
-def read_comparison(path: Path, made_by: dict[str, Any]) -> Comparison | None:
+def read_comparison(path: Path, made_by: dict[str, Any]) -> KeptComparison | None:
     """A kept comparison; None if it is of other code. Raises UserError for one that is invalid."""
     content = read_json(path)
     if any(content.get(key) != value for key, value in made_by.items()):
@@ -82,4 +109,5 @@ def read_comparison(path: Path, made_by: dict[str, Any]) -> Comparison | None:
     texts = content.get("units"), content.get("notes")
     if not all(isinstance(each, list) for each in texts):
         raise UserError(f"{path} does not hold a valid comparison: {RESTORE}")
-    return Comparison(*(tuple(map(str, each)) for each in texts))
+    comparison = Comparison(*(tuple(map(str, each)) for each in texts))
+    return KeptComparison(comparison, content.get("network_sha256"))

@@ -93,7 +93,8 @@ class Worker:
             self.connection.send(self._options)
         if self._images != experiment.name:
             used = task.plan.runs[0].data_used
-            self.connection.send(Images(task.plan.dataset, used, experiment.data.augment))
+            augment = experiment.data.augment
+            self.connection.send(Images(task.plan.dataset, used, augment, task.place))
             self._images = experiment.name
         self.connection.send(Job(task.run, task.folder, task.checkpoint_every, task.profile))
 

@@ -17,7 +17,7 @@ from fobench.records.runs import read_record
 from fobench.sweep.jobs import train_at_once
 from fobench.sweep.plan import Plan
 from fobench.sweep.prepare import measure_plans, prepare, profiled
-from fobench.sweep.tasks import Sweep, Task, images_of, lost_device
+from fobench.sweep.tasks import Sweep, Task, find_statistics, images_of, lost_device
 from fobench.sweep.time_left import format_duration
 from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
 
@@ -63,12 +63,13 @@ def train_all(plans: Sequence[Plan], options: SweepOptions, machine: MachineLock
     allowed = torch.get_num_threads()
     measure_with = None if options.beside_others else allowed
     torch.set_num_threads(max(1, allowed // options.jobs))
-    sweep = prepare(plans, execution, options.force, options.sharded)
+    sweep = prepare(plans, execution, options.force, options.sharded, options.jobs)
     if options.jobs > 1:
         found = list[Task]()
         for tasks in by_experiment(sweep):
             tasks = profiled(tasks, execution, machine, measure_with)
             measure_plans(tasks, execution, machine)
+            find_statistics(tasks[0])
             found += tasks
         lost = train_at_once(replace(sweep, tasks=tuple(found)), options.jobs)
     else:

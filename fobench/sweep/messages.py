@@ -22,6 +22,7 @@ class Images:
     dataset: DataSet
     used: DataUsed
     augment: str
+    place: str
 
 
 @dataclass(frozen=True)

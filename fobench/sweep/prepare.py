@@ -9,11 +9,13 @@ import torch
 
 from fobench.activations import plan_file
 from fobench.costs.flops import freeze_steps_of
+from fobench.costs.unit_costs import network_on_meta
 from fobench.data.split import Data
 from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine import environment
 from fobench.machine.lock import MachineLock
+from fobench.machine.memory import available_memory
 from fobench.machine.threads import number_of_threads
 from fobench.records.experiments import listed_runs, unlisted_runs, write_experiment
 from fobench.records.files import exists, make_folder
@@ -22,7 +24,9 @@ from fobench.sweep.plan import Plan
 from fobench.sweep.profiles import is_worth_a_profile, kept_profile, planned_place, profile_for
 from fobench.sweep.tasks import Sweep, Task, images_of
 from fobench.sweep.time_left import Pace
+from fobench.training import checkpoint
 from fobench.training.execute import ExecutionOptions
+from fobench.training.optimizer import exempt_from_decay
 from fobench.training.run_record import remove_unneeded_checkpoint
 
 log = logging.getLogger(__name__)
@@ -31,27 +35,36 @@ log = logging.getLogger(__name__)
 MACHINE = ("host", "gpu_uuid", "driver", "images")
 
 
-def prepare(plans: Sequence[Plan], options: ExecutionOptions, force: bool, sharded: bool) -> Sweep:
+def prepare(
+    plans: Sequence[Plan], options: ExecutionOptions, force: bool, sharded: bool, jobs: int
+) -> Sweep:
     """Check the plans and what is there, make the folders, and log what will be done.
 
+    Where images lie is decided here, for all runs of the sweep alike.
+
     Raises UserError for damaged records, other shards with other runs, folders that cannot be
-    written.
+    written, networks that fail to say which of their weights decay.
     """
     for plan in plans:
         require_same_runs(plan, sharded)
+        require_known_decay(plan)
     for plan in plans:
         make_folder(plan.folder)
     here = environment.describe(options.device)
     environment.log_machine(here)
     # Read all records before training, so that a damaged one is reported at once.
     due_of = [plan.due(force) for plan in plans]
+    jobs = max(1, min(jobs, sum(map(len, due_of))))
+    place_of = [planned_place(plan, options.device, jobs) for plan in plans]
     tasks = [
-        Task(plan, run, number, len(due))
-        for plan, due in zip(plans, due_of, strict=True)
+        Task(plan, run, number, len(due), place)
+        for plan, due, place in zip(plans, due_of, place_of, strict=True)
         for number, run in enumerate(due, start=1)
     ]
+    if jobs > 1:
+        options = replace(options, memory_share=available_memory(options.device)[0] // jobs)
     sweep = Sweep(tuple(tasks), options, Pace())
-    for plan, due in zip(plans, due_of, strict=True):
+    for plan, due, place in zip(plans, due_of, place_of, strict=True):
         for folder in filter(exists, map(plan.folder_of, plan.chosen)):
             make_folder(folder)
         due_ids = {run.id for run in due}
@@ -59,7 +72,9 @@ def prepare(plans: Sequence[Plan], options: ExecutionOptions, force: bool, shard
             folder = plan.folder_of(run)
             remove_unneeded_checkpoint(folder, read_record(folder))
             sweep.record_pace(run, folder)
-        log_plan(plan, due, here | {"images": planned_place(plan, options.device)})
+        log_plan(plan, due, here | {"images": place})
+        if options.timed and not force:
+            log_resumed_elsewhere(plan, due, place)
     for plan in plans:
         write_experiment(plan.folder, plan.experiment.name, [run.id for run in plan.runs])
     return sweep
@@ -73,6 +88,19 @@ def require_same_runs(plan: Plan, sharded: bool) -> None:
             f"{plan.folder / 'experiment.json'} lists other runs than this share's sweep: give all "
             "shares the same config and data set, or move the file away"
         )
+
+
+def require_known_decay(plan: Plan) -> None:
+    """Raises UserError if a network fails to say which of its weights decay, where it is asked."""
+    run, used = plan.runs[0], plan.runs[0].data_used
+    if run.train.decay_on != "matrices":
+        return
+    network = network_on_meta(run.model, used.classes, used.image_shape)
+    try:
+        exempt_from_decay(network)
+    except UserError as error:
+        where = f"{plan.experiment.name}: [model] {run.model.name}"
+        raise UserError(f"{where}: {problem}" for problem in error.problems) from error
 
 
 def profiled(
@@ -90,7 +118,7 @@ def profiled(
     """
     plan, runs = tasks[0].plan, [task.run for task in tasks]
     with number_of_threads(measure_with or torch.get_num_threads()):
-        kept = kept_profile(plan, options.device, data)
+        kept = kept_profile(plan, options.device, tasks[0].place)
         if kept is None and measure_with is not None and is_worth_a_profile(runs, options.deadline):
             with machine.alone_if_free() as alone:
                 if alone:
@@ -112,7 +140,7 @@ def measure_plans(
         task
         for task in tasks
         if task.run.method.stores.precompute
-        and not exists(plan_file.path_of(task.run, task.plan.folder, options.device))
+        and not exists(plan_file.path_of(task.run, task.plan.folder, options.device, task.place))
     ]
     if not missing:
         return
@@ -190,4 +218,23 @@ def log_other_machines(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> 
             "otherwise: %d of the runs of the seeds to do. Their times cannot be paired with those "
             "of runs trained now; --force trains all here",
             others,
+        )
+
+
+def log_resumed_elsewhere(plan: Plan, due: Sequence[Run], place: str) -> None:
+    """Warn before training of timed runs whose images lay elsewhere when they began."""
+    folders = [plan.folder_of(run) for run in due]
+    resumed = [
+        read_record(each)
+        for each in folders
+        if exists(each / "run.json") and exists(each / checkpoint.LAST)
+    ]
+    began = [
+        each["environment"].get("images", "device") for each in resumed if each.get("timed", True)
+    ]
+    if others := sum(each != place for each in began):
+        log.warning(
+            "resume with their images in another place (here: %s) than they began: %d of the runs "
+            "to do. Their times will not be paired, their errors will; --force trains them anew",
+            *(place, others),
         )

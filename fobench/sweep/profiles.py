@@ -12,6 +12,7 @@ from fobench.experiment.run import Run
 from fobench.machine import environment
 from fobench.machine.interruption import Deadline
 from fobench.machine.memory import is_out_of_memory
+from fobench.models.user_file import printing_to_stderr
 from fobench.records.files import make_folder
 from fobench.sweep.plan import Plan
 from fobench.training.profiling import measure_profile
@@ -23,26 +24,26 @@ MIN_STEPS = 2000  # of a sweep that is worth a profile
 DRIFT_PERCENT = 10.0
 
 
-def kept_profile(plan: Plan, device: torch.device, data: Data | None = None) -> KeptProfile | None:
+def kept_profile(plan: Plan, device: torch.device, images: str) -> KeptProfile | None:
     """The profile in the experiment's folder; None if there is none for this machine.
 
-    It is for torch's present number of threads, and for the images where they lie, or where they
-    would be loaded. Raises UserError for one that is invalid.
+    It is for torch's present number of threads, and for the place of the images. Raises UserError
+    for one that is invalid.
     """
     run = plan.runs[0]
-    images = data.place if data else planned_place(plan, device)
     made_for = conditions(run, environment.describe(device, run.train), images)
     path = path_of(plan.folder, made_for)
     found = read_profile(path, run)
     return None if found is None else KeptProfile(found, path.name, torch.get_num_threads())
 
 
-def planned_place(plan: Plan, device: torch.device) -> str:
-    """Where the images of a plan would be loaded now."""
+def planned_place(plan: Plan, device: torch.device, jobs: int = 1) -> str:
+    """Where the images of a plan are best now, if that many processes load them."""
     run = plan.runs[0]
-    return place_of_images(plan.dataset, run.data_used, run.data.augment, device)
+    return place_of_images(plan.dataset, run.data_used, run.data.augment, device, jobs)
 
 
+@printing_to_stderr()
 def measured_profile(plan: Plan, data: Data, for_steps: int | None = None) -> KeptProfile:
     """Measure the profile and keep it; the machine must be quiet.
 

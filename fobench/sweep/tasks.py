@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fobench.costs.profile import KeptProfile
-from fobench.data.split import Data, load
+from fobench.data.images import FileImages
+from fobench.data.split import Data, cuts_of, load
+from fobench.data.statistics import pixel_statistics
 from fobench.experiment.run import Run
 from fobench.records.files import exists
 from fobench.records.runs import read_run
@@ -17,13 +19,15 @@ from fobench.training.execute import ExecutionOptions
 class Task:
     """A run to train: its plan, and its number among the plan's due runs, from 1.
 
-    `profile` is that of its network on this machine, if there is one.
+    `place` is where all runs of the plan have their images, as `place_of_images` says. `profile` is
+    that of its network on this machine, if there is one.
     """
 
     plan: Plan
     run: Run
     number: int
     of: int
+    place: str
     profile: KeptProfile | None = None
 
     @property
@@ -60,9 +64,17 @@ class Sweep:
 
 
 def images_of(task: Task, options: ExecutionOptions) -> Data:
-    """The images of a task's experiment, on the device."""
+    """The images of a task's experiment, for the device."""
     used, experiment = task.plan.runs[0].data_used, task.plan.experiment
-    return load(task.plan.dataset, used, experiment.data.augment, options.device)
+    return load(task.plan.dataset, used, experiment.data.augment, options.device, task.place)
+
+
+def find_statistics(task: Task) -> None:
+    """Find the mean of images in a file, and keep it beside that, before each worker would."""
+    used, experiment = task.plan.runs[0].data_used, task.plan.experiment
+    images, *_ = cuts_of(task.plan.dataset, used, experiment.data.augment)["train"]
+    if isinstance(images, FileImages):
+        pixel_statistics(images)
 
 
 def lost_device(task: Task, reason: str, later: int, forced: bool) -> str:

@@ -136,7 +136,7 @@ def train_all(sweep: SweepProcess) -> None:
     while (sent := sweep.receive()) is not None:
         if isinstance(sent, Images):
             data = None  # before the next images need its memory
-            data = load(sent.dataset, sent.used, sent.augment, options.device)
+            data = load(sent.dataset, sent.used, sent.augment, options.device, sent.place)
             continue
         # All runs of this process have one deadline, which learns how long epochs take.
         options.deadline.expect_epoch(0.0)

@@ -19,13 +19,14 @@ from fobench.machine.device import is_lost
 from fobench.machine.interruption import Deadline, Stopped
 from fobench.machine.lock import run_lock
 from fobench.machine.memory import is_out_of_memory, release_memory
+from fobench.models.user_file import described, is_of_users_code, printing_to_stderr
 from fobench.records.epochs import Epoch, write_epochs
 from fobench.records.files import make_folder
 from fobench.records.runs import ENDED, status_of, write_record
 from fobench.training import checkpoint, predictions, snapshots
 from fobench.training.ensemble import evaluate_ensemble
 from fobench.training.loop import DivergedError, train
-from fobench.training.peak_memory import log_peak_memory
+from fobench.training.peak_memory import log_least_memory, log_peak_memory
 from fobench.training.progress import Progress, RunProgress
 from fobench.training.run_record import begin, end, remove_unneeded_checkpoint
 from fobench.training.state import Training
@@ -43,7 +44,8 @@ class ExecutionOptions:
 
     Checkpoints are saved at epoch ends, at least `checkpoint_every` seconds apart, and removed when
     a run ends unless `keep_checkpoints`. With `restart`, earlier checkpoints are not used. Runs are
-    `timed` if nothing else is trained on the machine. What they should take is predicted from the
+    `timed` if nothing else is trained on the machine; if several are trained at once, each may take
+    `memory_share` bytes of the device's memory. What they should take is predicted from the
     `profile` of their network.
     """
 
@@ -53,9 +55,11 @@ class ExecutionOptions:
     keep_checkpoints: bool = False
     restart: bool = False
     timed: bool = True
+    memory_share: int | None = None
     profile: KeptProfile | None = None
 
 
+@printing_to_stderr()
 def execute(
     run: Run,
     folder: Path,
@@ -178,6 +182,7 @@ def train_and_save(
     """Train to the end, writing rows and a checkpoint each epoch. Returns the rows' SHA-256."""
     deadline, progress = options.deadline, progress or Progress()
     deadline.start_epoch()
+    log_least_memory(run, options.device, options.memory_share)
     training = Training(run, data, options.device, plan)
     rows: list[Epoch] = []
     if saved is not None:
@@ -192,7 +197,7 @@ def train_and_save(
     }
     if run.method.stores.precompute:
         plan_file.log_plan(record["store_plan"])
-    log_peak_memory(training)
+    log_peak_memory(training, options.memory_share)
     if summary := training.summary():
         record |= summary
         write_record(folder, record)
@@ -263,10 +268,16 @@ def end_as_failed(
 
 
 def log_failure(run: Run, error: Exception) -> str:
-    """Log why a run failed, with a traceback unless out of memory. Returns the reason."""
+    """Log why a run failed. Returns the reason.
+
+    With a traceback, unless it is out of memory or the error arose in the user's network.
+    """
     reason = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         reason = f"out of memory: lower train.batch_size, or free memory ({reason})"
+        log.error("%s failed: %s", run.id, reason)
+    elif is_of_users_code(error):
+        reason = described(error)
         log.error("%s failed: %s", run.id, reason)
     else:
         log.error("%s failed", run.id, exc_info=error)

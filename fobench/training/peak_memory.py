@@ -1,4 +1,4 @@
-"""The memory that a run takes at its peak, told before it is trained."""
+"""The memory that a run takes, told before it is trained: the least of it first, then the peak."""
 
 import logging
 
@@ -6,7 +6,15 @@ import torch
 
 from fobench.activations.plan import StorePlan
 from fobench.activations.plan_file import format_bytes
-from fobench.machine.memory import memory_in_reach
+from fobench.costs.unit_costs import FLOAT32, output_bytes_of, unit_costs_of
+from fobench.experiment.run import Run
+from fobench.machine.memory import (
+    available_memory,
+    memory_in_reach,
+    memory_in_use,
+    reset_peak_memory,
+)
+from fobench.training.optimizer import MOMENTS
 from fobench.training.state import Training
 from fobench.training.warmup import weight_bytes
 
@@ -16,25 +24,70 @@ log = logging.getLogger(__name__)
 IN_MEMORY = {"cpu": "host memory", "cuda": "device memory"}
 
 
-def log_peak_memory(training: Training) -> None:
+def log_least_memory(run: Run, device: torch.device, share: int | None = None) -> None:
+    """Log, before any of it is taken, the least memory of a run; warn if less is free.
+
+    Of the memory that is free when several runs are to be trained at once, one has this `share`.
+    """
+    reset_peak_memory(device)  # what earlier runs took is free
+    free = available_memory(device)[0]
+    if share is not None:
+        free = max(0, min(free, share - memory_in_use(device)))
+    least = least_bytes(run)
+    if least <= free:
+        log.info(
+            "%s that training adds: at least %s; %s", memory_of(device), *shown(least, free, share)
+        )
+    else:
+        log.warning(
+            "%s that training adds: at least %s, but only %s: if the run fails, %s",
+            *(memory_of(device), *shown(least, free, share), remedy(share)),
+        )
+
+
+def least_bytes(run: Run) -> int:
+    """Bytes of a run's weights, their gradients and moments, and the units' outputs for a batch."""
+    train = run.train
+    kept = 2 + MOMENTS[train.optimizer](train)
+    weights = FLOAT32 * sum(cost.parameters for cost in unit_costs_of(run))
+    batch = min(train.batch_size, run.data_used.train_images)
+    width = 1 if train.precision == "float32" else 2  # times as narrow
+    return kept * weights + batch * output_bytes_of(run) // width
+
+
+def memory_of(device: torch.device) -> str:
+    return "GPU memory" if device.type == "cuda" else "memory"
+
+
+def shown(needed: int, free: int, share: int | None) -> tuple[str, str]:
+    """What is needed, and what can be had of it."""
+    each = "" if share is None else " by each of the runs at once"
+    return format_bytes(needed), f"{format_bytes(free)} can be had{each}"
+
+
+def remedy(share: int | None) -> str:
+    fewer = "" if share is None else "give fewer --jobs, "
+    return f"{fewer}lower train.batch_size, or free memory"
+
+
+def log_peak_memory(training: Training, share: int | None = None) -> None:
     """Log the peak memory of a run that is about to be trained; warn if it is more than there is.
 
     The warm-up has measured the network, the optimizer, the images, and a step's activations.
+    `share` is as in `log_least_memory`.
     """
     device = training.device
     stores = store_bytes(training.activations.plan, device)
     peak = training.warmup_peak_bytes + stores + member_bytes(training)
     reach = memory_in_reach(device)
-    memory = "GPU memory" if device.type == "cuda" else "memory"
+    reach = reach if share is None else min(reach, share)
     stored = f", stores of {format_bytes(stores)} included" if stores else ""
-    told = f"{memory} at the peak: about {format_bytes(peak)}{stored}"
+    needed, had = shown(peak, reach, share)
+    told = f"{memory_of(device)} at the peak: about {needed}{stored}"
     if peak <= reach:
-        log.info("%s; %s can be had", told, format_bytes(reach))
+        log.info("%s; %s", told, had)
     else:
-        log.warning(
-            "%s, but only %s can be had: if the run fails, lower train.batch_size, or free memory",
-            *(told, format_bytes(reach)),
-        )
+        log.warning("%s, but only %s: if the run fails, %s", told, had, remedy(share))
 
 
 def store_bytes(plan: StorePlan, device: torch.device) -> int:

@@ -26,6 +26,7 @@ from fobench.machine.clock import Laps, timed
 from fobench.machine.device import autocast
 from fobench.machine.memory import peak_memory, release_memory
 from fobench.training.loop import evaluate, start_epoch, train_step
+from fobench.training.peak_memory import log_least_memory
 from fobench.training.state import Training
 from fobench.training.step import EagerStep, GraphStep, Step, StepsUntilFreeze
 from fobench.training.warmup import evaluation_batch_size
@@ -52,6 +53,7 @@ def measure_profile(run: Run, data: Data, for_steps: int | None = None) -> Profi
     """
     device = data.train.labels.device
     log.info("measuring a step of %s by the number of frozen units", run.model.title())
+    log_least_memory(run, device)
     with timed(device) as measuring:
         stepper = Stepper(run, data)
         [first] = stepper.visit(0, 1)

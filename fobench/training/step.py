@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from fobench.activations.frozen_prefix import FrozenPrefix, forward
+from fobench.cutting.attributes import decided_in_python
 from fobench.experiment.options import TrainOptions
 from fobench.machine.device import autocast
 from fobench.machine.graphs import Graphs, Repeated
@@ -51,7 +52,8 @@ class EagerStep:
     """A training step, operation by operation."""
 
     def __init__(self, network: nn.Sequential, optimizer: Optimizer, options: TrainOptions) -> None:
-        self._units, self._optimizer, self._options = list(network), optimizer, options
+        self.network, self._optimizer, self._options = network, optimizer, options
+        self._units = list(network)
         self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
         self.totals = Totals.zero(self._device)
@@ -91,7 +93,9 @@ class GraphStep:
     def __call__(self, number: int, batch: Batch) -> None:
         key = batch.prefix, len(batch)
         if key not in self._repeated:
-            self._repeated[key] = Repeated(partial(self._step.work, batch.prefix), self._graphs)
+            in_python = partial(decided_in_python, self._step.network)
+            work = partial(self._step.work, batch.prefix)
+            self._repeated[key] = Repeated(work, self._graphs, in_python)
         repeated = self._repeated[key]
         if repeated.is_captured:
             repeated(batch.values, batch.labels)

@@ -87,6 +87,20 @@ def test_a_plan_is_made_once_and_serves_all_seeds(fobench, storing, tmp_path, mo
     assert records[0]["store_plan"] == records[1]["store_plan"]
 
 
+def test_each_place_of_the_images_has_a_plan(fobench, storing, tmp_path, monkeypatch):
+    """Of those on the device, files of earlier versions are valid, which do not name the place."""
+    words = ("run", storing, "--device", "cpu", "--force", "--set", "train.epochs=5")
+    for free in (10**9, 1000):
+        monkeypatch.setattr(split, "available_memory", lambda _, free=free: (free, 10**9))
+        assert fobench(*words).exit_code == 0
+    plans = (tmp_path / "results" / "tiny").glob("plan-*.json")
+    made_for = [json.loads(plan.read_text())["for"] for plan in plans]
+    assert sorted(each.pop("images", "not said") for each in made_for) == [
+        *("host memory", "not said"),
+    ]
+    assert made_for[0] == made_for[1]
+
+
 def test_the_record_shows_plan_and_predictions_and_what_it_took(fobench, storing, tmp_path):
     add(storing, "plan = [[4, 1], [5, 2], [8, 5]]")
     ran = fobench("run", storing, "--device", "cpu")

@@ -193,6 +193,7 @@ def test_init_is_given_the_options_that_a_constructor_needs(fobench, config):
         (("--set", "model.options={}"), "--set: it is for --model"),
         (("--set", "train.epochs=3"), "give options of [model] alone"),
         (("--set", "model.widht=3"), "widht is not known"),
+        (("--set", "model.name=densenet"), "give the network as --model alone"),
     ],
 )
 def test_init_takes_options_of_its_network_alone(fobench, config, words, message):

@@ -74,6 +74,10 @@ def write(config: Path, source: str, **model: str) -> None:
 
 
 FAILING = {
+    "imports relative to a package": (
+        "import torch\nfrom .blocks import Net\n",
+        ["line 2", "write `from blocks import …` for `from .blocks import …`"],
+    ),
     "raises when imported": ("x = 1\n1 / 0\n", ["ZeroDivisionError", "line 2"]),
     "raises in a module's function": (
         "def f():\n    raise ValueError('my\\ntext')\nf()\n",
@@ -170,9 +174,52 @@ def test_all_commands_say_it_before_anything_is_done(fobench, config, command):
     assert not (config.parent / "results").exists()
 
 
+def test_a_network_that_fails_to_name_weights_without_decay_is_told_before_it_is_trained(
+    fobench, config, tmp_path
+):
+    names = "    def no_weight_decay(self, which):\n        return []\n"
+    config.with_name("mynet.py").write_text(WORKS + names)
+    ran = fobench("run", config, "--set", "train.decay_on=matrices", "--device", "cpu")
+    assert ran.exit_code == 2
+    assert "mine: [model] ./mynet.py:Net: Net: no_weight_decay() raised TypeError" in ran.output
+    assert not list(tmp_path.glob("results/mine/*/run.json"))
+    assert fobench("run", config, "--device", "cpu").exit_code == 0, "as it is not asked"
+
+
 def test_an_argument_that_is_given_where_it_is_missing_works(fobench, config):
     write(config, WORKS.replace("self, num", "self, depth, num"), options="{ depth = 3 }")
     assert fobench("units", config).exit_code == 0
+
+
+REFUSING_LAYER = """class Layer(nn.Conv2d):
+    def forward(self, x):
+        if len(x) == 10:
+            raise ValueError('not\\n10')
+        return super().forward(x)
+"""
+
+
+def test_an_error_of_the_network_in_training_is_one_message_and_ours_a_traceback(
+    fobench, config, caplog, monkeypatch
+):
+    """For a number of images that the comparison does not try."""
+    from fobench.training.execute import plan_file
+
+    def failure():
+        caplog.clear()
+        ran = fobench("run", config, "--device", "cpu", "--only", "baseline")
+        assert ran.exit_code == 1, ran.output
+        (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+        return record
+
+    source = WORKS.replace("class Net", f"{REFUSING_LAYER}class Net")
+    write(config, source.replace("nn.Conv2d(3", "Layer(3"))
+    record = failure()
+    assert record.getMessage().endswith(" failed: ValueError: not 10 (mynet.py, line 6)")
+    assert record.exc_info is None
+
+    monkeypatch.setattr(plan_file, "plan_of", "no function")
+    assert failure().exc_info[0] is TypeError
 
 
 def test_two_configs_of_one_file_each_say_what_is_wrong_and_work_when_it_works(
@@ -218,6 +265,21 @@ def test_what_a_file_prints_is_a_line_of_the_log_and_not_in_the_output(fobench, 
     assert listed.stdout.splitlines()[0] == "mine on synthetic-16px: 2 of 2 runs to do"
     assert "3 units" in table.stdout
     assert not any(word in output for output in (listed.stdout, table.stdout) for word in PRINTED)
+
+
+def test_what_a_block_prints_when_costs_are_counted_and_runs_train_is_not_in_the_output(
+    fobench, config
+):
+    """It is none of the units, but within one."""
+    inner = PRINTING_LAYER.replace("class Layer", "class Inner")
+    layer = "class Layer(nn.Sequential):\n    def forward(self, x):\n        return self[0](x)\n"
+    source = WORKS.replace("class Net", f"{inner}{layer}class Net")
+    write(config, source.replace("nn.Conv2d(3, 4, 3)", "Layer(Inner(3, 4, 3))"))
+    words = ("--device", "cpu", "--only", "baseline")
+    for ran in (fobench("units", config), fobench("run", config, *words)):
+        assert ran.exit_code == 0, ran.output
+        assert "in a layer's forward" in ran.stderr
+        assert "in a layer's forward" not in ran.stdout
 
 
 @pytest.mark.slow

@@ -49,10 +49,22 @@ def test_two_parameters_in_one_memory_are_refused_if_one_trains():
     network = WithNorm()
     one, other = tie(network)
     one.requires_grad_(False)
-    with pytest.raises(CannotCutError, match="two parameters in the same memory") as error:
+    with pytest.raises(CannotCutError, match="two tensors in the same memory") as error:
         cut_network(network, SHAPE)
     assert "layer1.0.second.weight and layer1.1.second.weight" in str(error.value)
     other.requires_grad_(False)
+    assert len(cut_network(network, SHAPE, check=False)) == 6
+
+
+def test_a_buffer_in_the_memory_of_a_parameter_that_trains_is_refused():
+    network = WithNorm()
+    weight = network.layer1[0].second.weight
+    network.register_buffer("average", weight.data)
+    with pytest.raises(CannotCutError, match="two tensors in the same memory") as error:
+        cut_network(network, SHAPE)
+    assert "average" in str(error.value)
+    network.average = weight.data.clone()
+    network.register_buffer("first", network.average[:1])
     assert len(cut_network(network, SHAPE, check=False)) == 6
 
 

@@ -119,9 +119,41 @@ class CountsUnused(Residual):
         return super().forward(images)
 
 
+class DropsByItsOwn(Residual):
+    """With a generator of its own, that happens to draw alike in the comparison."""
+
+    def __init__(self, width: int, generator=random.Random) -> None:
+        super().__init__(width)
+        self.generators = [generator(0)]
+
+    def forward(self, images):
+        if self.training and self.drawn() < 0:
+            return images
+        return super().forward(images)
+
+    def drawn(self) -> float:
+        return self.generators[0].random()
+
+
+class DropsByNumpys(DropsByItsOwn):
+    def __init__(self, width: int) -> None:
+        super().__init__(width, numpy.random.default_rng)
+
+
+class DropsByTorchs(DropsByItsOwn):
+    def __init__(self, width: int) -> None:
+        super().__init__(width, torch.Generator().manual_seed)
+
+    def drawn(self) -> float:
+        return torch.rand((), device="cpu", generator=self.generators[0]).item()
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [
+        (lambda: Network(DropsByItsOwn), "blocks.0.generators"),
+        (lambda: Network(DropsByNumpys), "blocks.0.generators"),
+        (lambda: Network(DropsByTorchs), "blocks.0.generators"),
         (CountsCalls, "calls"),
         (SavesItsCalls, "calls"),
         (CountsInADict, "log"),
@@ -170,6 +202,50 @@ class SavesItsCount(Residual):
         self.calls = state
 
 
+class SavesADict(Residual):
+    """The very dict that it goes on counting in, and takes that which it is given."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.counts = {"calls": 0}
+
+    def forward(self, images):
+        self.counts["calls"] += self.training
+        return super().forward(images) * min(1.0, self.counts["calls"] / 100)
+
+    def get_extra_state(self):
+        return self.counts
+
+    def set_extra_state(self, state):
+        self.counts = state
+
+
+class SavesATensor(SavesADict):
+    """As before, counting in place."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.counts = torch.zeros(())
+
+    def forward(self, images):
+        self.counts += self.training
+        return Residual.forward(self, images) * (self.counts / 100).clamp(max=1.0)
+
+
+class SavesAnArray(SavesADict):
+    def get_extra_state(self):
+        return {"calls": numpy.array(self.counts["calls"])}
+
+    def set_extra_state(self, state):
+        self.counts = {"calls": int(state["calls"])}
+
+
+def test_a_state_that_no_checkpoint_can_hold_is_refused():
+    """It could be written, but not be read by torch.load(weights_only=True)."""
+    with pytest.raises(CannotCutError, match=r"as blocks\.0\._extra_state: let get_extra_state"):
+        cut_network(Network(SavesAnArray), SHAPE)
+
+
 class DropsByPython(Residual):
     """With the random numbers of Python and numpy."""
 
@@ -186,7 +262,9 @@ def spectral(width: int) -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore:.*spectral_norm.*:FutureWarning")
-@pytest.mark.parametrize("block", [KeepsMasks, SavesItsCount, DropsByPython, spectral])
+@pytest.mark.parametrize(
+    "block", [KeepsMasks, SavesItsCount, SavesADict, SavesATensor, DropsByPython, spectral]
+)
 def test_what_is_saved_or_computed_anew_is_taken_and_random_states_stay(block):
     torch.manual_seed(0)
     network = Network(block)

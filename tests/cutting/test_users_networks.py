@@ -40,6 +40,11 @@ class LeNetOfNumbers(LeNet):
         return images.view(-1, 16 * 2 * 2)
 
 
+class LeNetInEvaluation(LeNet):
+    def flat(self, images):
+        return images.flatten(1) if self.training else images.view(-1, 16 * 2 * 2)
+
+
 def refusal(network: nn.Module, shape: tuple[int, int, int] = SHAPE) -> str:
     with pytest.raises(CannotCutError) as error:
         cut_network(network, shape)
@@ -47,7 +52,7 @@ def refusal(network: nn.Module, shape: tuple[int, int, int] = SHAPE) -> str:
 
 
 @pytest.mark.parametrize("channels", [3, 1])
-@pytest.mark.parametrize("make", [LeNet, LeNetOfNumbers])
+@pytest.mark.parametrize("make", [LeNet, LeNetOfNumbers, LeNetInEvaluation])
 def test_a_network_with_view_trains_on_contiguous_images(make, channels):
     torch.manual_seed(0)
     network, shape = make(channels), (16, 16, channels)
@@ -66,8 +71,9 @@ def test_a_network_with_view_trains_on_contiguous_images(make, channels):
             assert not unlike(expected, outcome(units, units.original, as_trained))
         between = units[0](as_trained)
         assert between.is_contiguous()
-        with pytest.raises(RuntimeError, match="view size is not compatible"):
-            whole(as_trained)
+        if make is not LeNetInEvaluation or not training:
+            with pytest.raises(RuntimeError, match="view size is not compatible"):
+                whole(as_trained)
 
 
 def test_other_networks_train_on_images_that_are_channels_last():
@@ -203,6 +209,15 @@ def test_a_network_is_taken_out_of_its_wrapper(wrap):
     assert "Network: stem is wrapped in " in refusal(part)
 
 
+def test_modules_that_are_compiled_in_place_are_not():
+    """Copies are not: with one the network is compared."""
+    network = Network()
+    network.blocks[0].compile()
+    network.compile()
+    cut = cut_network(network, SHAPE, check=False)
+    assert not any(each._compiled_call_impl for each in (*cut.modules(), *network.modules()))
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 def test_torchscript_is_refused():
     script = torch.jit.trace(Network().eval(), torch.zeros(1, *SHAPE).permute(0, 3, 1, 2))
@@ -274,6 +289,34 @@ def old_weight_norm() -> nn.Module:
     return network
 
 
+class KeepsFeatures(Network):
+    """By a hook, which copies of the network have, too, and which writes to this one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features: dict[str, list[torch.Tensor]] = {"kept": []}
+        self.stem.register_forward_hook(lambda *given: self.features["kept"].append(given[-1]))
+
+
+class Checkpoints(Network):
+    """Whose norms move twice in a step."""
+
+    def before(self, images):
+        from torch.utils.checkpoint import checkpoint
+
+        return checkpoint(self.blocks[1], images, use_reentrant=False)
+
+
+class KeyOfMeta(Network):
+    def before(self, images):
+        return images * {}["meta"]
+
+
+class NoMetadata(Network):
+    def before(self, images):
+        raise ValueError("no metadata")
+
+
 def with_lock() -> nn.Module:
     import threading
 
@@ -291,6 +334,11 @@ def with_lock() -> nn.Module:
         (lambda: Network().double(), r"stem\.0\.weight is torch\.float64: make its weights fl"),
         (OfColour, "16x16 pixels and 3 channels.* It takes images of 1 channel: change"),
         (Halves, "fails on images of 16x16 .* It takes images of 32x32: set data.image_size = 32"),
+        (lambda: LeNet(1), "3 channels.* It takes images of 1 channel: change"),
+        (KeyOfMeta, "fails on images of .*: KeyError: 'meta'"),
+        (NoMetadata, "fails on images of .*: ValueError: no metadata"),
+        (KeepsFeatures, "features holds tensors that were computed .*: make the hook a method"),
+        (Checkpoints, "buffers in training mode differ. Switch gradient checkpointing off"),
         (Mistyped, "no attribute 'no_such_thing'.*[^,] Change the network's options, or its forwa"),
         (Views, "view size is not compatible.*Write reshape"),
         (InfersOnly, r"it uses torch\.inference_mode\(\): use detach\(\)"),
@@ -301,6 +349,14 @@ def with_lock() -> nn.Module:
 def test_why_a_network_fails_is_told_and_what_to_do(make, words):
     with pytest.raises(CannotCutError, match=words):
         cut_network(make(), SHAPE)
+
+
+@pytest.mark.parametrize("size", [8, 32, 48])
+def test_a_network_for_one_size_is_told_that_whatever_the_images_are(size):
+    """And of what it is given, not of the images that are recorded."""
+    message = refusal(LeNet(), (size, size, 3))
+    assert "It takes images of 16x16: set data.image_size = 16, or change" in message
+    assert "10007" not in message
 
 
 def test_what_fails_for_another_reason_than_its_size_suggests_no_size():

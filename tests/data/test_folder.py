@@ -45,6 +45,14 @@ def fails(folder, root, size=None) -> str:
     return str(caught.value)
 
 
+def test_a_link_to_a_folder_shares_its_file(pets, tmp_path):
+    root, link = tmp_path / "root", tmp_path / "link"
+    link.symlink_to(pets)
+    assert open_folder(pets, root, 4).name == "pets-4px"
+    assert open_folder(link, root, 4).name == "link-4px", "by the name that is given, as run ids"
+    assert [path.name for path in root.glob("*.npz")] == [f"{with_place('pets-4px', pets)}.npz"]
+
+
 @pytest.mark.parametrize("size", [None, 4])
 def test_the_images_and_classes_are_those_of_image_folder(pets, tmp_path, size):
     save(pets / "train" / "cat" / "grey.JPG", (9, 7) if size else (6, 6))

@@ -79,6 +79,14 @@ def test_a_generated_set_is_resized_in_memory(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_generated_set_that_does_not_fit_is_not_resized(tmp_path, monkeypatch):
+    """Linux would kill the process that fills memory which there is not."""
+    monkeypatch.setattr("fobench.data.prepared.available_host_memory", lambda: (30 * 3 * 64**2, 0))
+    assert open_first(["synthetic"], tmp_path, 20, 10, image_size=64).name == "synthetic-64px"
+    with pytest.raises(UserError, match=r"do not fit into memory: lower data\.image_size, data"):
+        open_first(["synthetic"], tmp_path, 21, 10, image_size=64)
+
+
 def test_images_that_stay_in_their_file_are_resized_alike(tmp_path, monkeypatch):
     path = written(tmp_path / "own.npz")
     expected = open_first([str(path)], None, image_size=4).fingerprint

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from fobench.evidence.intervals import Interval, mean_interval, speedup, time_saved
 from fobench.evidence.pairs import table
-from fobench.evidence.results import device_title
 from fobench.evidence.summary import default_target, pareto, seconds_to_error, summary
 from fobench.records.epochs import Epoch
 from fobench.records.runs import RunResult
@@ -151,18 +150,6 @@ def test_records_without_precision_and_step_mode_are_of_float32_and_eager_steps(
         result("freezeout", 0, 80, 31, precision="float32", step="eager", images="device"),
     ]
     assert summary(table(runs)).to_dict("records")[1]["pairs"] == 1
-
-
-def test_the_device_is_named_with_the_place_of_images_that_are_elsewhere():
-    device, file = (result("baseline", 0, 1, 1, images=each).record for each in ("device", "file"))
-    assert device_title(device["environment"]) == "P, 2 threads"
-    assert device_title(file["environment"]) == "P, 2 threads, images from file"
-
-
-def test_a_run_that_resumed_with_its_images_elsewhere_is_not_paired():
-    runs = [result(name, 0, 100, 30) for name in ("baseline", "freezeout")]
-    runs[1].record["resumed_at"] = [runs[1].record["environment"] | {"images": "host memory"}]
-    assert summary(table(runs, include_resumed=True)).to_dict("records")[1]["pairs"] == 0
 
 
 def test_on_a_gpu_processor_seconds_are_not_compared():

@@ -17,7 +17,7 @@ from fobench.errors import UserError
 from fobench.experiment.config import read_model
 from fobench.machine.seeds import seed_globally
 from fobench.models import FAMILIES, options_class, user_file
-from fobench.models.construct import cut_for
+from fobench.models.construct import cut_for, prepare
 from fobench.models.elsewhere import ElsewhereOptions
 from fobench.models.sources import FileOptions, TimmOptions, TorchvisionOptions
 from fobench.models.weights import load_weights
@@ -126,6 +126,7 @@ def test_without_timm_the_message_names_the_extra(monkeypatch):
         ("torchvision:mobilenet_v3_small", "droput", "did you mean dropout?"),
         ("timm:convnext_atto", "drop_path_rat", "did you mean drop_path_rate?"),
         ("timm:vit_tiny_patch16_224", "dept", "did you mean depth?"),
+        ("timm:ese_vovnet19b_slim", "drop_rat", "did you mean drop_rate?"),
         ("{file}:Net", "widht", "did you mean width?"),
         ("{file}:small_resnet", "widht_per_group", "did you mean width_per_group?"),
         ("{file}:Colours", "colour", "it takes num_classes"),
@@ -151,6 +152,11 @@ def test_the_size_and_the_channels_of_images_are_given_to_who_takes_them(file):
     assert model(f"{file}:Net").network(CLASSES, (16, 16, 1)).stem.in_channels == 1
     given = model(f"{file}:Tokens", options={"img_size": 32}).network(CLASSES, (16, 16, 3))
     assert given.positions.shape[1] == 17, "what a config says comes first"
+
+
+def test_a_network_of_timm_that_refuses_a_size_in_words_of_its_own_is_made_without():
+    pytest.importorskip("timm")
+    assert model("timm:ese_vovnet19b_slim").network(CLASSES, SHAPE).num_classes == CLASSES
 
 
 @pytest.mark.parametrize("option", ["pretrained", "weights", "checkpoint_path"])
@@ -374,6 +380,8 @@ def test_a_link_to_a_file_is_of_the_modules_beside_the_file_itself(tmp_path):
 
 UNSEEN = {
     "by importlib": "import importlib\nimportlib.import_module('layer_si' + 'zes')\n",
+    "by PYTHONPATH": "import layer_in_path\n",
+    "in a package by PYTHONPATH": "from path_parts.layer_in_parts import WIDTH\n",
     "from another folder": (
         "import sys\nsys.path.insert(0, '{folder}/parts')\nimport layer_blocks\n"
     ),
@@ -382,10 +390,17 @@ UNSEEN = {
 
 @pytest.mark.parametrize("how", UNSEEN)
 @pytest.mark.parametrize("within", ["the file", "the constructor"])
-def test_a_module_of_ones_own_that_no_run_id_covers_is_refused(tmp_path, how, within):
+def test_a_module_of_ones_own_that_no_run_id_covers_is_refused(
+    tmp_path, tmp_path_factory, monkeypatch, how, within
+):
     (tmp_path / "parts").mkdir()
-    for name in ("layer_sizes.py", "parts/layer_blocks.py"):
-        (tmp_path / name).write_text("WIDTH = 3\n")
+    path = tmp_path_factory.mktemp("path")
+    (path / "path_parts").mkdir()
+    monkeypatch.syspath_prepend(str(path))
+    files = [tmp_path / "layer_sizes.py", tmp_path / "parts" / "layer_blocks.py"]
+    files += [path / "layer_in_path.py", path / "path_parts" / "layer_in_parts.py"]
+    for each in files:
+        each.write_text("WIDTH = 3\n")
     code = UNSEEN[how].format(folder=tmp_path)
     inner = "        super().__init__()\n        self.stem"
     indented = "".join(f"        {line}\n" for line in code.splitlines())
@@ -393,9 +408,23 @@ def test_a_module_of_ones_own_that_no_run_id_covers_is_refused(tmp_path, how, wi
     if within == "the constructor":
         source = SOURCE.replace(inner, f"{indented}{inner}")
         assert source != SOURCE
-    message = failure(model(f"{write_networks(tmp_path, source=source)}:Net"))
-    assert "which no run id would cover: put it beside the file and write `import " in message
-    assert ("layer_sizes.py" if "importlib" in how else "layer_blocks.py") in message
+    made = model(f"{write_networks(tmp_path, source=source)}:Net")
+    for _ in range(2):  # also once it was imported
+        message = failure(made)
+        assert "which no run id would cover: put it beside the file and write `import l" in message
+        files_of = dict(zip(UNSEEN, ("sizes", "in_path", "in_parts", "blocks"), strict=True))
+        assert f"layer_{files_of[how]}.py" in message
+
+
+def test_a_module_that_only_the_forward_pass_imports_is_refused_as_well(tmp_path, monkeypatch):
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "late_sizes.py").write_text("SCALE = 2\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "path"))
+    late = "        import late_sizes\n        return self.fc(late_sizes.SCALE * "
+    source = SOURCE.replace("        return self.fc(", late, 1)
+    made = model(f"{write_networks(tmp_path, source=source)}:Net")
+    with pytest.raises(UserError, match=r"late_sizes\.py, which no run id would cover"):
+        made.require_buildable(CLASSES, SHAPE)
 
 
 def test_a_module_that_is_installed_within_the_folder_is_not_ones_own(tmp_path, monkeypatch):
@@ -591,12 +620,36 @@ class Shrinks(nn.Sequential):
 
 
 def test_the_stem_is_found_where_the_network_needs_its_smaller_stride():
-    made = SimpleNamespace(name="shrinks", units="auto", stem_stride=None)
+    made = SimpleNamespace(name="shrinks", units="auto")
     with pytest.raises(UserError, match="fails on images of 16x16 pixels"):
         cut_for(made, Shrinks(), CLASSES, SHAPE)
-    made.stem_stride, network = 2, Shrinks()
+    network = prepare("shrinks", Shrinks(), SHAPE, stem_stride=2)
     cut_for(made, network, CLASSES, SHAPE)
     assert network[0].stride == (2, 2)
+
+
+class Lazy(nn.Sequential):
+    """Whose last layer gets its size from the images, behind a strided stem for colours."""
+
+    def __init__(self) -> None:
+        stem, last = nn.Conv2d(3, 4, 3, stride=4, padding=1), nn.LazyConv2d(4, 3)
+        super().__init__(stem, nn.ReLU(), last, nn.Flatten(), nn.LazyLinear(CLASSES))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lazy_modules_get_their_sizes_from_what_the_network_is_given(channels):
+    """With the stride of its stem, and grey images repeated."""
+    made, shape = SimpleNamespace(name="lazy", units="auto"), (16, 16, channels)
+    for stride, size in ((None, 2), (2, 6), (1, 14)):
+        network = prepare("lazy", Lazy(), shape, stride)
+        assert network[-1].in_features == 4 * size**2
+        cut = cut_for(made, network, CLASSES, shape)
+        assert cut(torch.zeros(2, channels, 16, 16)).shape == (2, CLASSES)
+
+
+def test_a_network_without_memory_is_refused():
+    with pytest.raises(UserError, match=r"0\.weight is on the meta device: make the network on "):
+        prepare("mine", Shrinks().append(nn.BatchNorm1d(10)).to("meta"), SHAPE)
 
 
 def test_a_stem_without_a_larger_stride_is_reported(file):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fobench.costs.unit_costs import network_on_meta
 from fobench.errors import UserError
 from fobench.models import FileOptions, construct, user_file
 from fobench.sweep import compared
@@ -62,6 +63,33 @@ def test_a_network_is_compared_once_and_its_notes_are_told_each_time(
     assert len(told) == 3 * len(set(told))
     compare_anew(wide, used, tmp_path / "results")
     assert len(comparisons) == 2, "as `fobench units` does"
+
+
+OUTSIDE = """
+import json, pathlib
+
+class Outside(Net):
+    def __init__(self, num_classes):
+        beside = pathlib.Path(__file__).with_name("o").read_text()
+        super().__init__(num_classes, **json.loads(beside))
+"""
+
+
+def test_a_network_that_a_file_beside_its_own_changes_is_built_each_time_and_compared_again(
+    used, comparisons, tmp_path
+):
+    write_networks(tmp_path, source=SOURCE + OUTSIDE)
+    model, beside = FileOptions(name=f"{tmp_path / 'mynet.py'}:Outside"), tmp_path / "o"
+    for number, content in enumerate(['{"width": 4}', '{"width": 8}'], start=1):
+        beside.write_text(content)
+        for _ in range(2):
+            network_on_meta.cache_clear()
+            compare_once(model, used, tmp_path / "results")
+        assert len(comparisons) == number
+    network_on_meta.cache_clear()
+    beside.unlink()
+    with pytest.raises(UserError, match="making the network raised FileNotFoundError"):
+        compare_once(model, used, tmp_path / "results")
 
 
 def changed_size(used, monkeypatch, folder):

@@ -3,13 +3,16 @@
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from fobench.machine import cgroup, lock, threads
 from fobench.records.runs import read_run
-from fobench.sweep import jobs, prepare
+from fobench.sweep import jobs, loop, prepare, worker
+from fobench.sweep.messages import Images
 from tests.faults.kills import differences
 
 HEAD = """
@@ -78,6 +81,38 @@ def test_two_jobs_end_as_the_same_runs_alone(fobench, tiny, tmp_path, one_thread
     (epoch,) = (line for line in lines if f"{folders[0].name}: epoch 2/" in line)
     assert re.match("[12]: densenet", epoch)
     assert lines[-1].startswith("4 runs trained untimed: errors count, seconds do not")
+
+
+def test_all_jobs_have_their_images_where_the_sweep_decided(scripted, monkeypatch):
+    """Not where each of them would have them, after those before it took their memory."""
+    monkeypatch.setattr("fobench.data.split.bytes_on_device", lambda _: 1000)
+    monkeypatch.setattr("fobench.data.split.available_memory", lambda _: (3999, 0))
+    says = "sweep.recv()\nsweep.send(Mistake([f'they are in {sweep.recv().place}']))"
+    ran = scripted(says, says)
+    assert "they are in host memory" in ran.output, "one copy would fit, two do not"
+    loaded = []
+    monkeypatch.setattr(worker, "load", lambda *given: loaded.append(given[-1]))
+    sent = iter([SimpleNamespace(device=None), Images(None, None, "none", "file"), None])
+    worker.train_all(SimpleNamespace(receive=lambda: next(sent)))
+    assert loaded == ["file"]
+
+
+def test_the_mean_of_images_in_a_file_is_found_once_for_all_jobs(
+    fobench, tiny, tmp_path, monkeypatch
+):
+    images = np.zeros((65, 32, 32, 3), np.uint8)
+    labels = np.arange(65) % 10
+    arrays = {"train_images": images, "train_labels": labels}
+    arrays |= {"test_images": images, "test_labels": labels}
+    np.savez(tmp_path / "own.npz", **arrays)
+    monkeypatch.setattr("fobench.data.npz.MEMORY_SHARE", 0.0)
+    kept = []
+    monkeypatch.setattr(
+        loop, "train_at_once", lambda *_: kept.extend(tmp_path.glob(".own.npz.statistics")) or []
+    )
+    words = ("--device", "cpu", "--jobs", "2", "--set", "data.dataset=./own.npz")
+    fobench("run", tiny, *words)
+    assert len(kept) == 1
 
 
 @pytest.mark.slow

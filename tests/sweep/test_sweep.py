@@ -137,6 +137,19 @@ def test_images_that_are_elsewhere_than_in_finished_runs_are_told_of(
     assert "with their images in another place" in caplog.text
 
 
+def test_a_run_that_resumes_with_its_images_elsewhere_is_told_of(
+    fobench, tiny, monkeypatch, caplog
+):
+    words = ("run", tiny, "--only", "_baseline_", "--set", "train.epochs=9999")
+    words = (*words, "--device", "cpu", "--time-limit", "1s")
+    assert fobench(*words).exit_code == 75
+    assert fobench(*words).exit_code == 75
+    assert "than they began" not in caplog.text
+    monkeypatch.setattr("fobench.data.split.available_memory", lambda _: (1000, 10**9))
+    assert fobench(*words).exit_code == 75
+    assert "(here: host memory) than they began: 1 of the runs to do" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4.4, "4 s"), (100, "2 min"), (3540, "59 min"), (12000, "3 h 20 min")]
 )

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from fobench.activations.plan import StorePlan
+from fobench.costs.unit_costs import output_bytes, unit_costs_of
 from fobench.machine.memory import peak_memory, reset_peak_memory
 from fobench.methods import EnsembleOptions
 from fobench.training import peak_memory as told
@@ -87,5 +88,49 @@ def test_each_run_is_told_of_once_before_its_first_epoch(fobench, tiny, caplog):
     caplog.set_level("INFO")
     words = ("--set", "train.epochs=2", "--only", "freezeout", "--device", "cpu")
     assert fobench("run", tiny, *words).exit_code == 0
-    lines = [line.split()[0] for line in caplog.messages if line.startswith(("memory at", "epoch"))]
-    assert lines == ["memory", "epoch", "epoch"] * 2
+    lines = [line for line in caplog.messages if line.startswith(("memory", "epoch"))]
+    assert [line.split()[1] for line in lines] == ["that", "at", "1/2:", "2/2:"] * 2
+
+
+def test_the_least_memory_is_told_before_any_is_taken(fobench, tiny, caplog, monkeypatch):
+    """What fails for lack of memory, or is killed by the system, fails in the warm-up already."""
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("fobench.training.execute.Training", no_memory)
+    monkeypatch.setattr(told, "available_memory", lambda _: (1000, 0))
+    assert fobench("run", tiny, "--only", "baseline", "--device", "cpu").exit_code == 1
+    line = next(each for each in caplog.records if each.message.startswith("memory that"))
+    assert "but only 1 KB can be had: if the run fails, lower train.batch_size" in line.message
+    assert line.levelname == "WARNING"
+
+
+def test_the_least_memory_is_that_of_weights_and_outputs(residual, tiny):
+    """Less than a step takes, and not nothing; outputs that units pass on count once."""
+    small, large = (
+        replace(residual, train=residual.train.replace(batch_size=size)) for size in (2, 4)
+    )
+    weights = 4 * sum(cost.parameters for cost in unit_costs_of(residual))
+    outputs = told.least_bytes(large) - told.least_bytes(small)
+    assert told.least_bytes(small) - outputs == 3 * weights, "with gradients and momentum"
+    assert outputs == 2 * sum(cost.activation_bytes for cost in unit_costs_of(residual))
+    adamw = replace(small, train=small.train.replace(optimizer="adamw", precision="bfloat16"))
+    assert told.least_bytes(adamw) == 4 * weights + outputs // 2
+    with torch.device("meta"):
+        passing = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Identity(), nn.Flatten(), nn.Linear(12, 1))
+    assert output_bytes(passing, (2, 2, 3)) == 4 * (12 + 1)
+
+
+def test_runs_at_once_share_the_memory(residual, caplog, monkeypatch):
+    training = Training(residual, loaded(residual), CPU)
+    training.warmup_peak_bytes = 2 * GB
+    monkeypatch.setattr(told, "memory_in_use", lambda device: GB - 1000)
+    monkeypatch.setattr(told, "memory_in_reach", lambda device: 10 * GB)
+    caplog.clear()
+    told.log_least_memory(residual, CPU, share=GB)
+    told.log_peak_memory(training, share=GB)
+    least, peak = caplog.messages
+    each = "can be had by each of the runs at once: if the run fails, give fewer --jobs, lower"
+    assert f"but only 1 KB {each}" in least
+    assert f"but only 1 GB {each}" in peak

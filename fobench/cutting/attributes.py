@@ -1,13 +1,12 @@
 """What the modules of a network hold: tensors, and values in Python."""
 
 import numbers
-import pickle
 import random
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -57,15 +56,26 @@ def plain(value: Any, depth: int = DEPTH) -> Any:
         return [(plain(key, depth - 1), plain(each, depth - 1)) for key, each in value.items()]
     if isinstance(value, list | tuple | set | frozenset) and depth:
         return [plain(each, depth - 1) for each in value]
+    state = state_of(value)
+    return type(value) if state is None else sha256(repr(state).encode()).hexdigest()
+
+
+def state_of(value: Any) -> Any:
+    """The state of a generator of random numbers, in full; None for all else."""
     if isinstance(value, torch.Generator):
-        return sha256(value.get_state().numpy().tobytes()).hexdigest()
-    return sha256(pickle.dumps(value)).hexdigest() if is_generator(value) else type(value)
+        return value.get_state().numpy().tobytes()
+    if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
+        return value.getstate()
+    if isinstance(value, np.random.RandomState):
+        _, keys, *rest = value.get_state()
+        return keys.tobytes(), rest
+    if isinstance(value, np.random.Generator):
+        value = value.bit_generator
+    return in_full(value.state) if isinstance(value, np.random.BitGenerator) else None
 
 
-def is_generator(value: Any) -> bool:
-    """Whether it is a generator of random numbers of Python or numpy, which has a state."""
-    drawing = sys.modules.get("numpy.random")
-    of_numpy = drawing and (drawing.RandomState, drawing.Generator, drawing.BitGenerator)
-    return (
-        isinstance(value, random.Random) and not isinstance(value, random.SystemRandom)
-    ) or isinstance(value, of_numpy or ())
+def in_full(state: Any) -> Any:
+    """With the bytes of arrays, whose text leaves numbers out."""
+    if isinstance(state, dict):
+        return {key: in_full(each) for key, each in state.items()}
+    return state.tobytes() if isinstance(state, np.ndarray) else state

@@ -64,7 +64,7 @@ def test_compiled_units_serve_each_other_so_that_freezing_recompiles_once_or_twi
         torch.testing.assert_close(value, network.state_dict()[name])
 
 
-@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("in_place", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_network_compiled_as_a_whole_warns_that_torch_will_stop_compiling(in_place):
     network, compiled = deep_network(), CompileCounter()
     if in_place:
@@ -123,6 +123,7 @@ def test_compiled_code_never_meets_another_mode(whole):
     assert len(states) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit", [FREEZES + 1, pytest.param(2 * (FREEZES + 1), marks=pytest.mark.slow)]
 )

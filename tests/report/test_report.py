@@ -286,6 +286,7 @@ def large(tiny_results, tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_thousands_of_rows_take_seconds(fobench, large, tmp_path):
     began = time.monotonic()

@@ -33,6 +33,14 @@ def as_tuple(value: Any) -> Any:
 Units = Annotated[str | tuple[str, ...], BeforeValidator(as_tuple)]
 
 
+def version_of(package: str) -> str | None:
+    """The version of an installed package; None if it is not."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 class ElsewhereOptions(NetworkOptions):
     """A network that its constructor makes; what it is cut into is found, or given."""
 
@@ -129,11 +137,9 @@ class ElsewhereOptions(NetworkOptions):
     def _version(self) -> dict[str, str]:
         if self.package is None:
             return {}
-        try:
-            # Without the part that tells builds for CPUs and GPUs apart.
-            return {self.package: version(self.package).partition("+")[0]}
-        except PackageNotFoundError:
-            return {}
+        found = version_of(self.package)
+        # Without the part that tells builds for CPUs and GPUs apart.
+        return {} if found is None else {self.package: found.partition("+")[0]}
 
     def short_name(self) -> str:
         """The name without folders."""

@@ -9,7 +9,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from fobench.errors import UserError
 from fobench.experiment.run import DataUsed
 from fobench.models import NetworkOptions
 from fobench.models.base import Comparison
+from fobench.models.elsewhere import version_of
 from fobench.records.files import RESTORE, exists, make_folder, read_json, write_json
 
 FORMAT = 1
@@ -83,13 +83,6 @@ def code() -> dict[str, Any]:
     """What the outcome depends on beside the network and its images."""
     versions = {name: found for name in PACKAGES if (found := version_of(name))}
     return {"versions": versions, "fobench_sha256": fobench_digest()}
-
-
-def version_of(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @cache

@@ -94,6 +94,8 @@ def run(
     from fobench.experiment.packaged_configs import find_config
     from fobench.machine.interruption import Deadline
     from fobench.sweep.compared import compare_not, compare_once
+    from fobench.sweep.engines import HERE, engine
+    from fobench.sweep.options import SweepOptions
     from fobench.sweep.plan import plan_all
 
     deadline = Deadline(time_limit)
@@ -109,10 +111,6 @@ def run(
         if dry_run:
             print_plans(plans, force)
             return
-        # Torch is needed from here on.
-        from fobench.machine.lock import machine_lock
-        from fobench.sweep.loop import SweepOptions, train_all
-
         options = SweepOptions(
             device,
             deadline,
@@ -121,10 +119,11 @@ def run(
             sharded=shard != WHOLE,
             jobs=jobs,
             beside_others=untimed,
+            wait=not no_wait,
         )
-        with machine_lock(not no_wait, deadline, shared=not options.timed) as machine:
-            if not train_all(plans, options, machine):
-                sys.exit(1)
+        # Torch is needed from here on.
+        if not engine(HERE)(plans, options):
+            sys.exit(1)
 
 
 def print_plans(plans: "list[Plan]", force: bool) -> None:

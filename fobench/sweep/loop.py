@@ -3,18 +3,18 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 import torch
 
 from fobench.errors import UserError
 from fobench.machine import device, threads
-from fobench.machine.interruption import Deadline
 from fobench.machine.lock import MachineLock
 from fobench.records.files import exists
 from fobench.records.runs import read_record
 from fobench.sweep.jobs import train_at_once
+from fobench.sweep.options import SweepOptions
 from fobench.sweep.plan import Plan
 from fobench.sweep.prepare import measure_plans, prepare, profiled
 from fobench.sweep.tasks import Sweep, Task, find_statistics, images_of, lost_device
@@ -22,29 +22,6 @@ from fobench.sweep.time_left import format_duration
 from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SweepOptions:
-    """How a sweep is trained.
-
-    With `force`, runs that have ended are trained again, and none resumes from a checkpoint. With
-    `sharded`, other processes train the rest of the same runs. Up to `jobs` runs are trained at
-    once. With `beside_others`, other work is on the machine.
-    """
-
-    device: str
-    deadline: Deadline
-    force: bool = False
-    keep_checkpoints: bool = False
-    sharded: bool = False
-    jobs: int = 1
-    beside_others: bool = False
-
-    @property
-    def timed(self) -> bool:
-        """Whether each run has the machine to itself."""
-        return self.jobs == 1 and not self.beside_others
 
 
 def train_all(plans: Sequence[Plan], options: SweepOptions, machine: MachineLock) -> bool:

@@ -17,7 +17,7 @@ ORDER = (
     *("cutting", "methods", "models", "experiment"),
     *("data", "costs", "activations", "training", "sweep"),
     *("evidence", "figures", "report"),
-    "cli",
+    *("cli", "__main__"),
 )
 # What trains knows no screen, no tables and no figures; what judges results knows no torch. They
 # share files, and the packages below them.

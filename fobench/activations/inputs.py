@@ -11,16 +11,18 @@ from torch import nn
 
 from fobench.activations.cut_chain import CutChain
 from fobench.activations.frozen_prefix import FrozenPrefix
-from fobench.activations.places import PLACES, NoRoomError, out_of_memory_as_no_room
+from fobench.activations.places import NoRoomError, out_of_memory_as_no_room
 from fobench.activations.plan import StorePlan
 from fobench.activations.plan_file import frozen_epochs_of
-from fobench.activations.store import DTYPES, Store
+from fobench.activations.store import DTYPES, Store, store_with_room
+from fobench.activations.together import of_all_ranks, own_chunks
 from fobench.data.order import Indices
 from fobench.data.split import Split, View
 from fobench.experiment.run import Run
 from fobench.machine.clock import Stopwatch
 from fobench.machine.device import autocast
 from fobench.machine.graphs import Graphs, Repeated
+from fobench.machine.ranks import ALONE, Ranks
 from fobench.machine.values import Values, first_of, images_in, numel, tensors_of
 
 log = logging.getLogger(__name__)
@@ -41,14 +43,17 @@ class OverBudgetError(NoRoomError):
 class Activations:
     """The inputs of the active units, batch by batch.
 
+    Of several ranks each has a store of all images, as it may need any; they build it together,
+    each every nth chunk, and have one only if all have room for it.
+
     Of the frozen units, those behind the store's cut remain to be run: by the training step, so
     that they are part of its CUDA graph.
 
-    The frozen units run without gradients, always in chunks of exactly the batch size (or of all
-    images, if there are fewer), stored or not. On the CPU a float32 store is therefore bit-exact.
-    A store is built from the previous one, or from the pixels, at the first batch of an epoch.
-    Values that the plan stores as float16 or bfloat16 stay rounded for the rest of the run, even
-    if there is no room to store them.
+    The frozen units run without gradients, always in chunks of one size, stored or not: that of a
+    batch (or of all images, if there are fewer), or of the largest part of it that a rank has. On
+    the CPU a float32 store is therefore bit-exact. A store is built from the previous one, or from
+    the pixels, at the first batch of an epoch. Values that the plan stores as float16 or bfloat16
+    stay rounded for the rest of the run, even if there is no room to store them.
 
     From the first epoch that starts with a frozen unit, a method with `views` = V sees view
     (epoch mod V) of its images, stored or not.
@@ -66,11 +71,13 @@ class Activations:
         split: Split,
         plan: StorePlan,
         graphs: Graphs | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """With `graphs`, stores are built by replaying one."""
         self.plan, self.notes = plan, list[str]()
         self.build_seconds, self.read_seconds = list[float](), list[float]()
         self._run, self._units, self._split, self._graphs = run, list(units), split, graphs
+        self._ranks = ranks
         self._device = split.labels.device
         self._options = run.method.stores
         precompute = self._options.precompute
@@ -92,8 +99,8 @@ class Activations:
     def inputs(self, indices: Indices, frozen: int) -> tuple[Values, FrozenPrefix]:
         """What `frozen_prefix.forward` turns into the input of unit `frozen`, and that prefix.
 
-        `indices` [B ≤ the batch size] are of images. If units are frozen, the values are those of a
-        full batch, and the first B count. The frozen units must be in evaluation mode.
+        `indices` [B ≤ the chunk size] are of images. If units are frozen, the values are those of a
+        whole chunk, and the first B count. The frozen units must be in evaluation mode.
         """
         if self._cut_to_build is not None:
             cut, self._cut_to_build = self._cut_to_build, None
@@ -201,7 +208,7 @@ class Activations:
         """
         if self._has_room:
             try:
-                with out_of_memory_as_no_room():
+                with out_of_memory_as_no_room() if self._ranks.count == 1 else nullcontext():
                     return self._compute_all(chain, view, cuts, keep=True)
             except NoRoomError as error:
                 if not isinstance(error, OverBudgetError):
@@ -223,28 +230,31 @@ class Activations:
     ) -> Store | None:
         """Compute all images in order, from `chain` through the cuts; store them if `keep`.
 
-        Raises NoRoomError or NotFiniteError.
+        Raises NoRoomError or NotFiniteError, on all ranks alike.
         """
         store, fits = None, torch.ones((), dtype=torch.bool, device=self._device)
         prefix = FrozenPrefix(chain.stored, cuts[-1], (*chain.cuts_after_store, *cuts), self._dtype)
         forward = self._repeated(lambda values: prefix.forward(self._units, values))
         everything = Indices.of(torch.arange(len(self._split)), self._device)
-        batches = list(everything.batches(self._run.train.batch_size))
-        with self._split.ahead(batches):
-            for number, indices in enumerate(batches):
-                values = self._read(chain, view, indices.padded(self._chunk))
+        chunks = list(everything.batches(self._chunk))
+        own = own_chunks(len(chunks), self._ranks)
+        with self._split.ahead([chunks[number] for number in own]):
+            for turn, number in enumerate(own):
+                values = self._read(chain, view, chunks[number].padded(self._chunk))
                 with autocast(self._device, self._run.train.precision):
-                    values = forward(values, calls_left=len(batches) - number)
-                values = first_of(values, len(indices))
+                    values = forward(values, calls_left=len(own) - turn)
+                if self._dtype in NARROW:
+                    for each in tensors_of(first_of(values, len(chunks[number]))):
+                        fits &= each.isfinite().all()
                 if keep:
                     store = store or self._allocate(values)
-                    store.write(number * self._run.train.batch_size, values)
-                if self._dtype in NARROW:
-                    for each in tensors_of(values):
-                        fits &= each.isfinite().all()
+                    found = of_all_ranks(values, self._dtype, self._ranks)
+                    for chunk, each in enumerate(found, start=turn * self._ranks.count):
+                        if chunk < len(chunks):
+                            store.write(chunk * self._chunk, first_of(each, len(chunks[chunk])))
         if store:
             store.finish()
-        if self._dtype in NARROW and not fits:  # waits for the device
+        if self._dtype in NARROW and not self._ranks.all(fits):  # waits for the device
             raise NotFiniteError(
                 f"activations at cut {cuts[-1]} exceed the range of {self._options.store}"
             )
@@ -256,25 +266,26 @@ class Activations:
         return lambda values, calls_left: work(values)
 
     def _allocate(self, values: Values) -> Store:
-        """An empty store in the planned place, or in a slower one if that has no room."""
+        """An empty store in the planned place, or in a slower one if that has no room.
+
+        Raises NoRoomError on all ranks if one has no room; the budget is the same for all.
+        """
         size = len(self._split) * (numel(values) // images_in(values)) * self._dtype.itemsize
         if self.bytes + size > self.plan.room:
             raise OverBudgetError(
                 f"a store of {size:,} bytes, with {self.bytes:,} in use already, exceeds the "
                 f"budget of {self.plan.room:,}"
             )
-        names = list(PLACES)
-        for name in names[names.index(self.plan.place) :]:
-            try:
-                store = Store(len(self._split), values, self._dtype, name, self._device)
-            except NoRoomError as error:
-                # Keep only the text: the error would keep this frame, and the old store, alive.
-                refused = str(error)
-            else:
-                if name != self.plan.place:
-                    self._note(f"a store is in the {name}, not in the {self.plan.place}")
-                return store
-        raise NoRoomError(refused)
+        store, refused, place = None, "another process has none", self.plan.place
+        try:
+            store = store_with_room(len(self._split), values, self._dtype, place, self._device)
+        except NoRoomError as error:
+            refused = str(error)
+        if not self._ranks.all(store is not None):
+            raise NoRoomError(refused)
+        if store.place != place:
+            self._note(f"a store is in the {store.place}, not in the {place}")
+        return store
 
     def _read(self, chain: CutChain, view: View | None, indices: Indices) -> Values:
         """Values from a chain's store; the images if it has none."""
@@ -285,4 +296,4 @@ class Activations:
     @property
     def _chunk(self) -> int:
         """The number of images that frozen units run on at once."""
-        return min(self._run.train.batch_size, len(self._split))
+        return self._ranks.largest_part(min(self._run.train.batch_size, len(self._split)))

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import torch
 
 from fobench.machine.memory import available_memory, is_memory, is_out_of_memory
+from fobench.machine.ranks import current
 
 Shape = tuple[int, ...]
 HOST = torch.device("cpu")
@@ -37,7 +38,7 @@ def on_device(shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.T
 def on_host(shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     # Linux overcommits memory, so a store that does not fit must be refused here. Not pinned: reads
     # go through pinned memory, and torch rounds pinned allocations up, to twice the size.
-    require_room(room_in_memory(HOST), shape, dtype)
+    require_room(room_of_process(room_in_memory(HOST)), shape, dtype)
     with out_of_memory_as_no_room():
         return torch.empty(shape, dtype=dtype)
 
@@ -54,7 +55,7 @@ def out_of_memory_as_no_room() -> Iterator[None]:
 
 
 def in_scratch_file(shape: Shape, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    size = require_room(room_on_disk(), shape, dtype)
+    size = require_room(room_of_process(room_on_disk()), shape, dtype)
     try:
         with tempfile.TemporaryFile(prefix="fobench-") as file:
             # On a full disk, touching an unallocated block would kill the process (SIGBUS).
@@ -73,6 +74,11 @@ def allocate_blocks(file: BinaryIO, size: int) -> None:
     for start in range(0, size, len(chunk)):
         file.write(chunk[: size - start])
     file.flush()
+
+
+def room_of_process(room: int) -> int:
+    """A process's share of the host's memory or disk, which ranks on this host divide."""
+    return room // current().on_this_host
 
 
 def require_room(room: int, shape: Shape, dtype: torch.dtype) -> int:
@@ -124,8 +130,10 @@ class PlaceOperations:
 PLACES = {
     # GPUs have caches of 50 MB and more, which must not hold much of the sample.
     "device memory": PlaceOperations(on_device, room_in_memory, 4 << 30, reuses_memory=True),
-    "host memory": PlaceOperations(on_host, lambda device: room_in_memory(HOST)),
-    "scratch file": PlaceOperations(in_scratch_file, lambda device: room_on_disk()),
+    "host memory": PlaceOperations(on_host, lambda device: room_of_process(room_in_memory(HOST))),
+    "scratch file": PlaceOperations(
+        in_scratch_file, lambda device: room_of_process(room_on_disk())
+    ),
 }
 
 

@@ -30,6 +30,7 @@ from fobench.machine.clock import timed
 from fobench.machine.device import autocast, prepare, step_mode
 from fobench.machine.graphs import Graphs
 from fobench.machine.memory import release_memory
+from fobench.machine.ranks import current
 from fobench.models.fusion import fuse_batch_norm_relu
 from fobench.records.files import RESTORE, exists, read_json, write_json
 
@@ -122,13 +123,12 @@ def conditions(run: Run, device: torch.device, images: str) -> dict[str, Any]:
     Nor the card: runs that are trained side by side on equal cards are to store the same.
     """
     machine = environment.describe(device, run.train)
-    known = environment.bits_depend_on(machine) | {"host": machine["host"]}
     return {
         "run": replace(run, seed=0, repeat=0).id,
         "total_steps": run.total_steps,
         # Plans of earlier versions, all of images on the device, stay valid.
         **({} if images == "device" else {"images": images}),
-        "machine": {key: known[key] for key in known if key not in ("gpu_uuid", "driver")},
+        "machine": environment.kind_of_machine(machine),
     }
 
 
@@ -160,8 +160,12 @@ def measure_costs(run: Run, split: Split) -> MeasuredCosts:
 
 
 def measure_costs_anew(run: Run, split: Split, dtype: torch.dtype) -> MeasuredCosts:
-    """Like `measure_costs`, each time. `dtype` is that of the stores."""
-    device, batch_size = split.labels.device, min(run.train.batch_size, len(split))
+    """Like `measure_costs`, each time. `dtype` is that of the stores.
+
+    Several ranks share the work on all images, but each writes a whole store.
+    """
+    device, ranks = split.labels.device, current()
+    batch_size = ranks.largest_part(min(run.train.batch_size, len(split)))
     log.info("measuring the costs of %s and its stores", run.model.title())
     with timed(device) as measuring, autocast(device, run.train.precision):
         network = run.model.build(run.data_used.classes, run.data_used.image_shape)
@@ -174,8 +178,11 @@ def measure_costs_anew(run: Run, split: Split, dtype: torch.dtype) -> MeasuredCo
             speed.measure_place(name, network, split, batch_size, dtype)
             for name in places.places_for(device)
         ]
-    available = tuple(place for place in found if place is not None)
-    return MeasuredCosts(pixels, forward, available, measuring.seconds)
+    available = tuple(
+        replace(place, read=ranks.count * place.read) for place in found if place is not None
+    )
+    pixels, *forward = (seconds / ranks.count for seconds in (pixels, *forward))
+    return MeasuredCosts(pixels, tuple(forward), available, measuring.seconds)
 
 
 def make_plan(run: Run, costs: ForwardCosts, available: Sequence[Place]) -> StorePlan:

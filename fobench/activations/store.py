@@ -8,7 +8,7 @@ import math
 import torch
 
 from fobench.activations.layout import Layout
-from fobench.activations.places import PLACES
+from fobench.activations.places import PLACES, NoRoomError
 from fobench.activations.staging import Staging
 from fobench.machine.values import Values, tensors_of
 
@@ -33,6 +33,7 @@ class Store:
         sizes = [count * math.prod(layout.sizes) for layout in layouts]
         starts = starts_of(sizes)
         memory = PLACES[place].allocate((starts[-1] + sizes[-1],), dtype, device)
+        self.place = place
         self.bytes = sum(sizes) * dtype.itemsize
         self.device = memory.device
         self.is_on_device = memory.device.type == device.type
@@ -70,6 +71,20 @@ class Store:
         """
         values = tuple(stored.read(indices) for stored in self._tensors)
         return values if self._is_tuple else values[0]
+
+
+def store_with_room(
+    count: int, like: Values, dtype: torch.dtype, place: str, device: torch.device
+) -> Store:
+    """A store in a place, or in a slower one if that has no room. Raises NoRoomError."""
+    names = list(PLACES)
+    for name in names[names.index(place) :]:
+        try:
+            return Store(count, like, dtype, name, device)
+        except NoRoomError as error:
+            # Keep only the text: the error would keep this frame, and the old store, alive.
+            refused = str(error)
+    raise NoRoomError(refused)
 
 
 class StoredTensor:

@@ -75,9 +75,11 @@ def predict(
     """
     from fobench.experiment.config import load_all
     from fobench.experiment.packaged_configs import find_config
+    from fobench.machine.launch import require_one_process
     from fobench.sweep.plan import plan_all
 
     with errors_as_messages(), stops_as_messages(force=False):
+        require_one_process("`fobench predict`")
         experiments = load_all([find_config(path) for path in configs], overrides)
         plans = plan_all(experiments, results, data_root, only)
         # Torch is needed from here on.

@@ -18,14 +18,12 @@ from fobench.costs.flops import paper_step_cost, step_flops
 from fobench.costs.unit_costs import unit_costs_of
 from fobench.errors import UserError
 from fobench.experiment.run import Run
-from fobench.machine.environment import bits_depend_on
+from fobench.machine.environment import kind_of_machine
 from fobench.records.files import RESTORE, exists, read_json, write_json
 
 FORMAT = 1
 # They change how many steps a run takes and how far each goes, not what a step costs.
 NOT_OF_A_STEP = ("epochs", "lr", "warmup_epochs")
-# Equal cards take equal time.
-NOT_OF_A_MACHINE = ("gpu_uuid", "driver")
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,7 @@ def conditions(run: Run, machine: dict[str, Any], images: str = "device") -> dic
     `machine` is the environment, `images` where the images lie.
     """
     used, train = run.data_used, run.train.non_defaults()
-    known = bits_depend_on(machine) | {
-        key: machine[key] for key in ("host", "cpu_quota", "cpus_allowed")
-    }
+    limits = {key: machine[key] for key in ("cpu_quota", "cpus_allowed")}
     return {
         "model": run.model.described(),
         "classes": used.classes,
@@ -130,7 +126,7 @@ def conditions(run: Run, machine: dict[str, Any], images: str = "device") -> dic
         **({} if images == "device" else {"images": images}),
         "short_batch": used.train_images % run.train.batch_size,
         "train": {key: train[key] for key in train if key not in NOT_OF_A_STEP},
-        "machine": {key: known[key] for key in known if key not in NOT_OF_A_MACHINE},
+        "machine": kind_of_machine(machine) | limits,
     }
 
 

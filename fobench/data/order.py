@@ -28,6 +28,10 @@ class Indices:
         for host, device in zip(self.host.split(size), self.device.split(size), strict=True):
             yield Indices(host, device)
 
+    def part(self, part: slice) -> "Indices":
+        """Some in a row."""
+        return Indices(self.host[part], self.device[part])
+
     def padded(self, size: int) -> "Indices":
         """At least `size` indices: the first is repeated at the end."""
         missing = size - len(self)

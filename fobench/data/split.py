@@ -86,9 +86,14 @@ class Split:
         """
         return self.images_at(indices, view), self.labels_at(indices)
 
-    def in_order(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All images and labels without a view, in batches of that size; read ahead like others."""
-        batches = list(Indices.of(torch.arange(len(self)), self.labels.device).batches(size))
+    def in_order(
+        self, size: int, which: slice = slice(None)
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """All images and labels without a view, in batches of that size; read ahead like others.
+
+        `which` chooses some of the batches.
+        """
+        batches = list(Indices.of(torch.arange(len(self)), self.labels.device).batches(size))[which]
         with self.ahead(batches):
             yield from map(self.batch, batches)
 

@@ -138,7 +138,7 @@ def machine(record: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def machine_of_errors(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What must be equal to compare two runs' errors: machine, precision, step mode, torch."""
+    """What must be equal to compare two runs' errors: machine, ranks, precision, steps, torch."""
     environment = record["environment"]
     keys = ("device", "gpu", "processor", "cores", "threads")
     hosts = {host_share(environment, each) for each in trained_at(record)}
@@ -146,7 +146,13 @@ def machine_of_errors(record: dict[str, Any]) -> tuple[Any, ...]:
     # Records of earlier versions, all of them from processors, lack these.
     shown += [environment.get("gpu_uuid"), environment.get("driver")]
     shown += [environment.get("precision", "float32"), environment.get("step", "eager")]
+    shown += [ranks_of(environment)]
     return (*sorted(hosts), *shown, environment["versions"]["torch"])
+
+
+def ranks_of(environment: dict[str, Any]) -> int:
+    """How many processes trained a run together; in earlier versions one."""
+    return environment.get("ranks", 1)
 
 
 def trained_at(record: dict[str, Any]) -> list[dict[str, Any]]:

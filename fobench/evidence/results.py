@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fobench.errors import UserError
-from fobench.evidence.pairs import table
+from fobench.evidence.pairs import ranks_of, table
 from fobench.evidence.summary import summary
 from fobench.experiment.expand import dataset_title
 from fobench.experiment.from_record import method_of
@@ -76,6 +76,13 @@ def device_title(computing: str, images: Collection[str]) -> str:
 
 
 def computing_title(environment: dict[str, Any]) -> str:
+    """How a device computes, in how many processes that train together."""
+    ranks = ranks_of(environment)
+    title = title_of_process(environment)
+    return title if ranks == 1 else f"{title}, {ranks} processes"
+
+
+def title_of_process(environment: dict[str, Any]) -> str:
     precision = environment.get("precision", "float32")
     if environment["gpu"]:
         if "precision" not in environment:  # of an earlier version
@@ -172,8 +179,8 @@ def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
         if runs["error_points"].isna().all():
             yield (
                 f"no time saved measured for {name}: its baseline is missing or ran on another "
-                "machine (host, processor, CPU limits, threads, card, driver, torch), or in "
-                "another precision or step mode"
+                "machine (host, processor, CPU limits, threads, card, driver, torch), in "
+                "another precision or step mode, or in another number of processes"
             )
         elif has_untimed_pair(runs, table):
             untimed.setdefault(row["predicted"], []).append(name)

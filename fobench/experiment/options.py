@@ -177,6 +177,11 @@ class TrainOptions(Options):
         description="compile each BatchNorm and the ReLU behind it into one kernel, by "
         "torch.compile; takes up to a minute before training",
     )
+    sync_batchnorm: bool = Field(
+        False,
+        description="where several processes train a run, BatchNorm normalises by the statistics "
+        "of the images of all, not of each process's part of a batch",
+    )
     step: Literal["auto", "eager", "graph"] = Field(
         "auto",
         description='how training steps are carried out; "graph", on CUDA only: captured as CUDA '
@@ -189,6 +194,16 @@ class TrainOptions(Options):
         if isinstance(values, Mapping) and values.get("optimizer") == "adamw":
             return {**dict.fromkeys(USUAL_FOR_ADAMW), **values}
         return values
+
+    @field_validator("sync_batchnorm")
+    @classmethod
+    def _is_not_fused(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("fuse_batchnorm"):
+            raise ValueError(
+                "sync_batchnorm = true: it cannot be compiled by fuse_batchnorm = true: leave one "
+                "of them out"
+            )
+        return value
 
     @field_validator(*USUAL_FOR_ADAMW, mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from fobench.machine.device import Settings, step_mode
 from fobench.machine.host import host, read
 from fobench.machine.host_memory import total_memory
 from fobench.machine.processors import cpus_allowed
+from fobench.machine.ranks import current
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,13 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe(device: torch.device, settings: Settings = DEFAULTS) -> dict[str, Any]:
-    """The environment as written to run.json, for a run with these settings."""
+    """The environment as written to run.json, for a run with these settings.
+
+    Of several ranks, that of this one, but with the hosts of all.
+    """
+    ranks = current()
     return {
-        "host": host(),
+        "host": "+".join(sorted(set(ranks.hosts))) or host(),
         "device": device.type,
         "processor": processor(),
         "instructions": instructions(),
@@ -48,6 +53,7 @@ def describe(device: torch.device, settings: Settings = DEFAULTS) -> dict[str, A
         "cpu_quota": cpu_quota(),
         "cpus_allowed": cpus_allowed(),
         "threads": torch.get_num_threads(),
+        "ranks": ranks.count,
         **gpu.describe(device),
         "precision": settings.precision,
         "step": step_mode(device, settings),
@@ -67,7 +73,20 @@ def bits_depend_on(environment: dict[str, Any]) -> dict[str, Any]:
         *("device", "gpu", "gpu_uuid", "driver", "cuda", "cudnn", "cudnn_benchmark"),
         *("precision", "step", "processor", "instructions", "threads"),
     )
-    return {key: environment.get(key) for key in keys} | {"torch": environment["versions"]["torch"]}
+    known = {key: environment.get(key) for key in keys}
+    # Environments of earlier versions, all of one process, do not say so.
+    return known | {
+        "ranks": environment.get("ranks", 1),
+        "torch": environment["versions"]["torch"],
+    }
+
+
+def kind_of_machine(environment: dict[str, Any]) -> dict[str, Any]:
+    """The part that measured seconds are kept for, as equal cards take equal time."""
+    known = bits_depend_on(environment) | {"host": environment["host"]}
+    # What earlier versions kept, all of it of one process, stays valid.
+    others = ("gpu_uuid", "driver", *(["ranks"] if known["ranks"] == 1 else []))
+    return {key: known[key] for key in known if key not in others}
 
 
 def processor() -> str:
@@ -138,7 +157,9 @@ def git(checkout: Path, folder: Path, *arguments: str) -> str:
 
 def log_machine(machine: dict[str, Any]) -> None:
     """Log what `describe` found, in a line."""
+    several = f"{machine['ranks']} processes, each with " if machine["ranks"] > 1 else ""
     log.info(
-        "%s, threads: %d, torch %s",
-        *(machine["gpu"] or machine["processor"], machine["threads"], machine["versions"]["torch"]),
+        "%s%s, threads: %d, torch %s",
+        *(several, machine["gpu"] or machine["processor"], machine["threads"]),
+        machine["versions"]["torch"],
     )

@@ -44,15 +44,21 @@ def write_bytes(path: Path, content: bytes) -> None:
     A link stays one, to a new file. Raises UserError if that fails; the old file is then unchanged.
     The folder is not created: if it has vanished, a disk may have been unmounted.
     """
+    replace_bytes(path, content, flush=True)
+
+
+def replace_bytes(path: Path, content: bytes, flush: bool = False) -> None:
+    """Replace a file like `write_bytes`, but only with `flush` wait for the disk."""
     path = path.resolve() if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         try:
             with temporary.open("wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            move(temporary, path)
+                if flush:
+                    file.flush()
+                    os.fsync(file.fileno())
+            (move if flush else Path.replace)(temporary, path)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -86,7 +92,11 @@ def remove(path: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path, remedy: str = RESTORE) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fobench.evidence import store_savings
 from fobench.evidence.claim_tests import summary_against_control
+from fobench.evidence.pairs import ranks_of
 from fobench.evidence.predictions import difference
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.summary import default_target, seconds_to_error
@@ -208,6 +209,7 @@ def environments(runs: Sequence[RunResult]) -> dict[str, set[Any]]:
             "processor": environment["processor"],
             "cores": environment["cores"],
             "threads": environment["threads"],
+            **({"processes": ranks} if (ranks := ranks_of(environment)) > 1 else {}),
             **cpu_limits(environment),
             **gpu_settings(environment),
             "host": environment["host"],

@@ -24,7 +24,6 @@ from fobench.sweep.display import Display, display_for
 from fobench.sweep.messages import (
     DeviceLost,
     EpochDone,
-    Images,
     Job,
     JobDone,
     Mistake,
@@ -32,7 +31,7 @@ from fobench.sweep.messages import (
     Stop,
     Trained,
 )
-from fobench.sweep.tasks import Sweep, Task, lost_device
+from fobench.sweep.tasks import Sweep, Task, lost_device, message_of_images
 from fobench.training.execute import ExecutionOptions
 from fobench.training.progress import total_images
 
@@ -92,9 +91,7 @@ class Worker:
         if not self._images:
             self.connection.send(self._options)
         if self._images != experiment.name:
-            used = task.plan.runs[0].data_used
-            augment = experiment.data.augment
-            self.connection.send(Images(task.plan.dataset, used, augment, task.place))
+            self.connection.send(message_of_images(task))
             self._images = experiment.name
         self.connection.send(Job(task.run, task.folder, task.checkpoint_every, task.profile))
 
@@ -200,7 +197,7 @@ class Crew:
         match message:
             case logging.LogRecord():
                 show(message, worker)
-            case Started(images):
+            case Started(_, images):
                 worker.has_begun = True
                 worker.share_done = images / total_images(task.run)
                 self._display.start(worker.number, task.run, images)

@@ -11,20 +11,36 @@ import torch
 from fobench.errors import UserError
 from fobench.machine import device, threads
 from fobench.machine.lock import MachineLock
+from fobench.machine.ranks import current
 from fobench.records.files import exists
 from fobench.records.runs import read_record
 from fobench.sweep.jobs import train_at_once
+from fobench.sweep.leader import lead
 from fobench.sweep.options import SweepOptions
 from fobench.sweep.plan import Plan
 from fobench.sweep.prepare import measure_plans, prepare, profiled
-from fobench.sweep.tasks import Sweep, Task, find_statistics, images_of, lost_device
+from fobench.sweep.tasks import (
+    Sweep,
+    Task,
+    find_statistics,
+    images_of,
+    lost_device,
+    message_of_images,
+    out_of_step,
+)
 from fobench.sweep.time_left import format_duration
-from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
+from fobench.training.execute import DeviceLostError, ExecutionOptions, OutOfStepError, execute
+from fobench.training.progress import RunProgress
 
 log = logging.getLogger(__name__)
 
 
-def train_all(plans: Sequence[Plan], options: SweepOptions, machine: MachineLock) -> bool:
+def train_all(
+    plans: Sequence[Plan],
+    options: SweepOptions,
+    machine: MachineLock,
+    progress: RunProgress | None = None,
+) -> bool:
     """Train the chosen runs that have not ended. Returns whether all are finished.
 
     Raises Stopped if the deadline comes first, and UserError if the device stops working.
@@ -35,11 +51,15 @@ def train_all(plans: Sequence[Plan], options: SweepOptions, machine: MachineLock
         keep_checkpoints=options.keep_checkpoints,
         restart=options.force,
         timed=options.timed,
+        ranks=current(),
     )
     threads.limit_threads()
     allowed = torch.get_num_threads()
-    measure_with = None if options.beside_others else allowed
+    # A profile is of one process.
+    alone = not options.beside_others and execution.ranks.count == 1
+    measure_with = allowed if alone else None
     torch.set_num_threads(max(1, allowed // options.jobs))
+    lead(execution.ranks, execution.device, options.timed)
     sweep = prepare(plans, execution, options.force, options.sharded, options.jobs)
     if options.jobs > 1:
         found = list[Task]()
@@ -51,7 +71,7 @@ def train_all(plans: Sequence[Plan], options: SweepOptions, machine: MachineLock
         lost = train_at_once(replace(sweep, tasks=tuple(found)), options.jobs)
     else:
         lost = []
-        train_in_turn(sweep, machine, measure_with)
+        train_in_turn(sweep, machine, measure_with, progress)
     unfinished = log_unfinished(plans)
     if not options.timed:
         log_untimed(sweep, lost)
@@ -76,11 +96,14 @@ def by_experiment(sweep: Sweep) -> list[list[Task]]:
     return [list(tasks) for _, tasks in grouped]
 
 
-def train_in_turn(sweep: Sweep, machine: MachineLock, measure_with: int | None) -> None:
+def train_in_turn(
+    sweep: Sweep, machine: MachineLock, measure_with: int | None, progress: RunProgress | None
+) -> None:
     """Train one run after another, in this process."""
     options, left = sweep.options, deque(sweep.tasks)
     for tasks in by_experiment(sweep):
         data = images_of(tasks[0], options)
+        options.ranks.tell(message_of_images(tasks[0]))
         tasks = profiled(tasks, options, machine, measure_with, data)
         measure_plans(tasks, options, machine, data)
         for task in tasks:
@@ -93,9 +116,12 @@ def train_in_turn(sweep: Sweep, machine: MachineLock, measure_with: int | None) 
                 options, checkpoint_every=task.checkpoint_every, profile=task.profile
             )
             try:
-                execute(task.run, task.folder, data, run_options)
+                execute(task.run, task.folder, data, run_options, progress)
             except DeviceLostError as error:
                 told = lost_device(task, str(error), len(left), options.restart)
+                raise UserError(told) from error
+            except OutOfStepError as error:
+                told = out_of_step(task, str(error), len(left), options.restart)
                 raise UserError(told) from error
             sweep.record_pace(task.run, task.folder)
         del data  # before the next experiment's images need its memory

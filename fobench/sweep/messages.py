@@ -42,6 +42,7 @@ class Job:
 class Started:
     """Training begins, at the start of a run or after the epochs that it resumes from."""
 
+    run: Run
     images: int
 
 

@@ -16,6 +16,7 @@ from fobench.experiment.run import Run
 from fobench.machine import environment
 from fobench.machine.lock import MachineLock
 from fobench.machine.memory import available_memory
+from fobench.machine.ranks import Ranks
 from fobench.machine.threads import number_of_threads
 from fobench.records.experiments import listed_runs, unlisted_runs, write_experiment
 from fobench.records.files import exists, make_folder
@@ -31,8 +32,10 @@ from fobench.training.run_record import remove_unneeded_checkpoint
 
 log = logging.getLogger(__name__)
 
+LEAST_PART = 2  # images that BatchNorm can normalise
+
 # Entries of an environment that can differ where the same command is given again.
-MACHINE = ("host", "gpu_uuid", "driver", "images")
+MACHINE = ("host", "gpu_uuid", "driver", "images", "ranks")
 
 
 def prepare(
@@ -48,6 +51,7 @@ def prepare(
     for plan in plans:
         require_same_runs(plan, sharded)
         require_known_decay(plan)
+        require_large_parts(plan, options.ranks)
     for plan in plans:
         make_folder(plan.folder)
     here = environment.describe(options.device)
@@ -55,7 +59,9 @@ def prepare(
     # Read all records before training, so that a damaged one is reported at once.
     due_of = [plan.due(force) for plan in plans]
     jobs = max(1, min(jobs, sum(map(len, due_of))))
-    place_of = [planned_place(plan, options.device, jobs) for plan in plans]
+    # On a GPU a rank has memory of its own.
+    copies = jobs * (options.ranks.on_this_host if options.device.type == "cpu" else 1)
+    place_of = [planned_place(plan, options.device, copies) for plan in plans]
     tasks = [
         Task(plan, run, number, len(due), place)
         for plan, due, place in zip(plans, due_of, place_of, strict=True)
@@ -86,7 +92,8 @@ def require_same_runs(plan: Plan, sharded: bool) -> None:
     if listed and set(listed) != {run.id for run in plan.runs}:
         raise UserError(
             f"{plan.folder / 'experiment.json'} lists other runs than this share's sweep: give all "
-            "shares the same config and data set, or move the file away"
+            "shares the same config and data set (jobs of Slurm: submit the edited config again), "
+            "or move the file away"
         )
 
 
@@ -101,6 +108,20 @@ def require_known_decay(plan: Plan) -> None:
     except UserError as error:
         where = f"{plan.experiment.name}: [model] {run.model.name}"
         raise UserError(f"{where}: {problem}" for problem in error.problems) from error
+
+
+def require_large_parts(plan: Plan, ranks: Ranks) -> None:
+    """Raises UserError if a rank's part of a batch is one image, which has no variance."""
+    run = plan.runs[0]
+    images, size = run.data_used.train_images, run.train.batch_size
+    batches = {min(size, images), images % size} - {0}
+    small = [each for each in sorted(batches) if each // ranks.count < LEAST_PART]
+    if ranks.count > 1 and small:
+        raise UserError(
+            f"{plan.experiment.name}: of a batch of {small[0]} images, some of {ranks.count} "
+            f"processes get fewer than {LEAST_PART}: change train.batch_size or data.train_size, "
+            "or start fewer processes"
+        )
 
 
 def profiled(
@@ -206,17 +227,17 @@ def log_other_machines(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> 
     """
     seeds, due_ids = {run.seed for run in due}, {run.id for run in due}
     finished = [run for run in plan.chosen if run.seed in seeds and run.id not in due_ids]
-    # Records of earlier versions are all of images on the device, and do not say so.
-    found = [
-        {"images": "device"} | read_record(plan.folder_of(run))["environment"] for run in finished
-    ]
+    # Records of earlier versions are all of images on the device and of one process, and do not
+    # say so.
+    before = {"images": "device", "ranks": 1}
+    found = [before | read_record(plan.folder_of(run))["environment"] for run in finished]
     others = sum(any(each.get(key) != here[key] for key in MACHINE) for each in found)
     if others:
         log.warning(
             "finished on another machine or card, with another driver, with their images in "
-            "another place, or recorded by a version of fobench that told machines apart "
-            "otherwise: %d of the runs of the seeds to do. Their times cannot be paired with those "
-            "of runs trained now; --force trains all here",
+            "another place, by another number of processes, or recorded by a version of fobench "
+            "that told machines apart otherwise: %d of the runs of the seeds to do. Their times "
+            "cannot be paired with those of runs trained now; --force trains all here",
             others,
         )
 

@@ -10,6 +10,7 @@ from fobench.data.statistics import pixel_statistics
 from fobench.experiment.run import Run
 from fobench.records.files import exists
 from fobench.records.runs import read_run
+from fobench.sweep.messages import Images
 from fobench.sweep.plan import Plan
 from fobench.sweep.time_left import Pace
 from fobench.training.execute import ExecutionOptions
@@ -69,6 +70,12 @@ def images_of(task: Task, options: ExecutionOptions) -> Data:
     return load(task.plan.dataset, used, experiment.data.augment, options.device, task.place)
 
 
+def message_of_images(task: Task) -> Images:
+    """Those images as another process is told of them."""
+    used, augment = task.plan.runs[0].data_used, task.plan.experiment.data.augment
+    return Images(task.plan.dataset, used, augment, task.place)
+
+
 def find_statistics(task: Task) -> None:
     """Find the mean of images in a file, and keep it beside that, before each worker would."""
     used, experiment = task.plan.runs[0].data_used, task.plan.experiment
@@ -79,14 +86,27 @@ def find_statistics(task: Task) -> None:
 
 def lost_device(task: Task, reason: str, later: int, forced: bool) -> str:
     """What to say when a run has failed and left a device that no later run can use."""
+    why = f"the device does not work any more in this process ({reason})"
+    return (
+        f"{failed_last(task, why, later, forced)}. If that fails so again, train the others with "
+        "--only, and find the cause: CUDA_LAUNCH_BLOCKING=1 names the call that fails, "
+        "compute-sanitizer the kernel, the driver's log (dmesg) a fault of the hardware"
+    )
+
+
+def out_of_step(task: Task, reason: str, later: int, forced: bool) -> str:
+    """What to say when a run has failed in one of several processes."""
+    why = f"its processes are out of step ({reason})"
+    told = failed_last(task, why, later, forced)
+    return f"{told}. If that fails so again, train the others with --only"
+
+
+def failed_last(task: Task, why: str, later: int, forced: bool) -> str:
     untouched, command = "still to do", "the same command"
     if forced:
         untouched, command = "with any earlier results", "the same command without --force"
-    run = task.run
     return (
-        f"{run.id} failed, and the device does not work any more in this process ({reason}): the "
-        f"sweep stops here. Later runs, untouched and {untouched}: {later}. Give {command} again: "
-        "it starts with this run, from its last checkpoint. If that fails so again, train the "
-        "others with --only, and find the cause: CUDA_LAUNCH_BLOCKING=1 names the call that "
-        "fails, compute-sanitizer the kernel, the driver's log (dmesg) a fault of the hardware"
+        f"{task.run.id} failed, and {why}: the sweep stops here. Later runs, untouched and "
+        f"{untouched}: {later}. Give {command} again: it starts with this run, from its last "
+        "checkpoint"
     )

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 import torch
 
@@ -39,6 +40,12 @@ from fobench.sweep.messages import (
 from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
 
 REPORT_SECONDS = 0.2
+
+
+class Sweep(Protocol):
+    """Receives what is trained, wherever it is."""
+
+    def send(self, message: object) -> None: ...
 
 
 class SweepProcess:
@@ -66,10 +73,10 @@ class LogToSweep(QueueHandler):
 
 
 class ProgressToSweep:
-    """Sends the progress of a run, a few times a second."""
+    """Sends the progress of a run, every `seconds`."""
 
-    def __init__(self, sweep: SweepProcess) -> None:
-        self._sweep = sweep
+    def __init__(self, sweep: Sweep, seconds: float = REPORT_SECONDS) -> None:
+        self._sweep, self._seconds = sweep, seconds
         self._images = 0
         self._epoch = 1
         self._sent = 0.0
@@ -77,13 +84,13 @@ class ProgressToSweep:
     @contextmanager
     def of(self, run: Run, epochs_done: int = 0) -> Iterator[None]:
         self._images, self._epoch = epochs_done * run.data_used.train_images, epochs_done + 1
-        self._sweep.send(Started(self._images))
+        self._sweep.send(Started(run, self._images))
         yield
 
     def step(self, images: int, frozen: int) -> None:
         self._images += images
         now = time.monotonic()
-        if now - self._sent > REPORT_SECONDS:
+        if now - self._sent > self._seconds:
             self._sent = now
             self._sweep.send(Trained(self._images, self._epoch, frozen))
 

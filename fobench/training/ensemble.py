@@ -3,8 +3,10 @@
 Members that were trained behind frozen units share these, so they run once for all of them.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,10 +23,12 @@ from fobench.machine.clock import timed
 from fobench.machine.device import autocast
 from fobench.machine.values import Values, map_values
 from fobench.training.loop import require_finite
-from fobench.training.snapshots import Snapshots
+from fobench.training.snapshots import Snapshots, save
 from fobench.training.state import Training, build_network
 from fobench.training.totals import Totals
 from fobench.training.warmup import evaluation_batch_size
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,21 @@ class Member:
 
     shared: Sequence[nn.Module]
     own: Sequence[nn.Module]
+
+
+def evaluate_and_keep(training: Training, folder: Path) -> dict[str, Any]:
+    """Test a finished run's ensemble; keep its members, if asked for. Returns its errors."""
+    tested = evaluate_ensemble(training)
+    log.info(
+        "test error of the ensemble %.1f %%, of its members %s %%; running all of them takes %.2f "
+        "times the FLOPs of one",
+        tested["last"][-1]["test_error"],
+        ", ".join(f"{member['test_error']:.1f}" for member in tested["members"]),
+        tested["forward_flops"],
+    )
+    if training.run.method.keeps_members:
+        save(folder, training.run, training.snapshots.weights)
+    return tested
 
 
 def evaluate_ensemble(training: Training) -> dict[str, Any]:

@@ -19,12 +19,15 @@ from fobench.machine.device import is_lost
 from fobench.machine.interruption import Deadline, Stopped
 from fobench.machine.lock import run_lock
 from fobench.machine.memory import is_out_of_memory, release_memory
+from fobench.machine.ranks import ALONE, LostRankError, Ranks
 from fobench.models.user_file import described, is_of_users_code, printing_to_stderr
 from fobench.records.epochs import Epoch, write_epochs
 from fobench.records.files import make_folder
 from fobench.records.runs import ENDED, status_of, write_record
-from fobench.training import checkpoint, predictions, snapshots
-from fobench.training.ensemble import evaluate_ensemble
+from fobench.training import checkpoint, predictions
+from fobench.training.ensemble import evaluate_and_keep
+from fobench.training.followed import RunToFollow
+from fobench.training.heartbeat import heartbeats
 from fobench.training.loop import DivergedError, train
 from fobench.training.peak_memory import log_least_memory, log_peak_memory
 from fobench.training.progress import Progress, RunProgress
@@ -38,6 +41,10 @@ class DeviceLostError(Exception):
     """The device does not work any more in this process."""
 
 
+class OutOfStepError(Exception):
+    """A run has failed in one rank, and the others are elsewhere in it."""
+
+
 @dataclass(frozen=True)
 class ExecutionOptions:
     """Where and how long runs are trained, and which checkpoints are kept.
@@ -46,7 +53,7 @@ class ExecutionOptions:
     a run ends unless `keep_checkpoints`. With `restart`, earlier checkpoints are not used. Runs are
     `timed` if nothing else is trained on the machine; if several are trained at once, each may take
     `memory_share` bytes of the device's memory. What they should take is predicted from the
-    `profile` of their network.
+    `profile` of their network. If there are several `ranks`, this is the first.
     """
 
     device: torch.device
@@ -57,6 +64,7 @@ class ExecutionOptions:
     timed: bool = True
     memory_share: int | None = None
     profile: KeptProfile | None = None
+    ranks: Ranks = ALONE
 
 
 @printing_to_stderr()
@@ -75,7 +83,8 @@ def execute(
     trains it or its checkpoint does not fit (an error is logged), if Stopped is raised, or if its
     files cannot be written (UserError).
 
-    Raises DeviceLostError if it failed and no other run can be trained in this process.
+    Raises DeviceLostError or OutOfStepError if it failed and no other run can be trained in this
+    process.
     """
     make_folder(folder)
     with run_lock(folder) as locked:
@@ -108,14 +117,15 @@ def execute(
         record["predictions"]["profile"] = predictions.describe(run, options.profile, plan)
         record |= plan_file.describe(plan, run)
         try:
-            sha256 = train_and_save(run, folder, data, options, record, saved, plan, progress)
+            with heartbeats(run, folder, progress or Progress()) as shown:
+                sha256 = train_and_save(run, folder, data, options, record, saved, plan, shown)
         except DivergedError as error:
             log.warning("%s diverged: %s", run.id, error)
             end(folder, record, "diverged", str(error))
         except UserError:
             raise
         except Exception as error:
-            end_as_failed(run, folder, record, error, options.device)
+            end_as_failed(run, folder, record, error, options.device, options.ranks)
         else:
             record["epochs_sha256"] = sha256
             end(folder, record, "finished")
@@ -134,7 +144,7 @@ def last_checkpoint(run: Run, folder: Path, here: dict[str, Any]) -> dict[str, A
     remedy = f"or train the run again with --force --only {run.id}"
     if saved["run"] != run.id:
         raise UserError(f"the checkpoint in {folder} is of {saved['run']}: move it, {remedy}")
-    before = saved["bits_depend_on"]
+    before = {"ranks": 1} | saved["bits_depend_on"]  # older ones are all of one process
     other = [
         f"{key} {before.get(key)} (here {value})"
         for key, value in environment.bits_depend_on(here).items()
@@ -177,13 +187,14 @@ def train_and_save(
     record: dict[str, Any],
     saved: dict[str, Any] | None,
     plan: StorePlan,
-    progress: RunProgress | None,
+    progress: RunProgress,
 ) -> str:
     """Train to the end, writing rows and a checkpoint each epoch. Returns the rows' SHA-256."""
-    deadline, progress = options.deadline, progress or Progress()
+    deadline = options.deadline
     deadline.start_epoch()
     log_least_memory(run, options.device, options.memory_share)
-    training = Training(run, data, options.device, plan)
+    options.ranks.tell(RunToFollow(run, plan, saved and saved["training"]))
+    training = Training(run, data, options.device, plan, options.ranks)
     rows: list[Epoch] = []
     if saved is not None:
         # pop: the copy would take memory during the whole training.
@@ -222,7 +233,7 @@ def train_and_save(
                 if stops:
                     deadline.require_time()
         if training.snapshots:
-            record["ensemble"] = evaluate_and_keep_ensemble(training, folder)
+            record["ensemble"] = evaluate_and_keep(training, folder)
     except Stopped:
         kept = checkpoints.epochs_saved
         place = f"epoch {min(len(rows) + 1, run.epochs)} of {run.epochs}"
@@ -238,33 +249,28 @@ def train_and_save(
     return sha256
 
 
-def evaluate_and_keep_ensemble(training: Training, folder: Path) -> dict[str, Any]:
-    """Test a finished run's ensemble; keep its members, if asked for. Returns its errors."""
-    tested = evaluate_ensemble(training)
-    log.info(
-        "test error of the ensemble %.1f %%, of its members %s %%; running all of them takes %.2f "
-        "times the FLOPs of one",
-        tested["last"][-1]["test_error"],
-        ", ".join(f"{member['test_error']:.1f}" for member in tested["members"]),
-        tested["forward_flops"],
-    )
-    if training.run.method.keeps_members:
-        snapshots.save(folder, training.run, training.snapshots.weights)
-    return tested
-
-
 def end_as_failed(
-    run: Run, folder: Path, record: dict[str, Any], error: Exception, device: torch.device
+    run: Run,
+    folder: Path,
+    record: dict[str, Any],
+    error: Exception,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> None:
-    """Write the record of a run that failed. Raises DeviceLostError if the device is lost."""
+    """Write the record of a run that failed.
+
+    Raises DeviceLostError if the device is lost, OutOfStepError if other ranks trained it, too.
+    """
     reason = log_failure(run, error)
-    lost = is_lost(device)
+    lost = not isinstance(error, LostRankError) and is_lost(device)
     if lost:
         reason = f"{reason}; the device was lost"
     end(folder, record, "failed", reason)
     if lost:
         # Chained, so that no tensor of the run is freed before the user is told: that may crash.
         raise DeviceLostError(f"{type(error).__name__}: {error}".partition("\n")[0]) from error
+    if ranks.count > 1:
+        raise OutOfStepError(reason) from error
 
 
 def log_failure(run: Run, error: Exception) -> str:
@@ -275,6 +281,9 @@ def log_failure(run: Run, error: Exception) -> str:
     reason = f"{type(error).__name__}: {error}"
     if is_out_of_memory(error):
         reason = f"out of memory: lower train.batch_size, or free memory ({reason})"
+        log.error("%s failed: %s", run.id, reason)
+    elif isinstance(error, LostRankError):
+        reason = str(error)
         log.error("%s failed: %s", run.id, reason)
     elif is_of_users_code(error):
         reason = described(error)

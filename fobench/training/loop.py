@@ -19,6 +19,7 @@ from fobench.data.split import Split
 from fobench.machine.clock import timed
 from fobench.machine.device import autocast
 from fobench.machine.memory import peak_memory
+from fobench.machine.ranks import ALONE, Ranks
 from fobench.machine.seeds import generator
 from fobench.records.epochs import Epoch
 from fobench.training.state import Training
@@ -44,7 +45,7 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
     """
     run, data, device = training.run, training.data, training.device
     network, batch_size = training.network, evaluation_batch_size(run, device)
-    precision = run.train.precision
+    precision, ranks = run.train.precision, training.ranks
     while not training.is_done:
         epoch = training.epoch
         steps = min(run.steps_per_epoch, run.total_steps - training.step)
@@ -55,9 +56,9 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
         train_loss, train_error = totals.means()
         require_finite(train_loss, f"the training loss of epoch {epoch + 1}")
         with timed(device) as evaluation:
-            val_loss, val_error = evaluate(network, data.validation, batch_size, precision)
+            val_loss, val_error = evaluate(network, data.validation, batch_size, precision, ranks)
             test_loss, test_error = (
-                evaluate(network, data.test, batch_size, precision)
+                evaluate(network, data.test, batch_size, precision, ranks)
                 if training.is_done
                 else (None, None)
             )
@@ -93,12 +94,13 @@ def train_epoch(training: Training, epoch: int, steps: int, progress: Progress) 
     """The first `steps` training steps of an epoch."""
     scheduler = training.scheduler
     batches = start_epoch(training, epoch)[:steps]
-    with training.data.train.ahead(batches):
+    with training.data.train.ahead(map(training.part_of, batches)):
         for number, indices in enumerate(batches, start=training.step):
             training.prepare_step(number)
             train_step(training, number, indices, scheduler.frozen, training.take_step)
             progress.step(len(indices), scheduler.frozen)
     training.end_epoch(steps)
+    training.take_step.totals.add_up(training.ranks)
     return training.take_step.totals
 
 
@@ -115,26 +117,38 @@ def start_epoch(training: Training, epoch: int) -> list[Indices]:
 def train_step(
     training: Training, number: int, indices: Indices, frozen: int, take_step: Step
 ) -> None:
-    """Train on a batch with the first `frozen` units frozen, as step `number` of the run."""
-    values, prefix = training.activations.inputs(indices, frozen)
-    labels = training.data.train.labels_at(indices.device)
-    take_step(number, Batch(values, labels, prefix))
+    """Train on a batch with the first `frozen` units frozen, as step `number` of the run.
+
+    This rank does so on its part of the batch.
+    """
+    part = training.part_of(indices)
+    values, prefix = training.activations.inputs(part, frozen)
+    labels = training.data.train.labels_at(part.device)
+    take_step(number, Batch(values, labels, prefix, len(indices)))
 
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Sequential, split: Split, batch_size: int, precision: str = "float32"
+    network: nn.Sequential,
+    split: Split,
+    batch_size: int,
+    precision: str = "float32",
+    ranks: Ranks = ALONE,
 ) -> tuple[float | None, float | None]:
-    """Mean loss, and error in percent, on unaugmented images; None without images."""
+    """Mean loss, and error in percent, on unaugmented images; None without images.
+
+    The batches are dealt out to the ranks.
+    """
     if not len(split):
         return None, None
     network.eval()
     device = split.labels.device
     totals = Totals.zero(device)
-    for images, labels in split.in_order(batch_size):
+    for images, labels in split.in_order(batch_size, ranks.turns):
         with autocast(device, precision):
             logits = network(images)
             loss = cross_entropy(logits, labels)
         totals.add(loss, logits, labels)
-        totals.images += len(labels)
+    totals.images = len(split)
+    totals.add_up(ranks)
     return totals.means()

@@ -1,7 +1,7 @@
 """The optimizer: the same for all methods, so that only the work that freezing spares differs."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from fobench.cutting.cut_network import CutNetwork
 from fobench.experiment.options import TrainOptions
 from fobench.models.user_file import users_code
+from fobench.training.gradients import Gradients
 
 # Where a group's update is one fused kernel, which reads the rate from the device, so that a
 # captured step follows it.
@@ -120,20 +121,19 @@ MOMENTS: dict[str, Callable[[TrainOptions], int]] = {
 
 
 def update(
-    optimizer: Optimizer,
-    loss: torch.Tensor,
-    parameters: Sequence[nn.Parameter],
-    clip_grad_norm: float | None,
+    optimizer: Optimizer, loss: torch.Tensor, gradients: Gradients, clip_grad_norm: float | None
 ) -> None:
     """The backward pass from a loss, and the update.
 
-    Where the norm of the gradients of all `parameters` is larger than `clip_grad_norm`, they are
-    scaled down to it. Frozen units have none. Does not wait for the device.
+    The loss is this rank's part of the batch's mean: gradients are added up over the ranks. Where
+    the norm of all is larger than `clip_grad_norm`, they are scaled down to it. Does not wait for
+    the device.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    gradients.add_up()
     if clip_grad_norm is not None:
-        clip_grad_norm_(parameters, clip_grad_norm)
+        clip_grad_norm_(gradients.parameters, clip_grad_norm)
     optimizer.step()
 
 

@@ -14,6 +14,7 @@ from fobench.machine.memory import (
     memory_in_use,
     reset_peak_memory,
 )
+from fobench.machine.ranks import current
 from fobench.training.optimizer import MOMENTS
 from fobench.training.state import Training
 from fobench.training.warmup import weight_bytes
@@ -46,11 +47,14 @@ def log_least_memory(run: Run, device: torch.device, share: int | None = None) -
 
 
 def least_bytes(run: Run) -> int:
-    """Bytes of a run's weights, their gradients and moments, and the units' outputs for a batch."""
+    """Bytes of a run's weights, their gradients and moments, and the units' outputs for a batch.
+
+    Of several ranks, those of one, with its part of the batch.
+    """
     train = run.train
     kept = 2 + MOMENTS[train.optimizer](train)
     weights = FLOAT32 * sum(cost.parameters for cost in unit_costs_of(run))
-    batch = min(train.batch_size, run.data_used.train_images)
+    batch = current().largest_part(min(train.batch_size, run.data_used.train_images))
     width = 1 if train.precision == "float32" else 2  # times as narrow
     return kept * weights + batch * output_bytes_of(run) // width
 

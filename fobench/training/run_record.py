@@ -8,6 +8,7 @@ from typing import Any
 
 from fobench.costs import flops
 from fobench.experiment.run import Run
+from fobench.records import heartbeat
 from fobench.records.files import exists, remove
 from fobench.records.runs import ENDED, read_record, write_record
 from fobench.training import checkpoint, snapshots
@@ -99,7 +100,7 @@ def remove_earlier_files(folder: Path) -> None:
 
 def remove_temporary_files(folder: Path) -> None:
     """Remove files that a process was writing when it died."""
-    for name in ("run.json", "epochs.csv", checkpoint.NEW, snapshots.FILE):
+    for name in ("run.json", "epochs.csv", heartbeat.FILE, checkpoint.NEW, snapshots.FILE):
         for path in folder.glob(f".{name}.*"):
             remove(path)
 

@@ -19,7 +19,9 @@ from fobench.cutting.attributes import decided_in_python
 from fobench.experiment.options import TrainOptions
 from fobench.machine.device import autocast
 from fobench.machine.graphs import Graphs, Repeated
+from fobench.machine.ranks import ALONE, Ranks
 from fobench.machine.values import Values, first_of, map_values
+from fobench.training.gradients import Gradients
 from fobench.training.optimizer import update
 from fobench.training.totals import Totals
 
@@ -28,15 +30,19 @@ from fobench.training.totals import Totals
 class Batch:
     """What a step trains on: labels [B], and values from which `prefix` computes the inputs.
 
-    If units are frozen, the values can be of more than B images; the first B count.
+    If units are frozen, the values can be of more than B images; the first B count. They are this
+    rank's part of a batch of `images`.
     """
 
     values: Values
     labels: torch.Tensor
     prefix: FrozenPrefix
+    images: int
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def share(self) -> float:
+        """This rank's share of the images."""
+        return len(self.labels) / self.images
 
 
 class Step(Protocol):
@@ -51,18 +57,26 @@ class Step(Protocol):
 class EagerStep:
     """A training step, operation by operation."""
 
-    def __init__(self, network: nn.Sequential, optimizer: Optimizer, options: TrainOptions) -> None:
+    def __init__(
+        self,
+        network: nn.Sequential,
+        optimizer: Optimizer,
+        options: TrainOptions,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.network, self._optimizer, self._options = network, optimizer, options
         self._units = list(network)
-        self._parameters = list(network.parameters())
-        self._device = self._parameters[0].device
+        self._gradients = Gradients(list(network.parameters()), ranks)
+        self._device = next(network.parameters()).device
         self.totals = Totals.zero(self._device)
 
     def __call__(self, number: int, batch: Batch) -> None:
-        self.work(batch.prefix, batch.values, batch.labels)
-        self.totals.images += len(batch)
+        self.work(batch.prefix, batch.share, batch.values, batch.labels)
+        self.totals.images += batch.images
 
-    def work(self, prefix: FrozenPrefix, values: Values, labels: torch.Tensor) -> None:
+    def work(
+        self, prefix: FrozenPrefix, share: float, values: Values, labels: torch.Tensor
+    ) -> None:
         """All that happens on the device."""
         options = self._options
         with autocast(self._device, options.precision):
@@ -71,7 +85,8 @@ class EagerStep:
             inputs = first_of(inputs, len(labels))
             logits = forward(self._units[prefix.end :], inputs)
             loss = cross_entropy(logits, labels, label_smoothing=options.label_smoothing)
-        update(self._optimizer, loss, self._parameters, options.clip_grad_norm)
+        part = loss if share == 1 else loss * share
+        update(self._optimizer, part, self._gradients, options.clip_grad_norm)
         self.totals.add(loss, logits, labels)
 
 
@@ -91,20 +106,21 @@ class GraphStep:
         self._repeated: dict[tuple[FrozenPrefix, int], Repeated[None]] = {}
 
     def __call__(self, number: int, batch: Batch) -> None:
-        key = batch.prefix, len(batch)
+        # By all images, so that all ranks capture in the same steps.
+        key = batch.prefix, batch.images
         if key not in self._repeated:
             in_python = partial(decided_in_python, self._step.network)
-            work = partial(self._step.work, batch.prefix)
+            work = partial(self._step.work, batch.prefix, batch.share)
             self._repeated[key] = Repeated(work, self._graphs, in_python)
         repeated = self._repeated[key]
         if repeated.is_captured:
             repeated(batch.values, batch.labels)
         else:
-            left = self._steps.left(number, len(batch))
+            left = self._steps.left(number, batch.images)
             repeated(batch.values, batch.labels, calls_left=left)
             if repeated.is_captured:
                 self._forget_others(batch.prefix.end)
-        self.totals.images += len(batch)
+        self.totals.images += batch.images
 
     def _forget_others(self, frozen: int) -> None:
         """Units do not thaw: what was captured with fewer of them frozen is not needed again."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from fobench.machine.ranks import Ranks
+
 
 @dataclass
 class Totals:
@@ -24,6 +26,10 @@ class Totals:
         """
         self.loss += loss.detach() * len(labels)
         self.wrong += (logits.detach().argmax(dim=1) != labels).sum()
+
+    def add_up(self, ranks: Ranks) -> None:
+        """Add those of all ranks, which count the same images, each a part of them."""
+        ranks.add([self.loss, self.wrong])
 
     def reset(self) -> None:
         self.loss.zero_()

@@ -12,7 +12,9 @@ from fobench.data.split import Data, Split
 from fobench.experiment.run import Run
 from fobench.machine.device import autocast
 from fobench.machine.memory import peak_memory, reset_peak_memory
+from fobench.machine.ranks import ALONE, Ranks
 from fobench.machine.values import map_values
+from fobench.training.gradients import Gradients
 from fobench.training.optimizer import update
 
 STEPS = 3
@@ -21,8 +23,12 @@ STEPS = 3
 EVALUATION_PIXELS = 1000 * 32 * 32
 
 
-def warm_up(network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run) -> int:
+def warm_up(
+    network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run, ranks: Ranks = ALONE
+) -> int:
     """Train and evaluate a copy of the network on random images, in every batch size of the run.
+
+    Of each batch that is trained on, a rank has its part.
 
     The network, its buffers, its optimizer and the random state are unchanged. Warmed up are the
     process and the device: threads, allocator, choice of convolution algorithms.
@@ -35,16 +41,18 @@ def warm_up(network: nn.Sequential, optimizer: Optimizer, data: Data, run: Run) 
     weights = weight_bytes(network)
     # Copied together, so that the copied optimizer refers to the copied network's parameters.
     network, optimizer = copy.deepcopy((network, optimizer))
+    gradients = Gradients(list(network.parameters()), ranks)
     evaluated = lengths(evaluation_batch_size(run, device), (data.validation, data.test))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for length in lengths(options.batch_size, [data.train]):
-            images, labels = random_batch(data.train, length)
+            part = ranks.part(length)
+            images, labels = random_batch(data.train, part.stop - part.start)
             for _ in range(STEPS):
                 network.train()
                 with autocast(device, options.precision):
                     smoothing = options.label_smoothing
                     loss = cross_entropy(network(images), labels, label_smoothing=smoothing)
-                update(optimizer, loss, list(network.parameters()), options.clip_grad_norm)
+                update(optimizer, loss, gradients, options.clip_grad_norm)
             if run.train.fuse_batchnorm:
                 # Behind a frozen unit the input has no gradient, for which it is compiled anew.
                 with autocast(device, run.train.precision):

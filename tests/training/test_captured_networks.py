@@ -37,7 +37,7 @@ def take_steps(network: nn.Module, count: int) -> CpuGraphs:
     step = GraphStep(eager, made, StepsUntilFreeze([], 9, 9, 4))
     images = torch.randn(4, 3, 8, 8)
     for number in range(count):
-        step(number, Batch(images, torch.zeros(4, dtype=torch.long), FrozenPrefix(0, 0)))
+        step(number, Batch(images, torch.zeros(4, dtype=torch.long), FrozenPrefix(), 4))
     return made
 
 

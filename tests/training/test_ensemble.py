@@ -397,7 +397,7 @@ def test_an_ensemble_may_train_a_share_of_the_steps(residual):
 @pytest.mark.parametrize(
     ("fails", "error", "status"),
     [
-        ("fobench.training.execute.evaluate_ensemble", RuntimeError("for the test"), 1),
+        ("fobench.training.ensemble.evaluate_ensemble", RuntimeError("for the test"), 1),
         ("fobench.training.snapshots.write_bytes", UserError("the disk is full"), 2),
     ],
 )

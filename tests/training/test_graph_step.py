@@ -35,6 +35,7 @@ from tests.activations.small_runs import (
     train_all,
 )
 from tests.training.cpu_graphs import CpuGraphs
+from tests.training.twins import Twins
 from tests.tuples import TuplesOptions
 
 
@@ -63,6 +64,19 @@ def train_both(run: Run, plan=STORE_NOTHING) -> Training:
     assert same_weights(graph, eager)
     assert sum(graph.graphs.captures) > 0
     return graph
+
+
+def test_a_step_of_several_ranks_has_the_same_bits(run):
+    """Their collective is part of the graph; one for each length of a whole batch."""
+    run, found = method(run, t0=0.3), {}
+    for mode in ("eager", "graph"):
+        training = Training(stepping(run, mode), loaded(run), CPU, ranks=Twins(1, 2))
+        found[mode] = training, learned(list(train(training, Unseen())))
+    eager, graph = found["eager"], found["graph"]
+    assert graph[1] == eager[1]
+    assert same_weights(graph[0], eager[0])
+    assert sum(graph[0].graphs.captures) > 2
+    assert {images for _, images in graph[0].take_step._repeated} == {5, 10}
 
 
 def test_a_baseline_has_the_same_bits_and_two_graphs(run):
@@ -231,7 +245,7 @@ def test_frozen_units_that_are_rounded_elsewhere_are_another_graph(run):
     prefixes += [FrozenPrefix(0, 2, (1,), torch.float16)]
     for number in range(3):
         for prefix in prefixes:
-            training.take_step(number, Batch(images, labels, prefix))
+            training.take_step(number, Batch(images, labels, prefix, 10))
     assert training.graphs._captures == len(prefixes)
 
 

@@ -12,6 +12,7 @@ from fobench.costs.unit_costs import output_bytes, unit_costs_of
 from fobench.machine.memory import peak_memory, reset_peak_memory
 from fobench.methods import EnsembleOptions
 from fobench.training import peak_memory as told
+from fobench.training.gradients import Gradients
 from fobench.training.optimizer import build_optimizer, update
 from fobench.training.state import Training
 from fobench.training.warmup import warm_up, weight_bytes
@@ -51,7 +52,7 @@ def test_the_warm_up_takes_what_training_does_without_its_copy(residual):
     reset_peak_memory(CPU)
     for _ in range(2):
         loss = cross_entropy(network(torch.ones(10, 3, 32, 32)), torch.zeros(10).long())
-        update(optimizer, loss, list(network.parameters()), None)
+        update(optimizer, loss, Gradients(list(network.parameters())), None)
     assert found == pytest.approx(peak_memory(CPU), abs=weight_bytes(network) / 2)
 
 

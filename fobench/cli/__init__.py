@@ -16,7 +16,9 @@ from fobench.cli.predict import predict
 from fobench.cli.report import report
 from fobench.cli.run import run
 from fobench.cli.schema import schema
+from fobench.cli.status import status
 from fobench.cli.streams import standard_streams
+from fobench.cli.submit import submit
 from fobench.cli.units import units
 
 
@@ -38,6 +40,8 @@ def main() -> None:
     fobench units mine.toml                 what its network freezes one after another
     fobench predict mine.toml               what freezing should save, from a minute's profile
     fobench run mine.toml                   train what it describes
+    fobench submit mine.toml                the same in a job array of Slurm
+    fobench status mine.toml                what is finished, under way and to do
     fobench plot results/mine               draw time saved against test error
     fobench report results/mine             tables, noise, warnings
     """
@@ -46,5 +50,5 @@ def main() -> None:
     logging.getLogger("fobench").setLevel(logging.INFO)
 
 
-for command in (predict, run, plot, report, units, data, init, schema):
+for command in (predict, run, submit, status, plot, report, units, data, init, schema):
     main.add_command(command)

@@ -100,6 +100,33 @@ class Percent(click.FloatRange):
         return number
 
 
+class Resources(click.ParamType):
+    """Amounts by name, such as cpus=8,gpus=1."""
+
+    name = "name=amount,..."
+    pattern = re.compile(r"([A-Za-z][\w.:-]*)=([0-9]+(?:\.[0-9]+)?)")
+    # What Ray counts itself, by other names than here, or in bytes.
+    taken: ClassVar = {"CPU": "cpus", "GPU": "gpus", "memory": None, "object_store_memory": None}
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        if isinstance(value, dict):
+            return value
+        found: dict[str, float] = {}
+        for each in str(value).split(","):
+            matched = self.pattern.fullmatch(each.strip())
+            if not matched or matched[1] in found:
+                self.fail(f"{value!r}: give amounts by name, such as cpus=8,gpus=1", param, ctx)
+            name, amount = matched[1], float(matched[2])
+            if name in self.taken:
+                self.fail(f"{name}: give {self.taken[name] or 'another resource'}", param, ctx)
+            if not amount or (amount > 1 and not amount.is_integer()):
+                self.fail(f"{each}: give a whole number, or a share below one", param, ctx)
+            found[name] = amount
+        return found
+
+
 class ShardParameter(click.ParamType):
     """One of n shares, such as 2/5."""
 

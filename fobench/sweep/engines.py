@@ -7,16 +7,22 @@ and UserError for what the user can mend.
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from fobench.sweep.options import SweepOptions
-from fobench.sweep.plan import Plan
+if TYPE_CHECKING:
+    from fobench.sweep.options import SweepOptions
+    from fobench.sweep.plan import Plan
 
 HERE = "here"
 ENGINES = {
     HERE: "fobench.sweep.here",
+    "slurm": "fobench.sweep.slurm.job",
+    "ray": "fobench.sweep.ray.start",
 }
+# Those that ask a cluster, at an address, for resources.
+OF_CLUSTERS = {"ray"}
 
 
-def engine(name: str) -> Callable[[Sequence[Plan], SweepOptions], bool]:
+def engine(name: str) -> "Callable[[Sequence[Plan], SweepOptions], bool]":
     """The engine's `train`."""
     return import_module(ENGINES[name]).train

@@ -109,16 +109,20 @@ def plan_all(
         if not any(plan.chosen for plan in plans):
             ids = [run.id for plan in plans for run in plan.runs]
             raise UserError(f"--only {only} matches none of the {len(ids)} runs, such as {ids[0]}")
-    blocks = [(plan, seed) for plan in plans for seed in plan.experiment.seeds]
     held = {
         (plan.experiment.name, seed)
-        for number, (plan, seed) in enumerate(blocks)
+        for number, (plan, seed) in enumerate(blocks_of(plans))
         if shard.holds(number)
     }
     return [
         plan.choose(lambda run, name=plan.experiment.name: (name, run.seed) in held)
         for plan in plans
     ]
+
+
+def blocks_of(plans: Sequence[Plan]) -> list[tuple[Plan, int]]:
+    """The blocks in their order, as (plan, seed): the runs that must share a machine."""
+    return [(plan, seed) for plan in plans for seed in plan.experiment.seeds]
 
 
 def plan_one(

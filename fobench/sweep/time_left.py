@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from fobench.costs.flops import total_flops
 from fobench.experiment.run import Run
 
 
@@ -17,7 +16,7 @@ class Pace:
         """Add a finished run and its seconds of training and evaluation."""
         for key in (None, run.model):
             self._seconds[key] = self._seconds.get(key, 0.0) + seconds
-            self._work[key] = self._work.get(key, 0) + total_flops(run)
+            self._work[key] = self._work.get(key, 0) + work_of(run)
 
     def seconds_for(self, runs: Iterable[Run]) -> float | None:
         """Predicted seconds of these runs; None before any run is finished."""
@@ -27,8 +26,15 @@ class Pace:
         for run in runs:
             network = run.model
             key = network if network in self._work else None
-            seconds += total_flops(run) * self._seconds[key] / self._work[key]
+            seconds += work_of(run) * self._seconds[key] / self._work[key]
         return seconds
+
+
+def work_of(run: Run) -> int:
+    # Torch counts them.
+    from fobench.costs.flops import total_flops
+
+    return total_flops(run)
 
 
 def format_duration(seconds: float) -> str:

@@ -47,6 +47,8 @@ def test_help_dry_run_and_plot_import_no_torch(tiny, tiny_results, tmp_path):
     assert not light & {"torch", "numpy", "pandas", "matplotlib"}
     planned = imported_by("run", str(tiny), "--dry-run", "--results", str(tmp_path))
     assert not planned & {"torch", "pandas", "matplotlib"}
+    told = imported_by("status", str(tiny), "--results", str(tmp_path))
+    assert not told & {"torch", "pandas", "matplotlib", "ray"}
     drawn = imported_by("plot", str(tiny_results), "-o", str(tmp_path / "figure.png"))
     assert "matplotlib" in drawn
     assert "torch" not in drawn

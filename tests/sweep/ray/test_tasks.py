@@ -1,0 +1,156 @@
+"""The driver's view of its tasks, and a task's checks, without a cluster."""
+
+import time
+from concurrent.futures import Future
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+import fobench
+from fobench.data.synthetic import open_synthetic
+from fobench.errors import UserError
+from fobench.experiment.config import load
+from fobench.experiment.expand import expand
+from fobench.machine.interruption import Deadline, Stopped
+from fobench.sweep.display import Lines
+from fobench.sweep.messages import EpochDone, JobDone, Mistake, Started, Stop
+from fobench.sweep.options import SweepOptions
+from tests.records.test_runs import ROW
+
+pytest.importorskip("ray", reason="Ray is not installed")
+from ray.exceptions import RaySystemError
+
+from fobench.sweep.ray import task, tasks
+from fobench.sweep.ray.mailbox import Mailbox, Sent
+from fobench.sweep.ray.task import Began, Block, BlockDone
+from fobench.sweep.ray.tasks import MAX_LOSSES, Ended, Tasks, Work
+
+# Ray takes seconds to import, and is not among what CI installs.
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def run(tiny):
+    return expand(load(tiny), open_synthetic("synthetic", 55, 20))[0]
+
+
+@pytest.fixture
+def cancelled(monkeypatch) -> list:
+    found = []
+    monkeypatch.setattr(tasks.ray, "cancel", lambda task, force=False: found.append((task, force)))
+    return found
+
+
+def watched(run, *messages: object, seconds: float | None = None) -> tuple[Tasks, Work]:
+    """The tasks of one block, after all that came from it."""
+    plan = SimpleNamespace(experiment=SimpleNamespace(name="tiny"))
+    work = Work(1, plan, 0, [run, run], task="its task")
+    found = Tasks([work], SweepOptions("cpu", Deadline(seconds)), Lines())
+    found._left = {1}
+    for message in messages:
+        found._inbox.put(message if isinstance(message, Ended) else Sent(1, message))
+    found.watch()
+    return found, work
+
+
+def ended(result: object) -> Ended:
+    future = Future()
+    future.set_result(result)
+    return Ended(1, future)
+
+
+def test_a_block_whose_worker_is_lost_without_an_epoch_is_given_up(run, cancelled, caplog):
+    """Else it would be started again for ever."""
+    began = [Began("n1")] * MAX_LOSSES
+    _, work = watched(run, *began, ended(BlockDone(True)))
+    assert work.is_finished
+    assert not cancelled
+    epoch = [Started(run, 0), EpochDone(ROW)]
+    _, work = watched(run, *began, *epoch, *began[1:], ended(BlockDone(True)))
+    assert work.is_finished, "it advances"
+    assert not cancelled
+    assert "goes on on n1, from the last checkpoint" in caplog.text
+    _, work = watched(run, *began, Began("n2"), ended(None))
+    assert not work.is_finished
+    assert cancelled == [("its task", True)]
+    assert f"is given up: its worker was lost {MAX_LOSSES} times" in caplog.text
+
+
+def test_what_a_task_returns_ends_the_sweep_or_its_block(run):
+    found, work = watched(run, ended(BlockDone(False)))
+    assert not work.is_finished
+    assert found.out_of_time is None
+    found, _ = watched(run, ended(Stop("the time limit", 75)))
+    assert found.out_of_time.exit_status == 75
+    with pytest.raises(UserError, match="the disk is full"):
+        watched(run, ended(Mistake(["the disk is full"])))
+    with pytest.raises(Stopped):
+        watched(run, ended(Stop("SIGINT", 130)))
+
+
+def test_runs_and_the_time_left_are_counted(run, caplog):
+    caplog.set_level("INFO")
+    last = replace(ROW, epoch=3, step=run.total_steps)
+    watched(run, Began("n1"), Started(run, 0), EpochDone(last), JobDone(), ended(BlockDone(True)))
+    assert "1 of 2 runs done, about 3 s left" in caplog.text
+
+
+def test_who_waits_for_a_node_waits_no_longer_than_the_time_limit(run, cancelled, monkeypatch):
+    """One that was heard is about to stop by itself."""
+    stop = ended(Stop("the time limit", 75))
+    found, work = watched(run, Began("n1"), stop, seconds=-1.0)
+    assert not work.is_given_up
+    assert not cancelled
+    monkeypatch.setattr(tasks.ray, "cancel", lambda task, force: found._inbox.put(ended(None)))
+    work = Work(1, work.plan, 0, [run], task="its task")
+    found = Tasks([work], SweepOptions("cpu", Deadline(-1.0)), Lines())
+    found._left = {1}
+    found.watch()
+    assert work.is_given_up
+    assert found.out_of_time.exit_status == 75
+
+
+def test_messages_come_in_their_order_and_once():
+    mailbox = Mailbox()
+    mailbox.put(1)
+    mailbox.put(2)
+    assert mailbox.take() == [1, 2]
+    assert mailbox.take() == []
+
+
+def test_a_task_refuses_another_version_and_results_that_its_node_does_not_see(tmp_path):
+    block = Block(1, None, 0, None, time.time() + 60, 1, tmp_path, "0.0.1")
+    with pytest.raises(UserError, match=f"has fobench {fobench.__version__}, and the sweep"):
+        task.train(block, None)
+    with pytest.raises(UserError, match="give a --results folder that all nodes share"):
+        task.require_shared(tmp_path / "elsewhere")
+
+
+def test_data_that_a_node_does_not_see_are_a_mistake(monkeypatch):
+    """Which is found while Ray reads the plan."""
+
+    def missing(_):
+        raise RaySystemError(UserError("images.npz is not there any more"))
+
+    monkeypatch.setattr(task.ray, "get", missing)
+    with pytest.raises(UserError, match="is not there any more"):
+        task.received(None)
+
+
+def test_a_task_that_starts_after_the_time_limit_trains_nothing(tmp_path):
+    block = Block(1, None, 0, None, time.time() - 1, 1, tmp_path, fobench.__version__)
+    assert task.train(block, None) == Stop("the time limit", 75)
+
+
+def test_a_run_that_a_lost_worker_still_trains_is_waited_for(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    free = iter([False, False, True])
+    monkeypatch.setattr(task, "is_free", lambda _: next(free))
+    monkeypatch.setattr(task, "POLL_SECONDS", 0.0)
+    task.wait_for_lost_workers([tmp_path], Deadline(None))
+    assert not caplog.messages, "without a heartbeat there is none"
+    (tmp_path / "heartbeat.json").touch()
+    task.wait_for_lost_workers([tmp_path], Deadline(None))
+    assert len(caplog.messages) == 1
+    assert next(free, "all asked") == "all asked"

@@ -15,10 +15,13 @@ from fobench.cli.shared_options import (
     configs_argument,
     data_root_option,
     device_option,
+    jobs_option,
+    keep_checkpoints_option,
     no_wait_option,
     only_option,
     overrides_option,
     results_option,
+    untimed_option,
 )
 from fobench.errors import UserError
 from fobench.machine.launch import Launch, launched
@@ -47,27 +50,15 @@ if TYPE_CHECKING:
     type=Duration(),
     help="Stop after an epoch, before this time is up, such as 2h; exit status 75.",
 )
-@click.option(
-    "--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of runs that finish."
-)
+@keep_checkpoints_option
 @click.option(
     "--shard",
     type=ShardParameter(),
     default=WHOLE,
     help="Train the ith of n shares, such as 2/5; runs that are compared stay in one share.",
 )
-@click.option(
-    "--untimed",
-    is_flag=True,
-    help="Train beside other work: errors count, seconds do not.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=1,
-    help="Train N runs at once, untimed, each with its share of the processors.",
-)
+@untimed_option
+@jobs_option
 @click.option(
     "--on",
     type=click.Choice(list(ENGINES)),

@@ -50,6 +50,19 @@ device_option = click.option(
 no_wait_option = click.option(
     "--no-wait", is_flag=True, help="Exit if another `fobench run` is on this machine."
 )
+keep_checkpoints_option = click.option(
+    "--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of runs that finish."
+)
+untimed_option = click.option(
+    "--untimed", is_flag=True, help="Train beside other work: errors count, seconds do not."
+)
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    help="Train N runs at once, untimed, each with its share of the processors.",
+)
 data_root_option = click.option(
     "--data-root",
     type=FOLDER,

@@ -11,9 +11,12 @@ from fobench.cli.shared_options import (
     configs_argument,
     data_root_option,
     device_option,
+    jobs_option,
+    keep_checkpoints_option,
     only_option,
     overrides_option,
     results_option,
+    untimed_option,
 )
 
 if TYPE_CHECKING:
@@ -43,19 +46,9 @@ class WithSbatchOptions(click.Command):
 @results_option
 @data_root_option
 @device_option
-@click.option(
-    "--keep-checkpoints", is_flag=True, help="Keep the last checkpoint of runs that finish."
-)
-@click.option(
-    "--untimed", is_flag=True, help="Train beside other work: errors count, seconds do not."
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=1,
-    help="Train N runs of an element at once, untimed.",
-)
+@keep_checkpoints_option
+@untimed_option
+@jobs_option
 @click.option(
     "--processes",
     type=click.IntRange(min=1),

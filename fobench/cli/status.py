@@ -15,6 +15,7 @@ from fobench.cli.shared_options import (
     overrides_option,
     results_option,
 )
+from fobench.errors import printable
 
 if TYPE_CHECKING:
     from fobench.records.heartbeat import Heartbeat
@@ -127,7 +128,7 @@ def line_of(block: "BlockState", state: "RunState", pace: "Pace") -> str:
     if state.reason:
         facts.append(state.reason)
     told = f": {', '.join(facts)}" if facts else ""
-    return f"{state.status:10}  {block.plan.experiment.name}/{run.id}{told}"
+    return f"{state.status:10}  {block.plan.experiment.name}/{run.id}{printable(told)}"
 
 
 def sender_of(heartbeat: "Heartbeat") -> str:
@@ -149,7 +150,7 @@ def print_totals(blocks: "list[BlockState]", pace: "Pace") -> None:
     if left:
         told += f"; {duration(left)} left with {running} at a time"
     elif left is None:
-        told += "; time left unknown before an epoch is trained"
+        told += "; time left unknown before each experiment has trained an epoch"
     click.echo(f"\n{counts.total()} runs: {told}")
 
 

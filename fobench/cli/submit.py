@@ -79,7 +79,7 @@ def submit(
 
     An element of an array trains the runs with one seed, which stay on a node to be paired. What
     ends early is continued by Slurm, or by the same command, given again at any time: it submits
-    only what is neither finished nor under way.
+    the seeds that have something to do and no element under way, whatever --only that was given.
 
     \b
     What follows -- are options of sbatch, such as
@@ -93,7 +93,7 @@ def submit(
     from fobench.sweep.plan import plan_all
     from fobench.sweep.slurm.nodes import slurm_folder
     from fobench.sweep.slurm.script import Submission
-    from fobench.sweep.slurm.submission import job_name, require_not_own
+    from fobench.sweep.slurm.submission import job_name, require_allowed
 
     with errors_as_messages():
         if jobs > 1 and processes > 1:
@@ -101,7 +101,7 @@ def submit(
                 "--jobs and --processes: several runs at once, or several processes for each run; "
                 "give one of them"
             )
-        require_not_own(sbatch_options)
+        require_allowed(sbatch_options)
         paths = [find_config(path) for path in configs]
         experiments = load_all(paths, overrides)
         plans = plan_all(experiments, results, data_root, only, compare=compare_not)
@@ -153,7 +153,7 @@ def share_of(plan: "Plan", ask_slurm: bool) -> "Share":
 
     share = Share(plan, due_of(plan), under_way(plan) if ask_slurm else {})
     name = plan.experiment.name
-    for seed, element in share.under_way.items():
+    for seed, element in sorted(share.under_way.items()):
         click.echo(f"{name}: seed {seed} is under way, job {element.id}, {element.described}")
     for element in free_from_lost_nodes(share):
         click.echo(
@@ -170,7 +170,7 @@ def submit_or_print(share: "Share", submission: "Submission", dry_run: bool) -> 
 
     if not share.to_submit:
         none_due = f"0 of {len(share.plan.chosen)} runs to do"
-        told = "what is not finished is under way" if share.due else none_due
+        told = "each seed with something to do is under way" if share.due else none_due
         click.echo(f"{share.plan.experiment.name}: nothing to submit, {told}", err=dry_run)
     elif dry_run:
         click.echo(script_of(submission), nl=False)

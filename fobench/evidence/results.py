@@ -15,6 +15,12 @@ from fobench.experiment.from_record import method_of
 from fobench.records.experiments import read_experiment
 from fobench.records.runs import RunResult
 
+# Where a run is from which others are not compared with it.
+ELSEWHERE = (
+    "on another machine (host, processor, CPU limits, threads, card, driver, torch), in another "
+    "precision or step mode, or in another number of processes"
+)
+
 
 @dataclass(frozen=True)
 class ExperimentResults:
@@ -177,11 +183,7 @@ def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
     for _, row in without.iterrows():
         name, runs = row["method"].label(), table[table["variant"] == row["variant"]]
         if runs["error_points"].isna().all():
-            yield (
-                f"no time saved measured for {name}: its baseline is missing or ran on another "
-                "machine (host, processor, CPU limits, threads, card, driver, torch), in "
-                "another precision or step mode, or in another number of processes"
-            )
+            yield (f"no time saved measured for {name}: its baseline is missing or ran {ELSEWHERE}")
         elif has_untimed_pair(runs, table):
             untimed.setdefault(row["predicted"], []).append(name)
         elif has_images_elsewhere(runs, table):
@@ -198,6 +200,19 @@ def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
             f"no times of {'; '.join(names)}: these runs or their baselines were trained beside "
             f"others. Their errors count; the time saved is {use}. To measure it, train both again "
             "on a quiet machine: `fobench run` --force --only PART-OF-THE-RUN-ID"
+        )
+    yield from notes_on_split_seeds(results)
+
+
+def notes_on_split_seeds(results: ExperimentResults) -> Iterator[str]:
+    """Notes on seeds that lack pairs of a variant which others have, as after a node was lost."""
+    table = results.table
+    paired = results.summary.loc[results.summary["error_pairs"] > 0, "variant"]
+    apart = table["error_points"].isna() & table["baseline"].isin(table["id"])
+    for seed, runs in table[apart & table["variant"].isin(paired)].groupby("seed"):
+        yield (
+            f"seed {seed}: runs that are not paired with their baseline, as it ran {ELSEWHERE}: "
+            f"{len(runs)}"
         )
 
 

@@ -20,6 +20,7 @@ import torch
 from fobench.errors import UserError
 from fobench.machine.device import synchronize
 from fobench.machine.memory import is_out_of_memory, release_memory
+from fobench.machine.ranks import current
 from fobench.machine.values import Values, map_values, tensors_of
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,10 @@ class Graphs:
         return captured
 
     def _capture_or_make_room(self, work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+        if current().count > 1:
+            # What the ranks do together is captured by all in one attempt, or NCCL waits forever.
+            release_memory(self._device)
+            return self._capture(work)
         try:
             return self._capture(work)
         except RuntimeError as error:
@@ -206,7 +211,8 @@ class Repeated(Generic[T]):
                 lambda: self._work(*self._inputs), self._in_python
             )
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            # All ranks capture, or none.
+            if not is_out_of_memory(error) or current().count > 1:
                 raise
             self._inputs, self._has_room = [], False
             note = "no memory for a CUDA graph: training goes on with eager steps"

@@ -25,10 +25,13 @@ CLOCK_SECONDS = 10.0
 
 
 def describe() -> dict[str, Any]:
-    """The node's name, the scheduler's job if there is one, and what `has_ended` needs to know."""
+    """The node's name, the scheduler's job if there is one, and what `has_ended` needs to know.
+
+    Slurm has names of its own for nodes, which its commands take.
+    """
     process = psutil.Process()
     return {
-        "node": platform.node(),
+        "node": os.environ.get("SLURMD_NODENAME") or platform.node(),
         "job": job_of(os.environ),
         "system": this_system(),
         "process": process.pid,
@@ -45,7 +48,7 @@ def job_of(variables: Mapping[str, str]) -> str | None:
 
 
 def has_ended(system: str, process: int, began: float) -> bool | None:
-    """Whether a process has ended; None if it is of another system, whose processes are not seen.
+    """Whether a process has ended; None if it cannot be seen: of another system, or user.
 
     `began` is when it did, by the clock.
     """
@@ -57,6 +60,8 @@ def has_ended(system: str, process: int, began: float) -> bool | None:
         return is_other or found.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+    except psutil.AccessDenied:
+        return None
 
 
 @cache
@@ -66,5 +71,5 @@ def this_system(root: Path = ROOT) -> str:
         numbers = str((root / "proc/self/ns/pid").readlink())
     except OSError:  # not Linux
         numbers = platform.node()
-    started = read(root / "proc/sys/kernel/random/boot_id")
+    started = read(root / "proc/sys/kernel/random/boot_id") or platform.node()
     return hashlib.sha256(f"{started} {numbers}".encode()).hexdigest()[:8]

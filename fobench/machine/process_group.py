@@ -50,8 +50,8 @@ def join(launch: Launch, device_name: str) -> Ranks:
     if on_gpu:
         take_gpu(launch)
     store = connect(launch)
-    wait_for_all(store, launch)
     try:
+        wait_for_all(store, launch)
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
             store=store,
@@ -105,8 +105,15 @@ def connect(launch: Launch) -> Store:
 
 
 def wait_for_all(store: Store, launch: Launch) -> None:
-    """Raises UserError if not all processes come in time. Signals are heard meanwhile."""
-    store.set(f"rank {launch.rank}", "")
+    """Raises UserError if not all processes come in time. Signals are heard meanwhile.
+
+    Also if the store is that of other processes, with which this one would wait forever.
+    """
+    if store.add(f"rank {launch.rank}", 1) > 1:
+        raise UserError(
+            f"MASTER_PORT = {launch.address[1]} is in use by other processes that train together: "
+            "give a free port"
+        )
     missing, end = list(range(launch.count)), time.monotonic() + SECONDS_TO_JOIN
     while missing := [each for each in missing if not store.check([f"rank {each}"])]:
         if time.monotonic() > end:
@@ -123,7 +130,7 @@ class Watch:
 
     def __init__(self, launch: Launch, group: ProcessGroup, may_hang: bool) -> None:
         self._group, self._may_hang = group, may_hang
-        self._lost: dict[int, str] = {}
+        self._first_lost = ""  # others are lost by it
         self._news, self._is_over = threading.Event(), False
         first = launch.rank == FIRST
         work, others = (self._notice, range(1, launch.count)) if first else (self._follow, [FIRST])
@@ -136,11 +143,11 @@ class Watch:
             atexit.register(self._end_others)
 
     def why_lost(self) -> str:
-        """Why a rank is lost: what it said last, if it did. Waits a moment for that."""
+        """Which rank was lost first, with what it said; "" if none. Waits a moment for that."""
         # Signals that a launcher sends to all processes are handled meanwhile, and go before.
         time.sleep(SECONDS_FOR_NEWS / 4)
         self._news.wait(SECONDS_FOR_NEWS)
-        return "; ".join(self._lost.values()) or "another process has ended"
+        return self._first_lost
 
     def say(self, text: str, to: int = FIRST) -> None:
         """Send a rank why this one ends, if it is still there."""
@@ -167,12 +174,14 @@ class Watch:
         said = self._receive(other)
         if self._is_over:
             return
-        self._lost[other] = f"process {other} {f'failed: {said}' if said else 'has ended'}"
+        lost = f"process {other} {f'failed: {said}' if said else 'has ended'}"
+        self._first_lost = self._first_lost or lost
         self._news.set()
         if self._may_hang:
             time.sleep(SECONDS_TO_NOTICE)
-            lost = "; ".join(self._lost.values())
-            print(f"Error: {lost}: the same command resumes", file=sys.stderr, flush=True)
+            print(
+                f"Error: {self._first_lost}: the same command resumes", file=sys.stderr, flush=True
+            )
             os._exit(EXIT_LOST)
 
     def _receive(self, other: int) -> str:

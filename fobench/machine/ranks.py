@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import distributed
 
+from fobench.machine.memory import is_out_of_memory
+
 FIRST = 0  # the rank that plans, writes and reports
 
 
 class LostRankError(Exception):
-    """Another rank has ended, so that this one cannot go on."""
+    """Another rank has ended, or cannot be reached, so that this one cannot go on."""
 
 
 class Ranks:
@@ -100,9 +102,9 @@ class RanksOfGroup(Ranks):
         rank: int,
         count: int,
         hosts: Sequence[str] = (),
-        why_lost: Callable[[], str] = lambda: "another process has ended",
+        why_lost: Callable[[], str] = lambda: "",
     ) -> None:
-        """`why_lost` says more, once a rank is lost."""
+        """`why_lost` says which rank is lost, and why; "" if none is known to be."""
         super().__init__(rank, count, hosts)
         self._why_lost = why_lost
 
@@ -165,13 +167,21 @@ class RanksOfGroup(Ranks):
 
     @contextmanager
     def _one_collective(self) -> Iterator[None]:
-        """Raises LostRankError for an error of the block, as then a rank does not take part."""
+        """Raises LostRankError for an error of the block, as then a rank does not take part.
+
+        Out-of-memory errors stay what they are.
+        """
         try:
             yield
         except RuntimeError as error:
             if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
                 raise  # the capture says what it cannot take
-            raise LostRankError(self._why_lost()) from error
+            if is_out_of_memory(error):
+                raise
+            # A network between GPUs that does not work fails in all of them, with none lost.
+            reason = str(error).partition("\n")[0]
+            why = self._why_lost() or f"the processes cannot reach each other: {reason}"
+            raise LostRankError(why) from error
 
 
 def by_dtype(tensors: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:

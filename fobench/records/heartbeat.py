@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from fobench.errors import UserError
 from fobench.records.files import exists, json_bytes, read_json, remove, replace_bytes
 
@@ -60,7 +62,7 @@ def read_heartbeat(folder: Path) -> Heartbeat | None:
     try:
         content = read_json(folder / FILE)
         when = datetime.fromisoformat(content.pop("when")).astimezone(UTC)
-        return Heartbeat(when=when, **content)
+        return TypeAdapter(Heartbeat).validate_python(content | {"when": when})
     except (UserError, TypeError, KeyError, ValueError):
         # It may just have been removed. The record tells what matters.
         return None

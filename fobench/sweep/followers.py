@@ -25,7 +25,7 @@ from fobench.training.followed import RunToFollow, follow
 
 log = logging.getLogger(__name__)
 
-SECONDS_TO_END = 30.0  # that the end of the first rank may take to be noticed
+SECONDS_TO_END = 5.0  # that the end of the first rank may take to be noticed
 
 
 def follow_first(launch: Launch, device_name: str) -> NoReturn:
@@ -37,9 +37,11 @@ def follow_first(launch: Launch, device_name: str) -> NoReturn:
     status = 1
     try:
         serve(process_group.join(launch, device_name))
-    except LostRankError:
-        # The first one tells the user, whichever is lost, and its end ends this process.
+    except LostRankError as error:
+        # The first one tells the user, whichever is lost, and its end ends this process. If it does
+        # not end, it waits for this one.
         time.sleep(SECONDS_TO_END)
+        process_group.report_failure(str(error))
         status = 0
     except UserError as error:
         log.error("%s", error)

@@ -1,6 +1,7 @@
 """The first rank of a sweep, which has the others train as it does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 
 from fobench.errors import UserError
 from fobench.machine import environment
-from fobench.machine.ranks import Ranks
+from fobench.machine.ranks import LostRankError, Ranks
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,15 @@ class Start:
     device: torch.device
     threads: int
     timed: bool
+
+
+@contextmanager
+def lost_ranks_as_messages() -> Iterator[None]:
+    """Raises UserError for a rank that is lost in the block, where that fails no run."""
+    try:
+        yield
+    except LostRankError as error:
+        raise UserError(f"{error}: the same command resumes") from error
 
 
 def lead(ranks: Ranks, device: torch.device, timed: bool) -> None:

@@ -15,7 +15,7 @@ from fobench.machine.ranks import current
 from fobench.records.files import exists
 from fobench.records.runs import read_record
 from fobench.sweep.jobs import train_at_once
-from fobench.sweep.leader import lead
+from fobench.sweep.leader import lead, lost_ranks_as_messages
 from fobench.sweep.options import SweepOptions
 from fobench.sweep.plan import Plan
 from fobench.sweep.prepare import measure_plans, prepare, profiled
@@ -35,6 +35,7 @@ from fobench.training.progress import RunProgress
 log = logging.getLogger(__name__)
 
 
+@lost_ranks_as_messages()
 def train_all(
     plans: Sequence[Plan],
     options: SweepOptions,

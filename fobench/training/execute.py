@@ -151,7 +151,7 @@ def last_checkpoint(run: Run, folder: Path, here: dict[str, Any]) -> dict[str, A
         if before.get(key) != value
     ]
     if other:
-        threads = " (with the --jobs it started with)" if "threads" in " ".join(other) else ""
+        threads = " (with its --jobs or --resources)" if "threads" in " ".join(other) else ""
         raise UserError(
             f"the checkpoint in {folder} was made with {', '.join(other)}, so the run cannot "
             f"resume exactly: resume as it started{threads}, {remedy}"
@@ -193,7 +193,9 @@ def train_and_save(
     deadline = options.deadline
     deadline.start_epoch()
     log_least_memory(run, options.device, options.memory_share)
-    options.ranks.tell(RunToFollow(run, plan, saved and saved["training"]))
+    options.ranks.tell(RunToFollow(run, plan, resumes=saved is not None))
+    if saved is not None:
+        options.ranks.tell(saved["training"])
     training = Training(run, data, options.device, plan, options.ranks)
     rows: list[Epoch] = []
     if saved is not None:

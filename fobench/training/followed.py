@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -17,11 +16,14 @@ from fobench.training.state import Training
 
 @dataclass(frozen=True)
 class RunToFollow:
-    """What the first rank tells the others: a run, what it stores, where it resumes, if it does."""
+    """What the first rank tells the others: a run, and what it stores.
+
+    If the run `resumes`, its state is the next message.
+    """
 
     run: Run
     plan: StorePlan
-    state: dict[str, Any] | None
+    resumes: bool
 
 
 class Unseen:
@@ -35,9 +37,11 @@ def follow(told: RunToFollow, data: Data, device: torch.device, ranks: Ranks) ->
 
     Raises LostRankError if that stops, as for its time limit.
     """
+    state = ranks.hear() if told.resumes else None
     training = Training(told.run, data, device, told.plan, ranks)
-    if told.state is not None:
-        training.load_state_dict(told.state)
+    if state is not None:
+        training.load_state_dict(state)
+        del state  # which would take memory during the whole training
     with suppress(DivergedError):  # the first rank records it
         for _ in train(training, Unseen()):
             pass

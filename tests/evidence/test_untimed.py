@@ -170,6 +170,14 @@ def test_other_reasons_are_told_from_it():
     assert not any("beside others" in note for note in notes)
 
 
+def test_a_seed_whose_runs_were_split_over_machines_is_named():
+    runs = [*mixed()[:4], result("baseline", 2, 100, 31), result("freezeout", 2, 80, 37)]
+    runs[-1].record["environment"] |= {"host": "another"}
+    (note,) = unpaired_notes(results_of(Path("x"), runs))
+    assert note.startswith("seed 2: runs that are not paired with their baseline, as it ran on")
+    assert note.endswith(": 1")
+
+
 def test_no_note_where_all_is_measured():
     assert list(unpaired_notes(results_of(Path("x"), mixed()))) == []
 

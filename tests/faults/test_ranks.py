@@ -16,9 +16,9 @@ from fobench.evidence.pairs import machine_of_errors
 from fobench.evidence.results import computing_title
 from fobench.machine import environment, process_group
 from fobench.machine.launch import Launch, launched
-from fobench.machine.ranks import Ranks
+from fobench.machine.ranks import LostRankError, Ranks
 from fobench.records.runs import read_run
-from fobench.sweep import loop
+from fobench.sweep import followers, loop
 from fobench.sweep.followers import is_first_elsewhere
 from fobench.sweep.leader import require_like_machines
 from fobench.training import checkpoint
@@ -219,6 +219,32 @@ def test_a_process_that_waits_for_one_that_is_lost_does_not_wait_forever():
     statuses, texts = ends(processes)
     assert statuses == [2, 3]
     assert texts[0] == "Error: process 1 has ended: the same command resumes\n"
+
+
+def test_a_process_that_is_lost_before_training_is_told(fobench, tiny, monkeypatch):
+    def lose(*_):
+        raise LostRankError("process 1 has ended")
+
+    monkeypatch.setattr(loop, "lead", lose)
+    ran = fobench("run", tiny, *ONLY)
+    assert ran.exit_code == 2
+    assert "Error: process 1 has ended: the same command resumes" in ran.output
+
+
+def test_a_process_that_cannot_reach_the_first_says_why(monkeypatch):
+    """If that goes on, as it waits for this one, or does not notice a failure of NCCL elsewhere."""
+
+    def lose(*_):
+        raise LostRankError("NCCL error")
+
+    told, statuses = [], []
+    monkeypatch.setattr(followers, "fall_silent", lambda launch: None)
+    monkeypatch.setattr(followers, "SECONDS_TO_END", 0.0)
+    monkeypatch.setattr(process_group, "join", lose)
+    monkeypatch.setattr(process_group, "report_failure", told.append)
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    followers.follow_first(Launch(1, 2, 1), "cpu")
+    assert (told, statuses) == (["NCCL error"], [0])
 
 
 @pytest.mark.slow

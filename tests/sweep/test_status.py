@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 
 from fobench.experiment.config import load
@@ -99,6 +100,30 @@ def test_a_run_without_files_is_to_do_and_one_with_damaged_files_says_so(plan):
     assert state_of(plan, third).status == "stopped"
 
 
+def test_a_heartbeat_with_values_of_another_kind_is_none(plan):
+    run = plan.runs[0]
+    leave(plan, run, "running", 1, heard(images="some"))
+    assert state_of(plan, run).status == "stopped"
+
+
+def test_a_process_that_must_not_be_seen_is_judged_by_its_age(monkeypatch):
+    def hidden(_):
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "Process", hidden)
+    assert process.has_ended(process.this_system(), 1, 0.0) is None
+
+
+def test_systems_that_hide_their_start_are_told_apart_by_name(tmp_path, monkeypatch):
+    (tmp_path / "proc/self/ns").mkdir(parents=True)
+    (tmp_path / "proc/self/ns/pid").symlink_to("pid:[4026531836]")
+    found = set()
+    for node in ("n1", "n2"):
+        monkeypatch.setattr(process.platform, "node", lambda node=node: node)
+        found.add(process.this_system.__wrapped__(tmp_path))
+    assert len(found) == 2
+
+
 def test_blocks_and_the_time_left(plan):
     """Each of 45 images a 2 s epoch; one under way has its own pace of 10 images a second."""
     whole, half, early, late = plan.chosen[:4]
@@ -132,7 +157,7 @@ def test_a_line_a_block_and_what_matters_of_runs(fobench, tiny, plan):
     ran = fobench(*words)
     assert "8 runs: 8 to do; time left unknown" in ran.output
     leave(plan, plan.chosen[0], "finished", 3)
-    leave(plan, plan.chosen[1], "failed", 1, reason="out of memory: lower train.batch_size")
+    leave(plan, plan.chosen[1], "failed", 1, reason="out of memory:\n\x1b[31m lower")
     leave(plan, plan.chosen[4], "running", 1, heard())
     leave(plan, plan.chosen[5], "running", 1)
     ran = fobench(*words)
@@ -142,7 +167,9 @@ def test_a_line_a_block_and_what_matters_of_runs(fobench, tiny, plan):
     assert first[:6] == ["tiny", "seed", "0", "4", "1", "1"]
     assert second[:7] == ["tiny", "seed", "1", "4", "1", "1", "2"]
     failed, running, _, totals = ran.output.splitlines()[-4:]
-    assert failed.startswith(f"failed      tiny/{plan.chosen[1].id}: out of memory: lower")
+    assert failed.startswith(
+        f"failed      tiny/{plan.chosen[1].id}: out of memory:\\n\\x1b[31m lower"
+    )
     assert f"{plan.chosen[4].id}: epoch 2 of 3, on n7 (Slurm job 4_2), heard " in running
     assert running.endswith("about 8 s left")
     assert "8 runs: 1 finished, 1 running, 1 stopped, 1 failed, 4 to do; about" in totals

@@ -290,6 +290,23 @@ def test_without_memory_for_a_graph_room_is_made_or_steps_stay_eager(failures, m
     )
 
 
+def test_several_ranks_without_memory_for_a_graph_stop(monkeypatch):
+    """NCCL would wait for the ranks that capture what this one runs, or captures again."""
+    made, tries, total = CpuGraphs(CPU), [], torch.zeros(())
+
+    def fail(work):
+        tries.append(work)
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(made, "_capture", fail)
+    monkeypatch.setattr(graphs, "current", lambda: Twins(0, 2))
+    repeated = Repeated(total.add_, made)
+    repeated(torch.ones(()), calls_left=9)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        repeated(torch.ones(()), calls_left=9)
+    assert len(tries) == 1
+
+
 def test_work_is_run_then_captured_then_replayed():
     calls, total = [], torch.zeros(())
 

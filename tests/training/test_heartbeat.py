@@ -25,6 +25,7 @@ def test_they_say_who_trains_and_how_far_it_is(run, tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "SECONDS", 0.0)
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    monkeypatch.setenv("SLURMD_NODENAME", "n7")
     with heartbeats(run, tmp_path, Progress()) as progress:
         assert read_heartbeat(tmp_path).images == 0, "before the network is built"
         with progress.of(run, 1):
@@ -32,7 +33,8 @@ def test_they_say_who_trains_and_how_far_it_is(run, tmp_path, monkeypatch):
             progress.step(10, 2)
             found = read_heartbeat(tmp_path)
             progress.epoch(ROW)
-    assert (found.process, found.job) == (os.getpid(), "Slurm job 12_3")
+    sender = (found.process, found.node, found.job)
+    assert sender == (os.getpid(), "n7", "Slurm job 12_3")
     assert (found.epoch, found.images, found.of_images) == (2, 55, 135)
     assert found.images_per_second > 0
     assert found.seconds_old() < 60

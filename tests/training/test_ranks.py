@@ -7,6 +7,7 @@ import io
 import os
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,12 +26,14 @@ from fobench.data.order import Indices
 from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.freezing.schedule import learning_rate
-from fobench.machine import process_group
+from fobench.machine import clock, process_group
+from fobench.machine.clock import Timing
 from fobench.machine.launch import Launch
 from fobench.machine.ranks import ALONE, Ranks, RanksOfGroup
 from fobench.machine.seeds import generator
 from fobench.methods import BaselineOptions
 from fobench.models.base import ModelOptions
+from fobench.training import loop
 from fobench.training.batchnorm import synchronize_batch_norm
 from fobench.training.loop import train
 from fobench.training.state import Training, build_network
@@ -366,6 +369,25 @@ def test_each_rank_has_dropout_masks_of_its_own(tiny):
         drawn.append((float(torch.rand(())), random.random(), np.random.rand()))
     assert drawn[0] == drawn[1] != drawn[2]
     assert drawn[1][1:] == drawn[2][1:]
+
+
+def test_the_ranks_start_the_clock_of_each_epoch_together(tiny, monkeypatch):
+    """No epoch is charged for what the first rank wrote before, or the others lacked still."""
+    events = []
+
+    class Meeting(Twins):
+        def all(self, flag: bool | torch.Tensor) -> bool:
+            events.append("meet")
+            return super().all(flag)
+
+    def timed(device: torch.device) -> AbstractContextManager[Timing]:
+        events.append("time")
+        return clock.timed(device)
+
+    monkeypatch.setattr(loop, "timed", timed)
+    run = of_doubles(tiny, epochs=2)
+    list(train(Training(run, loaded(run), CPU, ranks=Meeting(0, 2)), Unseen()))
+    assert events == 2 * ["meet", "time", "time"]
 
 
 def test_one_process_has_the_whole():

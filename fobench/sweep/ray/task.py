@@ -149,6 +149,8 @@ def train(block: Block, driver: Driver) -> BlockDone | Stop:
     deadline = Deadline(None if math.isinf(left) else left)
     if block.folder.is_dir():
         os.chdir(block.folder)
+    # A worker that Ray started in advance was of no job.
+    os.environ["RAY_JOB_ID"] = ray.get_runtime_context().get_job_id()
     plan = received(block.plan)
     require_shared(plan.folder)
     plan = plan.choose(lambda run: run.seed == block.seed)
@@ -156,7 +158,9 @@ def train(block: Block, driver: Driver) -> BlockDone | Stop:
     keep_to_cards()
     wait_for_lost_workers([plan.folder_of(run) for run in plan.chosen], deadline)
     options = replace(block.options, deadline=deadline)
-    return BlockDone(here.train([plan], options, ProgressToDriver(driver)))
+    done = BlockDone(here.train([plan], options, ProgressToDriver(driver)))
+    driver.send(done)  # behind all that tell of its runs
+    return done
 
 
 def received(plan: Any) -> Plan:

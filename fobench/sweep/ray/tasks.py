@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray.exceptions import RaySystemError
 
 import fobench
 from fobench.errors import UserError
@@ -22,6 +23,7 @@ from fobench.sweep.display import Display
 from fobench.sweep.messages import EpochDone, JobDone, Mistake, Started, Stop, Trained
 from fobench.sweep.options import SweepOptions
 from fobench.sweep.plan import Plan
+from fobench.sweep.ray.hosts import places_of
 from fobench.sweep.ray.mailbox import Sent, start_mailbox
 from fobench.sweep.ray.task import Began, Block, BlockDone, train_block
 from fobench.sweep.ray.wanted import task_options, threads_of
@@ -59,6 +61,14 @@ class Work:
     @property
     def title(self) -> str:
         return f"{self.plan.experiment.name} seed {self.seed}"
+
+    def count(self, run: Run, has_ended: bool) -> None:
+        """Note that a run has started or ended: those before it have ended.
+
+        They may have failed without a word, and are tried again if the worker is lost later.
+        """
+        if run in self.due:
+            self.done = self.due.index(run) + has_ended
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,10 @@ class Tasks:
             folder: ray.put(replace(plan, folder=folder.absolute()))
             for folder, plan in plans.items()
         }
-        for work in self._work.values():
+        blocks = [(each.plan, each.seed) for each in self._work.values()]
+        # Untimed blocks go anywhere.
+        places = places_of(blocks) if self._options.timed else ["DEFAULT"] * len(blocks)
+        for work, place in zip(self._work.values(), places, strict=True):
             block = Block(
                 work.number,
                 kept[work.plan.folder],
@@ -119,7 +132,7 @@ class Tasks:
                 Path.cwd(),
                 fobench.__version__,
             )
-            work.task = task.remote(block, self._mailbox)
+            work.task = task.options(scheduling_strategy=place).remote(block, self._mailbox)
             self._left.add(work.number)
             self._tell_end(work)
 
@@ -175,6 +188,7 @@ class Tasks:
                 self._begin(work, node)
             case Started(run, images):
                 work.run, work.eval_seconds = run, 0.0
+                work.count(run, has_ended=False)
                 self._display.start(work.number, run, images)
             case Trained():
                 self._display.step(work.number, work.run, message)
@@ -185,10 +199,16 @@ class Tasks:
                     self._pace.add(work.run, row.total_train_seconds + work.eval_seconds)
                 self._display.epoch(work.number, work.run, row)
             case JobDone():
-                work.done += 1
-                done = sum(each.done for each in self._work.values())
-                runs = sum(len(each.due) for each in self._work.values())
-                self._display.whole(done, runs, self._seconds_left())
+                work.count(work.run, has_ended=True)
+                self._show_whole()
+            case BlockDone() if work.done < len(work.due):
+                work.done = len(work.due)
+                self._show_whole()
+
+    def _show_whole(self) -> None:
+        done = sum(each.done for each in self._work.values())
+        runs = sum(len(each.due) for each in self._work.values())
+        self._display.whole(done, runs, self._seconds_left())
 
     def _begin(self, work: Work, node: str) -> None:
         if work.node is None:
@@ -223,7 +243,7 @@ class Tasks:
         """Raises what ends the sweep."""
         if work.is_given_up:
             return
-        match result.result():
+        match value_of(result):
             case BlockDone(is_finished):
                 work.is_finished = is_finished
             case Stop(reason, exit_status):
@@ -259,6 +279,16 @@ class Tasks:
         while (found := self._next()) is not None:
             if isinstance(found, Sent):
                 self._show(self._work[found.block], found.message)
+
+
+def value_of(result: Future) -> object:
+    """Raises UserError if the task was sent to a node that cannot read it."""
+    try:
+        return result.result()
+    except RaySystemError as error:
+        reason = str(getattr(error, "cause", error)).partition("\n")[0]
+        message = "a node cannot read its task ({}): install the same fobench on all nodes"
+        raise UserError(message.format(reason)) from error
 
 
 def show(record: logging.LogRecord, number: int) -> None:

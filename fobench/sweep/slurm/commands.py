@@ -19,7 +19,9 @@ TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 UP = {"idle", "mix", "alloc", "comp", "plnd", "resv"}
 NOT_RESPONDING = "*"
 # They would change what the commands here print, or override what a script says.
-DROPPED = re.compile("SQUEUE_.*|SINFO_.*|SBATCH_(JOB_NAME|ARRAY_INX|OUTPUT)|SLURM_CPUS_PER_TASK")
+DROPPED = re.compile(
+    "SQUEUE_.*|SINFO_.*|SBATCH_(JOB_NAME|ARRAY_INX|OUTPUT|WAIT)|SLURM_(CPUS_PER_TASK|NTASKS)"
+)
 
 
 class SlurmError(UserError):
@@ -104,7 +106,13 @@ def pin(job: str, node: str) -> None:
 def submit(script: str, options: Sequence[str]) -> str:
     """Submit a script with these options of sbatch. Returns the job. Raises SlurmError."""
     printed = run("sbatch", "--parsable", *options, given=script, folder=".")
-    return printed.split(";")[0].strip()
+    job = printed.split(";")[0].strip()
+    if not job.isdecimal():
+        said = f" but {job!r}" if job else ""
+        raise SlurmError(
+            f"sbatch names no job{said}: leave out options with which it submits nothing"
+        )
+    return job
 
 
 def run(name: str, *words: str, given: str | None = None, folder: str | None = None) -> str:
@@ -121,7 +129,7 @@ def run(name: str, *words: str, given: str | None = None, folder: str | None = N
                 env={each: value for each, value in os.environ.items() if not DROPPED.match(each)},
                 capture_output=True,
                 text=True,
-                errors="replace",
+                errors="surrogateescape",  # as in paths
                 timeout=TIMEOUT_SECONDS,
             )
         except FileNotFoundError as error:

@@ -69,14 +69,13 @@ def train(plans: Sequence[Plan], options: SweepOptions) -> bool:
     ends = time.monotonic() + left
     if isinf(options.deadline.seconds_left) and not isinf(left):
         options = replace(options, deadline=Deadline(left - MARGIN_SECONDS))
-    if options.timed:
-        keep_together(plans, job)
+    stays = options.timed and keep_together(plans, job)
     try:
         # An element's config may have been edited since it was submitted, even of the only one.
         return here.train(plans, replace(options, sharded=options.sharded or job.is_element))
     except Stopped as stopped:
         if stopped.exit_status == EXIT_TIME_LIMIT:
-            queue_again(job)
+            queue_again(job, stays)
         elif time.monotonic() > ends:
             log.error(
                 "the job's time limit came within an epoch, so that it is not queued again: submit "
@@ -94,11 +93,11 @@ def time_left(job: Job) -> float:
         return inf
 
 
-def keep_together(plans: Sequence[Plan], job: Job) -> None:
+def keep_together(plans: Sequence[Plan], job: Job) -> bool:
     """Leave for the node where these blocks began, or note that they begin here.
 
     Where that node is down, or cannot be had, they go on here: the report then says what is not
-    paired. Raises Stopped if the job leaves.
+    paired. Returns whether this is the node of a block. Raises Stopped if the job leaves.
     """
     blocks = [(plan, seed) for plan in plans for seed in sorted({run.seed for run in plan.due()})]
     node_by_block = {(plan.folder, seed): node_of(plan, seed) for plan, seed in blocks}
@@ -110,6 +109,7 @@ def keep_together(plans: Sequence[Plan], job: Job) -> None:
     for plan, seed in blocks:
         if node_by_block[plan.folder, seed] is None:
             write_node(plan, seed, job.node)
+    return any(node in (None, job.node) for node in node_by_block.values())
 
 
 def can_go_to(node: str, job: Job) -> bool:
@@ -142,11 +142,13 @@ def leave_for(node: str, job: Job, blocks: Sequence[tuple[Plan, int]]) -> None:
     raise Stopped(f"a requeue onto node {node}, where these runs began", EXIT_TIME_LIMIT)
 
 
-def queue_again(job: Job) -> None:
-    """Queue the job again, for its node."""
-    if requeue(job):
+def queue_again(job: Job, stays: bool) -> None:
+    """Queue the job again: for its node if it `stays` there, else for any."""
+    if not requeue(job):
+        return
+    if stays:
         pin_here(job)
-        log.info("job %s is queued again, for node %s", job.id, job.node)
+    log.info("job %s is queued again, for %s", job.id, f"node {job.node}" if stays else "any node")
 
 
 def pin_here(job: Job) -> None:

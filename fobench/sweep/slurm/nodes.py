@@ -19,7 +19,9 @@ def node_of(plan: Plan, seed: int) -> str | None:
     """The node of a block; None if it was not begun, or not in a job. Raises UserError."""
     path = node_file(plan, seed)
     begun = any(exists(plan.folder_of(run) / "run.json") for run in plan.runs if run.seed == seed)
-    return read_bytes(path).decode(errors="replace").strip() if begun and exists(path) else None
+    if not begun or not exists(path):
+        return None
+    return read_bytes(path).decode(errors="replace").strip() or None
 
 
 def write_node(plan: Plan, seed: int, node: str) -> None:

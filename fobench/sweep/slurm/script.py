@@ -22,8 +22,9 @@ exec "${train[@]}"
 
 SEVERAL_PROCESSES = """\
 # The number of threads is part of what results depend on: as many as Slurm gives, shared out.
-cpus=$(( SLURM_CPUS_ON_NODE / {processes} ))
-export OMP_NUM_THREADS=$(( cpus > 0 ? cpus : 1 ))
+cpus=$SLURM_CPUS_ON_NODE
+[ -z "$SLURM_CPUS_PER_TASK" ] || cpus=$(( SLURM_CPUS_PER_TASK * ${{SLURM_NTASKS:-1}} ))
+export OMP_NUM_THREADS=$(( cpus < {processes} ? 1 : cpus / {processes} ))
 export WORLD_SIZE={processes} MASTER_ADDR=127.0.0.1 MASTER_PORT=$(( 20000 + SLURM_JOB_ID % 10000 ))
 """
 START_SEVERAL = """\
@@ -39,6 +40,7 @@ SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --array={numbers}
+#SBATCH --nodes=1
 #SBATCH --output={log}
 #SBATCH --open-mode=append
 #SBATCH --requeue

@@ -17,12 +17,14 @@ from fobench.sweep.slurm.commands import Element, SlurmError
 from fobench.sweep.slurm.nodes import node_of
 from fobench.sweep.slurm.script import Submission, script_of
 
-# What `fobench submit` gives sbatch itself, by how words of its command line begin.
-OWN_OPTIONS = {
-    **dict.fromkeys(("--array", "-a"), "an element for each seed that is due"),
-    **dict.fromkeys(("--job-name", "-J"), "a name by which the job is found again"),
-    **dict.fromkeys(("--output", "-o"), "a log an element, beside the results"),
-    "--wrap": "a batch script",
+# What sbatch cannot be given here and why not, by how words of its command line begin.
+ITSELF = "`fobench submit` itself gives sbatch"
+REFUSED = {
+    **dict.fromkeys(("--array", "-a"), f"{ITSELF} an element for each seed that is due"),
+    **dict.fromkeys(("--job-name", "-J"), f"{ITSELF} a name by which the job is found again"),
+    **dict.fromkeys(("--output", "-o"), f"{ITSELF} a log an element, beside the results"),
+    "--wrap": f"{ITSELF} a batch script",
+    **dict.fromkeys(("--wait", "-W"), "`fobench submit` does not wait for jobs to end"),
 }
 
 
@@ -70,7 +72,8 @@ def under_way(plan: Plan) -> dict[int, Element]:
     Raises UserError if they train other runs, of a config that was edited since; SlurmError.
     """
     found = elements_of(plan)
-    if found and set(listed_runs(plan.folder)) != {run.id for run in plan.runs}:
+    # In their order, which tells the seeds of elements.
+    if found and listed_runs(plan.folder) != [run.id for run in plan.runs]:
         jobs = ", ".join(sorted({element.array for element in found.values()}))
         raise UserError(
             f"{plan.experiment.name}: its config or data set has changed since job {jobs} was "
@@ -125,13 +128,12 @@ def submit(plan: Plan, submission: Submission) -> str:
         ) from error
 
 
-def require_not_own(options: Sequence[str]) -> None:
-    """Raises UserError for options of sbatch that `fobench submit` gives itself."""
+def require_allowed(options: Sequence[str]) -> None:
+    """Raises UserError for options of sbatch that do not go together with `fobench submit`."""
     problems = []
     for word in options:
         name = word.partition("=")[0] if word.startswith("--") else word[:2]
-        if name in OWN_OPTIONS:
-            gives = OWN_OPTIONS[name]
-            problems.append(f"{word}: `fobench submit` itself gives sbatch {gives}; leave it out")
+        if name in REFUSED:
+            problems.append(f"{word}: {REFUSED[name]}; leave it out")
     if problems:
         raise UserError(problems)

@@ -106,6 +106,8 @@ def test_a_sweep_that_is_stopped_and_out_of_time_resumes_exactly(told, alone):
     tally = compare(alone, told["folder"] / "stopped/sweep")
     assert tally.differences == []
     assert tally.resumes >= 2
+    found = hosts(told["folder"] / "stopped/sweep")
+    assert [len(each) for each in found.values()] == [1, 1, 1], "blocks stay on their node"
     left = [path.name for path in told["folder"].glob("*/sweep/*/*")]
     assert set(left) == {"run.json", "epochs.csv"}
 

@@ -1,5 +1,7 @@
 """The driver's view of its tasks, and a task's checks, without a cluster."""
 
+import math
+import os
 import time
 from concurrent.futures import Future
 from dataclasses import replace
@@ -13,15 +15,16 @@ from fobench.errors import UserError
 from fobench.experiment.config import load
 from fobench.experiment.expand import expand
 from fobench.machine.interruption import Deadline, Stopped
+from fobench.machine.process import job_of
 from fobench.sweep.display import Lines
 from fobench.sweep.messages import EpochDone, JobDone, Mistake, Started, Stop
 from fobench.sweep.options import SweepOptions
 from tests.records.test_runs import ROW
 
 pytest.importorskip("ray", reason="Ray is not installed")
-from ray.exceptions import RaySystemError
+from ray.exceptions import RaySystemError, RayTaskError
 
-from fobench.sweep.ray import task, tasks
+from fobench.sweep.ray import hosts, task, tasks
 from fobench.sweep.ray.mailbox import Mailbox, Sent
 from fobench.sweep.ray.task import Began, Block, BlockDone
 from fobench.sweep.ray.tasks import MAX_LOSSES, Ended, Tasks, Work
@@ -89,11 +92,50 @@ def test_what_a_task_returns_ends_the_sweep_or_its_block(run):
         watched(run, ended(Stop("SIGINT", 130)))
 
 
+def test_a_node_without_fobench_is_a_mistake(run):
+    """Which Ray finds before the task can compare versions."""
+    result = Future()
+    unread = RaySystemError(ModuleNotFoundError("No module named 'fobench'"), "a traceback")
+    result.set_exception(RayTaskError("train_block", "a traceback", unread).as_instanceof_cause())
+    with pytest.raises(UserError, match=r"'fobench'\): install the same fobench on all nodes"):
+        watched(run, Ended(1, result))
+
+
 def test_runs_and_the_time_left_are_counted(run, caplog):
     caplog.set_level("INFO")
     last = replace(ROW, epoch=3, step=run.total_steps)
     watched(run, Began("n1"), Started(run, 0), EpochDone(last), JobDone(), ended(BlockDone(True)))
     assert "1 of 2 runs done, about 3 s left" in caplog.text
+
+
+def test_runs_that_fail_without_a_word_and_those_tried_again_are_counted_once(tiny, caplog):
+    caplog.set_level("INFO")
+    runs = expand(load(tiny), open_synthetic("synthetic", 55, 20))
+    first, _, third, _ = runs
+    work = Work(1, SimpleNamespace(experiment=SimpleNamespace(name="tiny")), 0, runs)
+    found = Tasks([work], SweepOptions("cpu", Deadline(None)), Lines())
+    found._left = {1}
+    trains = [Started(first, 0), JobDone(), Started(third, 0)]
+    done = BlockDone(False)
+    for message in [Began("n1"), *trains, Began("n2"), *trains, JobDone(), done]:
+        found._inbox.put(Sent(1, message))
+    found._inbox.put(ended(done))
+    found.watch()
+    shown = [each.partition(",")[0] for each in caplog.messages if each.endswith("runs done")]
+    assert shown == [f"{done} of 4 runs done" for done in (1, 1, 3, 4)]
+
+
+def test_a_heartbeat_names_the_job_of_a_worker_that_ray_started_in_advance(tmp_path, monkeypatch):
+    """Its variable is of no job."""
+    monkeypatch.chdir(tmp_path)  # and back in the end
+    monkeypatch.setenv("RAY_JOB_ID", "ffffffff")
+    context = SimpleNamespace(get_job_id=lambda: "01000000")
+    monkeypatch.setattr(task.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(task.ray, "get", lambda _: SimpleNamespace(folder=tmp_path / "elsewhere"))
+    block = Block(1, None, 0, None, math.inf, 1, tmp_path, fobench.__version__)
+    with pytest.raises(UserError, match="all nodes share"):
+        task.train(block, None)
+    assert job_of(os.environ) == "Ray job 01000000"
 
 
 def test_who_waits_for_a_node_waits_no_longer_than_the_time_limit(run, cancelled, monkeypatch):
@@ -154,3 +196,18 @@ def test_a_run_that_a_lost_worker_still_trains_is_waited_for(tmp_path, monkeypat
     task.wait_for_lost_workers([tmp_path], Deadline(None))
     assert len(caplog.messages) == 1
     assert next(free, "all asked") == "all asked"
+
+
+def test_a_block_that_was_begun_goes_to_its_node_if_that_answers(tiny, tmp_path, monkeypatch):
+    runs = expand(load(tiny), open_synthetic("synthetic", 55, 20))
+    plan = SimpleNamespace(runs=runs, folder_of=lambda run: tmp_path / run.id)
+    monkeypatch.setattr(hosts, "nodes_by_host", lambda: pytest.fail("none was begun"))
+    assert hosts.places_of([(plan, 0)]) == ["DEFAULT"]
+    (tmp_path / runs[2].id).mkdir()
+    (tmp_path / runs[2].id / "run.json").touch()
+    monkeypatch.setattr(hosts, "read_record", lambda _: {"environment": {"host": "h2"}})
+    monkeypatch.setattr(hosts, "nodes_by_host", lambda: {"h1": "a" * 56, "h2": "b" * 56})
+    begun, other = hosts.places_of([(plan, 0), (plan, 1)])
+    assert (begun.node_id, begun.soft, other) == ("b" * 56, True, "DEFAULT")
+    monkeypatch.setattr(hosts, "nodes_by_host", lambda: {"h1": "a" * 56})
+    assert hosts.places_of([(plan, 0)]) == ["DEFAULT"]

@@ -209,6 +209,22 @@ def test_out_of_time_it_queues_itself_for_its_node(plans, in_job, trained):
     ]
 
 
+@pytest.mark.parametrize("beside_others", [True, False])
+def test_it_waits_for_no_node_but_its_blocks(plans, in_job, trained, due, beside_others):
+    """`fobench submit` frees only who waits for that, once it is down."""
+    begin_on("n2", plans)
+    in_job.answer("sinfo", "down*\n")
+    trained[1].append(Stopped("the time limit", EXIT_TIME_LIMIT))
+    with pytest.raises(Stopped):
+        train(plans, replace(OPTIONS, beside_others=beside_others))
+    assert in_job.asked[-1] == "scontrol requeue 12_3"
+
+
+def test_an_empty_file_names_no_node(plans):
+    begin_on("", plans)
+    assert node_of(plans[0], 0) is None
+
+
 @pytest.mark.parametrize(("left", "said"), [("0:00", True), ("10:00", False)])
 def test_after_a_signal_it_does_not_queue_itself(plans, in_job, trained, left, said, caplog):
     """Slurm does, but not at the time limit: an element that none fits into would never end."""

@@ -63,6 +63,7 @@ def test_the_script_is_read_by_people(submission):
 #!/bin/bash
 #SBATCH --job-name=name-1
 #SBATCH --array=1-2,5
+#SBATCH --nodes=1
 #SBATCH --output="/home/me/sweeps/slurm/%A_%a.log"
 #SBATCH --open-mode=append
 #SBATCH --requeue
@@ -126,6 +127,13 @@ def test_each_process_of_a_run_knows_its_rank(submission):
         assert each["OMP_NUM_THREADS"] == "2"
         assert (each["MASTER_ADDR"], each["MASTER_PORT"]) == ("127.0.0.1", "23456")
         assert each["words"] == told["0"]["words"]
+
+
+def test_processes_share_what_their_tasks_get(submission):
+    """Not all of the node, which --exclusive gives, and on which other elements may differ."""
+    cpus = {"SLURM_CPUS_ON_NODE": "64", "SLURM_CPUS_PER_TASK": "4", "SLURM_NTASKS": "2"}
+    told = run(replace(submission, processes=2), SLEEP0="0.5", **cpus)[1]
+    assert [each["OMP_NUM_THREADS"] for each in told.values()] == ["4", "4"]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_it_leaves_out_what_has_ended_or_is_under_way(
     assert ran.exit_code == 0
     assert "tiny: seed 4 is under way, job 12_2, running\n" in ran.output
     assert "tiny: seed 9 is under way, job 12_3, pending (Resources, node n2)\n" in ran.output
-    assert "tiny: nothing to submit, what is not finished is under way\n" in ran.output
+    assert "tiny: nothing to submit, each seed with something to do is under way\n" in ran.output
     asked = [line for line in slurm.asked if line.startswith("squeue")]
     assert all(f"-n {name_of(slurm)} " in line for line in asked)
     assert len([line for line in slurm.asked if line.startswith("sbatch")]) == 1
@@ -123,11 +123,12 @@ def test_each_experiment_is_a_job_that_is_found_again(fobench, seeds, slurm, tmp
     assert name_of(slurm) != name
 
 
-def test_an_edited_config_waits_for_what_is_under_way(fobench, seeds, slurm, tmp_path):
+@pytest.mark.parametrize("edit", ["train.lr=0.2", "experiment.seeds=[9, 4, 0]"])
+def test_an_edited_config_waits_for_what_is_under_way(fobench, seeds, slurm, tmp_path, edit):
     fobench("submit", seeds)
     slurm.answer("squeue", "12|2|RUNNING||None\n")
     before = (tmp_path / "results" / "tiny" / "experiment.json").read_text()
-    ran = fobench("submit", seeds, "--set", "train.lr=0.2")
+    ran = fobench("submit", seeds, "--set", edit)
     assert ran.exit_code == 2
     assert "tiny: its config or data set has changed since job 12 was submitted" in ran.output
     assert (tmp_path / "results" / "tiny" / "experiment.json").read_text() == before
@@ -185,6 +186,7 @@ def test_it_needs_no_torch(tiny, tmp_path):
         (["--array=1-3"], "--array=1-3: `fobench submit` itself gives sbatch"),
         (["-Jmine"], "a name by which the job is found again; leave it out"),
         (["-o", "log"], "a log an element"),
+        (["-W"], "-W: `fobench submit` does not wait for jobs to end; leave it out"),
     ],
 )
 def test_options_that_it_gives_itself_are_mistakes(fobench, tiny, slurm, options, message):
@@ -200,6 +202,20 @@ def test_what_sbatch_refuses_is_a_message(fobench, tiny, slurm):
     assert "Error: sbatch failed: sbatch: error: invalid partition specified: gpus\n" in ran.output
     slurm.refuse("sbatch", "sbatch: error: Invalid job array specification\n")
     assert "has to stay below the MaxArraySize" in fobench("submit", tiny).output
+
+
+def test_what_submits_nothing_is_not_taken_for_a_job(fobench, tiny, slurm):
+    slurm.answer("sbatch", "slurm-wlm 22.05.8\n")
+    ran = fobench("submit", tiny, "--", "--version")
+    assert ran.exit_code == 2
+    assert "sbatch names no job but 'slurm-wlm 22.05.8': leave out options" in ran.output
+
+
+def test_a_path_that_is_no_text_arrives_as_it_is(fobench, seeds, slurm, tmp_path):
+    config = tmp_path / "by\udcffte.toml"
+    seeds.rename(config)
+    assert fobench("submit", config).exit_code == 0
+    assert b"by\xffte.toml" in (slurm.folder / "script").read_bytes()
 
 
 def test_without_slurm_there_is_a_message(fobench, tiny, monkeypatch, tmp_path):

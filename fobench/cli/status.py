@@ -79,8 +79,8 @@ def jobs_of(plans: "list[Plan]") -> dict[tuple[Path, int], str]:
             for plan in plans
             for seed, element in elements_of(plan).items()
         }
-    except SlurmError as error:
-        print_notes([f"jobs of Slurm are not shown: {error}"])
+    except SlurmError:
+        print_notes(["jobs of Slurm are not shown, as squeue fails here"])
         return {}
 
 
@@ -126,7 +126,7 @@ def line_of(block: "BlockState", state: "RunState", pace: "Pace") -> str:
     if seconds := pace.seconds_left(block, state):
         facts.append(f"{duration(seconds)} left")
     if state.reason:
-        facts.append(state.reason)
+        facts = [state.reason]
     told = f": {', '.join(facts)}" if facts else ""
     return f"{state.status:10}  {block.plan.experiment.name}/{run.id}{printable(told)}"
 

@@ -1,5 +1,6 @@
 """`fobench submit`: train what is not finished in job arrays of Slurm."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from fobench.cli.shared_options import (
     results_option,
     untimed_option,
 )
+from fobench.machine.home import expand_user
 
 if TYPE_CHECKING:
     from fobench.sweep.plan import Plan
@@ -109,7 +111,7 @@ def submit(
             "--set": overrides,
             "--only": only,
             "--results": results.absolute(),
-            "--data-root": None if data_root is None else data_root.absolute(),
+            "--data-root": None if (root := given_root(data_root)) is None else root.absolute(),
             "--device": device,
             "--keep-checkpoints": keep_checkpoints,
             "--untimed": untimed,
@@ -130,6 +132,12 @@ def submit(
                 options=sbatch_options,
             )
             submit_or_print(share, submission, dry_run)
+
+
+def given_root(data_root: Path | None) -> Path | None:
+    """The folder of data sets, if one is given: a job may have no variables of this shell."""
+    named = os.environ.get("FOBENCH_DATA")
+    return expand_user(named) if data_root is None and named else data_root
 
 
 def command_of(config: Path, options: dict[str, Any]) -> list[str]:

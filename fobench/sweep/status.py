@@ -54,8 +54,8 @@ class RunState:
 
     @property
     def images_left(self) -> int:
-        """Of a run that the next or the present training of the sweep goes on with."""
-        if self.status in (*ENDED, "failed", "unreadable"):
+        """Of a run that the present or the next training of the sweep goes on with."""
+        if self.status in (*ENDED, "unreadable"):
             return 0
         return total_images(self.run) - self.images_done
 

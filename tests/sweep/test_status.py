@@ -136,7 +136,7 @@ def test_blocks_and_the_time_left(plan):
     assert [block.title for block in blocks] == ["tiny seed 0", "tiny seed 1"]
     assert blocks[0].counts == {"finished": 1, "to do": 1, "running": 1, "failed": 1}
     left = [pace.seconds_left(blocks[0], state) for state in blocks[0].states]
-    assert left == [0, pytest.approx(75 * 2 / 45, rel=0.01), 5.0, 0]
+    assert left == [0, pytest.approx(75 * 2 / 45, rel=0.01), 5.0, pytest.approx(4.0)]
     assert blocks[0].states[2].epoch == 2
     alone = pace.seconds_left_of(blocks[1])
     assert alone == pytest.approx((3 + 75 / 45 + 3 + 3) * 2, rel=0.01)

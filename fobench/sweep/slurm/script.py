@@ -48,8 +48,8 @@ SCRIPT = """\
 
 {threads}# A timed run has its node, or its cards of it, to itself.
 export FOBENCH_LOCK="${{FOBENCH_LOCK:-{lock}}}"
-# Nodes can be copies of one image.
-export FOBENCH_HOST="${{FOBENCH_HOST:-$SLURMD_NODENAME}}"
+# Nodes can be copies of one image, and a shell's variable would make all of them one.
+export FOBENCH_HOST="$SLURMD_NODENAME"
 
 cd {folder} || exit
 train=(

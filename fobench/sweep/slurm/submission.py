@@ -24,6 +24,10 @@ REFUSED = {
     **dict.fromkeys(("--job-name", "-J"), f"{ITSELF} a name by which the job is found again"),
     **dict.fromkeys(("--output", "-o"), f"{ITSELF} a log an element, beside the results"),
     "--wrap": f"{ITSELF} a batch script",
+    **dict.fromkeys(
+        ("--clusters", "--cluster", "-M"),
+        "jobs on another cluster are not found again: submit from a machine of that cluster",
+    ),
     **dict.fromkeys(("--wait", "-W"), "`fobench submit` does not wait for jobs to end"),
 }
 

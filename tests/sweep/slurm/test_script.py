@@ -75,8 +75,8 @@ export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}"
 # A timed run has its node, or its cards of it, to itself.
 export FOBENCH_LOCK="${FOBENCH_LOCK:-\
 /tmp/fobench-$SLURMD_NODENAME${SLURM_JOB_GPUS:+-gpu$SLURM_JOB_GPUS}.lock}"
-# Nodes can be copies of one image.
-export FOBENCH_HOST="${FOBENCH_HOST:-$SLURMD_NODENAME}"
+# Nodes can be copies of one image, and a shell's variable would make all of them one.
+export FOBENCH_HOST="$SLURMD_NODENAME"
 
 cd /home/me/sweeps || exit
 train=(
@@ -111,7 +111,7 @@ def test_words_arrive_as_they_were_given(submission):
         ({"SLURM_JOB_GPUS": "2,3"}, "FOBENCH_LOCK", "/tmp/fobench-n7-gpu2,3.lock"),
         ({"FOBENCH_LOCK": "/mine"}, "FOBENCH_LOCK", "/mine"),
         ({}, "FOBENCH_HOST", "n7"),
-        ({"FOBENCH_HOST": "mine"}, "FOBENCH_HOST", "mine"),
+        ({"FOBENCH_HOST": "mine"}, "FOBENCH_HOST", "n7"),
     ],
 )
 def test_threads_locks_and_hosts_are_what_slurm_says(submission, variables, name, value):

@@ -1,6 +1,7 @@
 """`fobench submit`, with commands that stand in for Slurm's."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -51,8 +52,9 @@ follow: squeue --name={name_of(slurm)}
     assert "#SBATCH --array=1-3\n" in slurm.script
     assert arguments(slurm.script) == [
         *(sys.executable, "-P", "-m", "fobench", "run", str(seeds)),
-        *(f"--results={tmp_path}/results", "--device=cpu", "--on=slurm"),
-        "--shard=$SLURM_ARRAY_TASK_ID/3",
+        # Also the folder that a variable names: jobs may have none of the shell's.
+        *(f"--results={tmp_path}/results", f"--data-root={os.environ['FOBENCH_DATA']}"),
+        *("--device=cpu", "--on=slurm", "--shard=$SLURM_ARRAY_TASK_ID/3"),
     ]
     # There before an element writes its log, or asks what belongs to the experiment.
     assert (tmp_path / "results" / "tiny" / "slurm").is_dir()

@@ -64,7 +64,12 @@ class Stepper:
         training, device = self.training, self._device
         training.network.train()
         start = self._frozen if at_the_cut else 0
-        batch = Batch(self._values(start), self._labels, FrozenPrefix(start, self._frozen))
+        batch = Batch(
+            self._values(start),
+            self._labels,
+            FrozenPrefix(start, self._frozen),
+            len(self._labels),
+        )
         reset_peak_memory(device)
         first_seconds = self._seconds_of_a_step(batch)
         for _ in range(2):  # the first is captured, the second replayed
@@ -86,7 +91,7 @@ class Stepper:
             units=self.units,
             frozen=self._frozen,
             start=start,
-            batch=len(batch),
+            batch=batch.images,
             precision=self.run.train.precision,
             layout=self._layout,
             mode="graph" if training.graphs else "eager",

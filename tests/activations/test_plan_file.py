@@ -87,6 +87,7 @@ def test_a_plan_is_made_once_and_serves_all_seeds(fobench, storing, tmp_path, mo
     assert records[0]["store_plan"] == records[1]["store_plan"]
 
 
+@pytest.mark.slow
 def test_each_place_of_the_images_has_a_plan(fobench, storing, tmp_path, monkeypatch):
     """Of those on the device, files of earlier versions are valid, which do not name the place."""
     words = ("run", storing, "--device", "cpu", "--force", "--set", "train.epochs=5")

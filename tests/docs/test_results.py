@@ -380,6 +380,7 @@ def test_the_tests_that_passed_on_the_card_are_those_of_its_log():
     assert not {"FAILED", "ERROR"} & set(words)
 
 
+@pytest.mark.slow
 def test_the_figure_of_the_card_is_drawn_again_byte_for_byte(tmp_path):
     drawn = tmp_path / "time-saved.svg"
     printed_by("figure.py", "-o", str(drawn))

@@ -156,10 +156,19 @@ def change_checkpoint(folder: Path, **changes) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"format": checkpoint.FORMAT + 1}, "not of this version's format"),
-        ({"run": "another-run"}, "is of another-run"),
+        pytest.param(
+            *({"format": checkpoint.FORMAT + 1}, "not of this version's format"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"run": "another-run"}, "is of another-run", marks=pytest.mark.slow),
         ({"bits_depend_on": {"torch": "1.0", "threads": 99}}, "torch 1.0 (here"),
-        ({"training": {"units": ["conv", "head"]}}, "was cut into other units (here 7: conv, "),
+        pytest.param(
+            *(
+                {"training": {"units": ["conv", "head"]}},
+                "was cut into other units (here 7: conv, ",
+            ),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_left_and_the_others_train(

@@ -18,13 +18,14 @@ def require_the_same_end(tmp_path, count: int, seed: int, sweeps: dict, resumed=
 
 
 def test_a_few_kills(tmp_path):
-    """A third of the methods, those with a store among them, of one network."""
+    """Two methods of one network, of which one has a store."""
     (name,) = (
         name
         for name, sweep in all_sweeps().items()
         if sweep[0] == "wideresnet" and "stored" in sweep[1]
     )
-    require_the_same_end(tmp_path, 3, 0, {name: all_sweeps()[name]})
+    network, methods = all_sweeps()[name]
+    require_the_same_end(tmp_path, 2, 0, {name: (network, methods[1:3])})
 
 
 @pytest.mark.slow

@@ -88,6 +88,7 @@ def test_lost_while_a_plan_is_measured_it_fails_that_run_alone(
     assert record["environment"]["device"] == "cpu"
 
 
+@pytest.mark.slow
 def test_a_forced_sweep_keeps_the_earlier_results_of_later_runs(
     fobench, tiny, tmp_path, monkeypatch, losing
 ):

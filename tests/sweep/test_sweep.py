@@ -123,6 +123,7 @@ def test_the_time_left_is_logged_once_a_run_is_done(fobench, tiny, caplog):
     assert "left" in first, "known from the runs that were finished before"
 
 
+@pytest.mark.slow
 def test_images_that_are_elsewhere_than_in_finished_runs_are_told_of(
     fobench, tiny, tmp_path, monkeypatch, caplog
 ):

@@ -205,6 +205,7 @@ keep_snapshots = true
 """
 
 
+@pytest.mark.slow
 def test_what_is_kept_loads_into_the_users_network_and_its_report_and_figures_name_it(
     fobench, tmp_path, monkeypatch
 ):

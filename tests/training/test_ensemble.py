@@ -258,7 +258,14 @@ def test_a_float32_store_changes_no_bit_of_a_snapshot_ensemble(run):
     assert one["last"] == other["last"]
 
 
-@pytest.mark.parametrize("method", [snapshot, freezing, independent])
+@pytest.mark.parametrize(
+    "method",
+    [
+        freezing,
+        pytest.param(snapshot, marks=pytest.mark.slow),
+        pytest.param(independent, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_resumes_exactly_from_the_end_of_any_epoch(residual, method):
     """In a cycle, at its end, and after the last; the snapshots of a checkpoint stay shared."""
     whole, rows, states = Training(method(residual), loaded(residual), CPU), [], []

@@ -1,7 +1,6 @@
 """Heartbeats of a run: a small file in its folder that says now and then that it is trained.
 
-A step costs 0.1 µs more for a look at the clock, and one in 20 s about a millisecond for the file,
-on a local disk.
+A step costs a look at the clock, and one in 20 s a small file that is not flushed to disk.
 """
 
 import logging

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 # A worker that was cut off from its cluster ends by itself, in about a minute.
 WAIT_SECONDS = 180.0
 POLL_SECONDS = 1.0
-REPORT_SECONDS = 2.0  # a message takes 0.1 ms
+REPORT_SECONDS = 2.0  # rarer than to a process beside this one: a message takes longer
 
 
 @dataclass(frozen=True)

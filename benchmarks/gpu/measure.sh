@@ -4,7 +4,7 @@
 #     benchmarks/gpu/measure.sh [--device cpu] [A|B]
 #
 # A, 220 s: the card, the time of a step at every depth, the tests that need CUDA, loops beside
-# others. B, 260 s: runs of `fobench run`, their seconds predicted and measured, and their errors.
+# others. B, 260 s: runs of configs/gpu/timed.toml, then sweeps for their errors, with sweeps.sh.
 # Without a letter, both. With --device cpu, everything in small, to rehearse it.
 #
 # Environment: OUT, the folder of results [results/reproduced/gpu]; PYTHON, the interpreter
@@ -43,8 +43,13 @@ scratch=$(mktemp -d) || exit 2
 trap 'rm -rf "$scratch"' EXIT
 cd "$root" || exit 2
 export PYTHONPATH=$root:$scratch/site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-# So small that two threads would only wait for each other.
-[ "$device" = cuda ] || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+small=
+if [ "$device" = cpu ]; then
+  # So small that two threads would only wait for each other.
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+  small="--set data.dataset=synthetic --set data.train_size=20 --set data.validation=10"
+  small+=" --set data.test_size=10 --set train.batch_size=5 --set train.epochs=4"
+fi
 wheels=${WHEELS:-} failed=0
 
 # begin PART SECONDS FILE...: the part ends that soon, a few seconds early, and writes these files.
@@ -54,14 +59,13 @@ begin() {
   shift 2
   (cd "$out" && rm -f "$log" "$@")
   if [ -n "$wheels" ]; then
-    step wheels 40 -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
+    step wheels 40 "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
       --disable-pip-version-check --target "$scratch/site" "$wheels"/*.whl
     wheels=
   fi
 }
 
-# step NAME SECONDS ARGUMENT...: Python with these arguments, for so long at most. Not without LEAST
-# seconds.
+# step NAME SECONDS COMMAND...: for so long at most. Not without LEAST seconds.
 LEAST=5
 step() {
   local name=$1 box=$2 left=$((deadline - SECONDS)) began=$SECONDS status
@@ -72,7 +76,7 @@ step() {
     return 0
   fi
   echo "== $name: $box s at most" >>"$log"
-  timeout --signal="${SIGNAL:-TERM}" --kill-after=3 "$box" "$python" "$@" >>"$log" 2>&1 </dev/null
+  timeout --signal="${SIGNAL:-TERM}" --kill-after=3 "$box" "$@" >>"$log" 2>&1 </dev/null
   status=$?
   echo "== $name: exit status $status after $((SECONDS - began)) s" | tee -a "$log"
   ((status == 0)) || failed=1
@@ -83,7 +87,15 @@ step() {
 measure() {
   local name=$1 box=$2 script=$3
   shift 3
-  step "$name" "$box" "$here/$script" "$@" --device "$device" --out "$out"
+  step "$name" "$box" "$python" "$here/$script" "$@" --device "$device" --out "$out"
+}
+
+# fobench NAME SECONDS ARGUMENT...
+fobench() {
+  local name=$1 box=$2
+  shift 2
+  step "$name" "$box" "$python" -c 'from fobench.cli import main; main(prog_name="fobench")' "$@" \
+    --device "$device" --results "$scratch/results" $small
 }
 
 part_A() {
@@ -100,8 +112,9 @@ part_A() {
     workers=(-p xdist --numprocesses=4)
   fi
   # Interrupted, it still tells what failed.
-  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 SIGNAL=INT step tests 60 -m pytest "${workers[@]}" -m cuda -v --tb=short --durations=5 \
-    -p no:cacheprovider --continue-on-collection-errors "${tests[@]}"
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 SIGNAL=INT step tests 75 "$python" -m pytest "${workers[@]}" \
+    -m cuda -v --tb=short --durations=5 -p no:cacheprovider --continue-on-collection-errors \
+    "${tests[@]}"
   measure loops 38 loops.py
   measure variants 45 steps.py variants
   variants=$?
@@ -112,12 +125,16 @@ part_A() {
 }
 
 part_B() {
-  local left
-  begin B "${B_SECONDS:-255}" profile.csv predicted.csv runs.tar.gz
-  measure profile 70 ladder.py
-  measure timed 95 runs.py timed --seconds 90 --work "$scratch/B"
+  local timed=configs/gpu/timed.toml prefix=gpu- left
+  local configs=(configs/cpu/wideresnet.toml configs/cpu/densenet.toml configs/cpu/vgg.toml)
+  [ "$device" = cuda ] || prefix=small- configs=("$timed")
+  begin B "${B_SECONDS:-255}" sweeps.tar.gz
+  fobench profile 40 predict "$timed"
+  fobench timed 115 run "$timed" --time-limit 110s
   left=$((deadline - SECONDS))
-  measure errors "$left" runs.py errors --seconds "$((left - 5))" --work "$scratch/B"
+  # Five at once, of one network: more were no faster.
+  RESULTS=$scratch/results OUT=$out PYTHON=$python DEVICE=$device OPTIONS=$small PREFIX=$prefix \
+    LEAST=30 step sweeps "$left" "$here/sweeps.sh" "$((left - 3))" 5 "${configs[@]}"
 }
 
 for part in ${parts:-A B}; do "part_$part"; done

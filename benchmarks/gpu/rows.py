@@ -18,7 +18,7 @@ class StepRow:
     steps, `low` and `high` are the least and the greatest of these means.
 
     `series` says which measurement it is: "depths", with "start", "middle" and "end" where nothing
-    is frozen; "variant"; "plain" and "fused"; "profile" and "epoch" of ladder.py.
+    is frozen; "variant"; "plain" and "fused".
 
     `setup_seconds` are those of making the training: its warm-up chooses algorithms and compiles.
     `first_seconds` are those of the first step, which runs operation by operation, and

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from paper_scale import TOTAL_STEPS, Measured, baseline_seconds, counts, measured_networks
 from paper_scale import saved_percent as saved
-from profile_times import PredictedRow
 from rows import StepRow, Table
 
 Row = dict[str, str]
@@ -69,16 +68,6 @@ def saved_table(networks: Sequence[Measured]) -> list[list[str]]:
     return lines
 
 
-def predicted_table(rows: Sequence[Row]) -> list[list[str]]:
-    lines = [["run", "steps", "predicted, s", "measured, s", "difference, %"]]
-    for row in rows:
-        name = row["run"].rpartition("_seed")[0]
-        seconds = (f"{float(row[key]):.2f}" for key in ("predicted_seconds", "measured_seconds"))
-        difference = f"{round(float(row['difference_percent']), 1) + 0.0:+.1f}"
-        lines.append([name, f"{int(row['steps']):,}", *seconds, difference])
-    return lines
-
-
 def markdown(lines: Sequence[Sequence[str]]) -> str:
     head, *body = lines
     shown = [head, ["---"] * len(head), *body]
@@ -89,8 +78,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     rows = Table(folder / "steps.csv", StepRow).rows()
     networks = measured_networks(rows)
-    predicted = Table(folder / "predicted.csv", PredictedRow).rows()
-    tables = step_table(rows, networks), saved_table(networks), predicted_table(predicted)
+    tables = step_table(rows, networks), saved_table(networks)
     print("\n\n".join(markdown(table) for table in tables))
 
 

@@ -196,8 +196,9 @@ def unpaired_notes(results: ExperimentResults) -> Iterator[str]:
             yield f"no time saved measured for {name}: of each pair, one run was resumed"
     for predicted, names in untimed.items():
         use = "predicted from the profile" if predicted else "unknown, as no profile was measured"
+        shown = "any method" if len(names) == len(results.summary) else "; ".join(names)
         yield (
-            f"no times of {'; '.join(names)}: these runs or their baselines were trained beside "
+            f"no times of {shown}: these runs or their baselines were trained beside "
             f"others. Their errors count; the time saved is {use}. To measure it, train both again "
             "on a quiet machine: `fobench run` --force --only PART-OF-THE-RUN-ID"
         )

@@ -48,7 +48,8 @@ def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
         )
     listed = listed_runs(folder)
     notes, found = [], []
-    for run_id in listed:
+    to_do = [each for each in listed if not exists(folder / each / "run.json")]
+    for run_id in (each for each in listed if each not in to_do):
         try:
             run = read_run(folder / run_id)
             status = run.record["status"]
@@ -58,8 +59,9 @@ def read_experiment(folder: Path) -> tuple[list[RunResult], list[str]]:
                 interrupted = " or interrupted" if status == "running" else ""
                 notes.append(f"{run_id} is left out: {status}{interrupted}")
         except UserError as error:
-            missing = not exists(folder / run_id / "run.json")
-            notes.append(f"{run_id} is left out: {'not run yet' if missing else error}")
+            notes.append(f"{run_id} is left out: {error}")
+    if to_do:
+        notes.append(f"{len(to_do)} of {len(listed)} runs are not run yet, such as {to_do[0]}")
     others = unlisted_runs(folder, set(listed))
     notes += [f"{run_id} is left out: it does not belong to this experiment" for run_id in others]
     return found, notes

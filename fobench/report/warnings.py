@@ -40,7 +40,8 @@ def warnings(results: ExperimentResults) -> list[str]:
         found.append("outlying times were not looked for, as this needs three runs of a method")
     for run_id, percent in outliers or []:
         found.append(f"outlying time, {number(percent, sign=True)} % off its median: {run_id}")
-    for run_id, timed in table.loc[table["resumed"], ["id", "timed"]].itertuples(index=False):
+    alone = table[table["alone"]]  # the times of the others do not count anyway
+    for run_id, timed in alone.loc[alone["resumed"], ["id", "timed"]].itertuples(index=False):
         use = "included" if timed else "left out"
         found.append(f"resumed, so its time is in pieces and {use}: {run_id}")
     for run in results.runs:

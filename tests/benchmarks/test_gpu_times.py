@@ -2,9 +2,7 @@
 
 import math
 import sys
-from dataclasses import replace
 from importlib import import_module
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -122,59 +120,6 @@ def test_no_figure_is_drawn_of_a_network_that_was_cut_off(made_up):
     assert "DenseNet-BC 76-12 is left out: it was not timed at its last depth" in ran.stderr
 
 
-def test_the_predicted_seconds_are_those_of_adding_up_every_step():
-    """Of 4 units, 12 epochs of 10 steps; a store behind one unit from epoch 5, two from epoch 9."""
-    times = import_module("profile_times")
-    profile = times.Profile(
-        [
-            *(as_read(step_row(depth, 0, 4.0 - depth, "profile")) for depth in range(4)),
-            *(as_read(step_row(depth, depth, 3.5 - depth, "profile")) for depth in range(1, 4)),
-            as_read(step_row(0, 0, 9.0, "epoch")),
-        ]
-    )
-    assert profile.baseline_seconds("DenseNet-BC 76-12") == 0.004
-    freeze_steps = [35, 75, 110, None]
-    record = {
-        "total_steps": 120,
-        "steps_per_epoch": 10,
-        "units": [{"freeze_step": step} for step in freeze_steps],
-        "store_plan": {"builds": [{"epoch": 5, "cut": 1}, {"epoch": 9, "cut": 2}]},
-        "graphs": {"capture_seconds": [0.25, 0.5]},
-        "store": {"build_seconds": [0.125, 0.0]},
-        "environment": {"gpu": "made-up card"},
-    }
-    epochs = [SimpleNamespace(total_train_seconds=seconds) for seconds in (1.0, 2.0)] * 6
-    result = SimpleNamespace(id="a run", record=record, epochs=epochs)
-    row = times.predict("an experiment", result, profile.times("DenseNet-BC 76-12"))
-    seconds, prefixes = 0.0, []
-    for step in range(120):
-        depth = (step >= 35) + (step >= 75) + (step >= 110)
-        cut = (step >= 40) + (step >= 80)
-        # Stored activations at a cut spare 0.5 ms.
-        seconds += (4.0 - depth - 0.5 * (cut > 0)) / 1000
-        prefixes.append((cut, depth))
-    # A prefix is captured at its second step, if 20 are left until a freeze: at 35, 75 or 110.
-    ends = [next((end for end in (35, 75, 110) if end > step), 120) for step in range(120)]
-    eager, captured, seen = 0, set(), set()
-    for step, prefix in enumerate(prefixes):
-        if prefix in seen and ends[step] - step >= graphs.MIN_REPLAYS:
-            captured.add(prefix)
-        seen.add(prefix)
-        eager += prefix not in captured
-    assert row.steps_seconds == pytest.approx(seconds)
-    assert row.first_seconds == pytest.approx(0.02 * eager)
-    assert (row.capture_seconds, row.build_seconds) == (0.75, 0.125)
-    assert row.epoch_seconds == pytest.approx(12 * 0.009)
-    predicted = seconds + 0.02 * eager + 0.75 + 0.125 + 12 * 0.009
-    assert row.predicted_seconds == pytest.approx(predicted)
-    assert row.difference_percent == pytest.approx(100 * (predicted / 2.0 - 1))
-    assert times.MIN_REPLAYS == graphs.MIN_REPLAYS
-
-
-def as_read(row) -> dict[str, str]:
-    return {name: "" if value is None else str(value) for name, value in vars(row).items()}
-
-
 def test_steps_are_timed_where_they_are_captured(graphs_of_the_cpu):
     sizes, stepper = import_module("sizes"), import_module("stepper")
     timing = stepper.Stepper(sizes.SMALL_DENSENET, CPU, 8)
@@ -191,20 +136,3 @@ def test_steps_are_timed_where_they_are_captured(graphs_of_the_cpu):
     network = timing.training.network
     assert all(parameter.grad is None for parameter in network[:3].parameters())
     assert all(parameter.grad is not None for parameter in network[3:].parameters())
-
-
-@pytest.mark.parametrize("with_stores", [False, True])
-def test_the_profile_has_every_depth_where_steps_are_captured(graphs_of_the_cpu, with_stores):
-    sizes, ladder = import_module("sizes"), import_module("ladder")
-    small = replace(sizes.SMALL, timed_images=72)  # so that depths change within epochs
-    training, laps = ladder.ladder(sizes.SMALL_DENSENET, small, CPU, with_stores)
-    rows = ladder.rows_of(training, laps, 2, with_stores)
-    assert len(laps) == training.run.total_steps
-    profile = [row for row in rows if row.series == "profile"]
-    assert [row.frozen for row in profile] == list(range(7))
-    assert [row.start for row in profile] == [depth * with_stores for depth in range(7)]
-    assert {row.mode for row in rows} == {"graph"}
-    assert [row.capture_seconds is not None for row in profile].count(True) >= 5
-    assert len(rows) - len(profile) == (0 if with_stores else 1)
-    if with_stores:
-        assert sum(seconds > 0 for seconds in training.activations.build_seconds) == 6

@@ -1,12 +1,13 @@
 """Seconds of the forward pass: each unit has its own, and nothing waits between them."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from fobench.costs.forward_time import MAX_ROUNDS, MIN_ROUNDS, forward_seconds
+from fobench.costs.forward_time import MAX_ROUNDS, MIN_ROUNDS, forward_seconds, one_round
 from fobench.data.split import Split
 from fobench.machine import clock
 from tests.training.cpu_graphs import CpuGraphs
@@ -71,3 +72,13 @@ def test_units_are_captured_and_replayed_where_steps_are():
     assert made._captures == 3
     assert calls == [(BATCH, channels, 8, 8) for channels in (3, 3, 2, 2, 1, 1)]
     assert min(pixels, *forward) > 0
+
+
+def test_the_device_is_busy_when_a_read_of_images_is_timed(monkeypatch):
+    """As in training, where the graph of the last step still runs: starting a read is no cost."""
+    order = []
+    laps = SimpleNamespace(mark=lambda: order.append("mark"), read=lambda: [1.0])
+    split = SimpleNamespace(images_at=lambda *_: order.append("read"))
+    unit, before = (lambda _, name=name: order.append(name) for name in ("unit", "before"))
+    one_round([unit], split, None, None, laps, [before, before])
+    assert order == ["before", "before", "mark", "read", "mark", "unit", "mark"]

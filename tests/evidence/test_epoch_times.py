@@ -130,4 +130,4 @@ def test_small_differences_are_noise(seconds, named):
 @pytest.mark.parametrize("folder", ALL_RESULTS, ids=lambda folder: folder.name)
 def test_no_epoch_of_the_committed_results_is_too_long(folder: Path):
     (panel,), _ = read_results([folder])
-    assert long_epochs(panel.runs) == []
+    assert long_epochs([run for run in panel.runs if run.record.get("timed", True)]) == []

@@ -153,6 +153,8 @@ def test_notes_say_which_times_are_missing_and_what_to_do():
     assert "predicted from the profile" in predicted
     assert "no times of baseline; baseline, 50% of the steps: these runs or" in unknown
     assert "unknown, as no profile was measured" in unknown
+    (all_of_them,) = unpaired_notes(results_of(Path("x"), [runs[0]]))
+    assert "no times of any method: these runs or" in all_of_them
     for note in (unknown, predicted):
         assert "trained beside others" in note
         assert "`fobench run` --force --only" in note

@@ -123,7 +123,7 @@ def test_an_experiment_takes_its_finished_runs_and_reports_the_others(tmp_path):
     assert "b is left out: diverged" in text
     assert "c is left out: it does not belong to this experiment" in text
     assert "d is left out: " in text
-    assert "e is left out: not run yet" in text
+    assert "1 of 5 runs are not run yet, such as e" in text
     assert "f is left out: " in text
     assert "does not have the 2 epochs to step 188" in text
 

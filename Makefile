@@ -82,10 +82,12 @@ lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The JSON Schema and the reference page of configs, generated from the declared options.
+# The JSON Schema and the reference page of configs, generated from the declared options; and the
+# numbers and tables in the pages, from the committed results.
 docs: $(INSTALLED)
 	$(BIN)/fobench schema -o configs/fobench.schema.json
 	$(BIN)/fobench schema --markdown -o docs/configs.md
+	$(BIN)/python -m docs.numbers
 
 format: $(TEST_INSTALLED)
 	$(BIN)/ruff check --fix .

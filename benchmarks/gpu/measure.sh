@@ -132,7 +132,6 @@ part_B() {
   fobench profile 40 predict "$timed"
   fobench timed 115 run "$timed" --time-limit 110s
   left=$((deadline - SECONDS))
-  # Five at once, of one network: more were no faster.
   RESULTS=$scratch/results OUT=$out PYTHON=$python DEVICE=$device OPTIONS=$small PREFIX=$prefix \
     LEAST=30 step sweeps "$left" "$here/sweeps.sh" "$((left - 3))" 5 "${configs[@]}"
 }

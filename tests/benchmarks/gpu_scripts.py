@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from tests.docs.pages import ROOT
+from docs.numbers.pages import ROOT
 
 FOLDER = ROOT / "benchmarks" / "gpu"
 

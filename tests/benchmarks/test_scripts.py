@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.docs.pages import ROOT
+from docs.numbers.pages import ROOT
 
 TINY = {
     "step_overhead": (

@@ -1,12 +1,10 @@
-"""The pages of the documentation, and the code in them."""
+"""The code in the pages of the documentation."""
 
 import re
 import sys
-from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+from docs.numbers.pages import ROOT
 
 
 def text_of(page: str) -> str:
@@ -31,15 +29,3 @@ def module_of(page: str, name: str, monkeypatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, name, module)  # where pydantic looks names up
     exec(compile(code, page, "exec"), vars(module))
     return module
-
-
-def between(start: str, end: str = "end") -> str:
-    """What stands between two comments, on whichever page has them; with single spaces."""
-    (found,) = {
-        match
-        for page in PAGES
-        for match in re.findall(
-            rf"<!-- {start} -->(.*?)<!-- {end} -->", page.read_text(encoding="utf-8"), re.DOTALL
-        )
-    }
-    return found.strip()

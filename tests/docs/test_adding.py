@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from docs.numbers.pages import ROOT
 from fobench.methods import METHODS
 from fobench.models import FAMILIES
 from fobench.records.runs import read_run
-from tests.docs.pages import ROOT, code_of, module_of
+from tests.docs.pages import code_of, module_of
 from tests.faults.kills import differences
 
 

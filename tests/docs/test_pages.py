@@ -5,9 +5,10 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from docs.numbers.pages import PAGES, ROOT
 from fobench.cli import main
 from fobench.experiment.reference_page import reference
-from tests.docs.pages import PAGES, ROOT, code_of, text_of
+from tests.docs.pages import code_of, text_of
 
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.numbers.pages import ROOT
 from fobench.evidence.epoch_times import LongEpoch, long_epochs
 from fobench.evidence.results import read_results
 from fobench.records.runs import RunResult
-from tests.docs.pages import ROOT
 from tests.evidence.test_stats import result
 
 STEPS = 10  # of an epoch

@@ -1,19 +1,16 @@
-"""What the pages say of snapshot ensembles is what the committed runs say."""
+"""Snapshot ensembles, with and without freezing."""
 
 import numpy as np
+import pandas as pd
 
+from docs.numbers.words import NUMERALS, experiment, markdown, methods_of, span
 from fobench.evidence import ensembles, store_savings
 from fobench.evidence.claim_tests import summary_against_control
-from fobench.evidence.results import ExperimentResults, read_results
 from fobench.report.ensembles_table import ensembles_table
-from fobench.report.tables import AGAINST_FEWER_STEPS, Table, interval, methods_table
-from tests.docs.pages import ROOT, between
-from tests.docs.test_results import NUMERALS
+from fobench.report.tables import interval
 
-SHOWN = (
-    *("method", "n (errors)", "n (times)", "time saved, %", "test error, %"),
-    *("error change, points", AGAINST_FEWER_STEPS),
-)
+EXPERIMENT = "cpu-snapshot"
+PLAIN = "3 snapshots, lr 0.2"
 ENSEMBLES = (
     *("method", "each member, %", "all M members, %", "gain over the last, points"),
     "against fewer steps without freezing, points",
@@ -21,34 +18,14 @@ ENSEMBLES = (
 )
 
 
-def results() -> ExperimentResults:
-    (found,), _ = read_results([ROOT / "results" / "cpu-snapshot"])
-    return found
-
-
-def methods_shown() -> str:
-    rows = methods_table(results().summary).columns(SHOWN)
-    return Table(SHOWN, rows).markdown().rstrip()
-
-
-def ensembles_shown() -> str:
-    rows = ensembles_table(results()).columns(ENSEMBLES)
-    return Table(ENSEMBLES, rows).markdown().rstrip()
-
-
-def test_the_tables_are_those_of_the_committed_runs():
-    assert between("snapshots:start", "snapshots:end") == methods_shown()
-    assert between("ensembles:start", "ensembles:end") == ensembles_shown()
-
-
-def numbers() -> dict[str, str]:
-    """The numbers in the text on the page of results, by the name of their marker."""
-    found, tested = results(), ensembles.summary(results())
+def shown() -> dict[str, str]:
+    found = experiment(EXPERIMENT)
+    tested = ensembles.summary(found)
     (baseline,) = rows_of(found.summary, "baseline")
-    (plain,) = rows_of(found.summary, "3 snapshots, lr 0.2")
-    (members,) = rows_of(tested, "3 snapshots, lr 0.2")
+    (plain,) = rows_of(found.summary, PLAIN)
+    (members,) = rows_of(tested, PLAIN)
     controlled = [run.id for run in found.runs if run.record.get("control")]
-    (against,) = rows_of(summary_against_control(found, controlled), "3 snapshots, lr 0.2")
+    (against,) = rows_of(summary_against_control(found, controlled), PLAIN)
     freezing = [row for _, row in tested.iterrows() if row["method"].unfrozen()]
     saved = [row for _, row in found.summary.iterrows() if row["method"].unfrozen()]
     compared = [row for row in freezing if row["shorter_n"]]
@@ -62,6 +39,8 @@ def numbers() -> dict[str, str]:
     single = [row for _, row in found.summary.iterrows() if row["method"].name == "freezeout"]
     (stored,) = (row for _, row in store_savings.summary(found).iterrows())
     return {
+        "snapshots": methods_of([EXPERIMENT]),
+        "ensembles": markdown(ENSEMBLES, ensembles_table(found).columns(ENSEMBLES)),
         "snapshot-error": interval(plain, "error"),
         "snapshot-baseline": interval(baseline, "error"),
         "snapshot-points": interval(plain, "points", 1, sign=True),
@@ -88,41 +67,18 @@ def numbers() -> dict[str, str]:
     }
 
 
-def shares_of(row, variants) -> list:
+def shares_of(row: pd.Series, variants: pd.DataFrame) -> list[pd.Series]:
     """The variants that a row is compared with: its like without freezing, of all epoch shares."""
     whole = row["method"].unfrozen() or row["method"]
     return [other for _, other in variants.iterrows() if other["method"].is_share_of(whole)]
 
 
-def at_predicted_time(row, line: list) -> float:
+def at_predicted_time(row: pd.Series, line: list[pd.Series]) -> float:
     """The distance of a row's error to a line of others, all at the times of the profile."""
     points = sorted((other["profile_saved"], other["error"]) for other in line)
     assert points[0][0] <= row["profile_saved"] <= points[-1][0]
     return row["error"] - np.interp(row["profile_saved"], *zip(*points, strict=True))
 
 
-def rows_of(table, label: str) -> list:
+def rows_of(table: pd.DataFrame, label: str) -> list[pd.Series]:
     return [row for _, row in table.iterrows() if row["method"].label() == label]
-
-
-def span(values: list[float], form: str) -> str:
-    return f"{min(values):{form}} to {max(values):{form}}"
-
-
-def test_every_ensemble_of_snapshots_did_worse_than_its_last_member():
-    """As the text says."""
-    tested = ensembles.summary(results())
-    gains = [row["gain"] for _, row in tested.iterrows() if row["method"].name == "snapshot"]
-    assert len(gains) == 10
-    assert max(gains) < 0
-
-
-def test_the_variant_that_beats_its_like_is_that_of_the_store():
-    tested = ensembles.summary(results())
-    (best,) = [row["method"] for _, row in tested.iterrows() if row["shorter_high"] < 0]
-    assert best.precompute
-
-
-def test_the_numbers_in_the_text_are_those_of_the_committed_runs():
-    for name, text in numbers().items():
-        assert between(name) == text, name

@@ -1,0 +1,23 @@
+"""The numbers and tables in the pages, computed from the committed files.
+
+`make docs` writes them into the pages; a test compares.
+"""
+
+from docs.numbers import (
+    benchmarks,
+    elsewhere,
+    freezing,
+    gpu,
+    predictions,
+    quick,
+    snapshots,
+    stores,
+    verdicts,
+)
+
+PARTS = (freezing, verdicts, stores, snapshots, elsewhere, quick, benchmarks, predictions, gpu)
+
+
+def shown() -> dict[str, str]:
+    """What stands in each place of the pages, by its name."""
+    return {name: text for part in PARTS for name, text in part.shown().items()}

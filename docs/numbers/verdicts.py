@@ -1,0 +1,54 @@
+"""The verdicts on claims that the committed runs suffice for."""
+
+from docs.numbers.pages import RESULTS
+from docs.numbers.words import markdown
+from fobench.evidence.claims import read_claims
+from fobench.evidence.outcomes import FAILS, HOLDS, NOT_TESTED, UNDECIDED
+from fobench.evidence.results import read_results
+from fobench.evidence.verdicts import Verdict, verdicts
+from fobench.report.verdict_table import verdict_table
+
+SEVERAL_SEEDS = ("cpu-densenet", "cpu-precompute", "cpu-precompute-plain",
+                 "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain",
+                 "cpu-snapshot", "cpu-resnet18", "cpu-vit", "cpu-convnext")  # fmt: skip
+SINGLE_SEED = ("quick-wideresnet", "quick-vgg")
+JUDGED = ("claim", "verdict", "setting", "experiment", "measured", "n of times, errors", "scale")
+
+
+def shown() -> dict[str, str]:
+    found = judged()
+    return {
+        "verdicts": markdown(JUDGED, verdict_table(found).columns(JUDGED)),
+        "counts": counts(found),
+    }
+
+
+def judged() -> list[Verdict]:
+    """The verdicts that the committed runs suffice for; of experiments with a single seed, only
+    those on claims that no other tests."""
+    several, single = (
+        [
+            verdict
+            for verdict in verdicts(
+                read_results([RESULTS / name for name in names])[0], read_claims()
+            )
+            if verdict.outcome != NOT_TESTED
+        ]
+        for names in (SEVERAL_SEEDS, SINGLE_SEED)
+    )
+    tested = {verdict.claim.options.id for verdict in several}
+    return several + [verdict for verdict in single if verdict.claim.options.id not in tested]
+
+
+def counts(found: list[Verdict]) -> str:
+    """How often each claim holds, fails and is undecided, over settings and experiments."""
+    by_claim: dict[str, list[Verdict]] = {}
+    for verdict in found:
+        by_claim.setdefault(verdict.claim.options.statement, []).append(verdict)
+    rows = []
+    for statement, group in by_claim.items():
+        outcomes = [verdict.outcome for verdict in group]
+        numbers = [str(outcomes.count(each)) for each in (HOLDS, FAILS, UNDECIDED)]
+        places = dict.fromkeys(verdict.experiment for verdict in group)
+        rows.append((statement, *numbers, ", ".join(places)))
+    return markdown(("claim", HOLDS, FAILS, UNDECIDED, "experiments"), rows)

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 
 from docs.numbers import (
-    PARTS,
     benchmarks,
     elsewhere,
     freezing,
     gpu,
     predictions,
     quick,
+    shown,
     snapshots,
     stores,
     verdicts,
@@ -34,16 +34,20 @@ IN_PAGES = {
 }
 
 
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__.rpartition(".")[2])
-def test_the_pages_show_what_the_committed_files_say(part):
+@pytest.fixture(scope="module")
+def committed() -> dict[str, str]:
+    return shown()
+
+
+def test_the_pages_show_what_the_committed_files_say(committed):
     """If not: `make docs`."""
-    for name, text in part.shown().items():
+    for name, text in committed.items():
         assert IN_PAGES[name] == text, name
 
 
-def test_no_place_of_the_pages_is_filled_by_hand_or_stands_twice():
+def test_no_place_of_the_pages_is_filled_by_hand_or_stands_twice(committed):
     names = Counter(name for page in PAGES for name in places_in(page.read_text(encoding="utf-8")))
-    assert set(names) == {name for part in PARTS for name in part.shown()}
+    assert set(names) == set(committed)
     assert set(names.values()) == {1}
 
 

@@ -60,6 +60,7 @@ prepare-quick:
 
 prepare-cpu: prepare-quick
 	$(BIN)/fobench data cifar10
+	$(BIN)/fobench predict $(CONFIGS) --results $(REPRODUCED)
 
 prepare-paper:
 	$(BIN)/fobench data cifar100

@@ -30,13 +30,14 @@ from fobench.training.loop import train_epoch
 from fobench.training.state import Training
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "cpu"
-NETWORKS = ("densenet", "wideresnet", "vgg")
+NETWORKS = {"densenet": [], "wideresnet": [], "vgg": ["model.width=0.5"]}
 SIZE = [
     "data.dataset=synthetic",
     "data.train_size=960",
     "data.validation=0",
     "data.test_size=100",
     "train.epochs=100",
+    "train.batch_size=64",
 ]
 PAIRS = 24
 CPU = torch.device("cpu")
@@ -81,7 +82,7 @@ def measure(run: Run, dataset: DataSet) -> dict[str, Any]:
 def main() -> None:
     output = Path(sys.argv[1] if len(sys.argv) > 1 else "benchmarks/equal_steps.json")
     dataset = open_synthetic("synthetic", 960, 100)
-    experiments = [load(CONFIGS / f"{name}.toml", SIZE) for name in NETWORKS]
+    experiments = [load(CONFIGS / f"{name}.toml", SIZE + own) for name, own in NETWORKS.items()]
     measured = [measure(expand(each, dataset)[0], dataset) for each in experiments]
     result = {"measured": measured, "environment": environment.describe(CPU)}
     output.write_text(json.dumps(result, indent=1) + "\n")

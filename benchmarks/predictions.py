@@ -2,7 +2,7 @@
 
     python benchmarks/predictions.py [OUTPUT.json]
 
-Trains the networks of configs/cpu by several schedules, one with stores, for five epochs. The runs
+Trains networks of configs/cpu by several schedules, one with stores, for five epochs. The runs
 of a network take turns, an epoch each, and after each turn come rounds of the profile, so that a
 machine that gets slower or faster does so for all alike. The first epochs, which are equal work,
 show by how much it does. It must be quiet, for a quarter of an hour.
@@ -38,8 +38,13 @@ from fobench.training.profiling import Stepper, measure_profile, measure_rounds
 from fobench.training.state import Training
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "cpu"
-NETWORKS = ("densenet", "wideresnet", "vgg")
-SIZE = ["experiment.seeds=[0]", "train.epochs=5"]
+NETWORKS = {"densenet": [], "wideresnet": [], "vgg": ["model.width=0.5"]}
+SIZE = [
+    "experiment.seeds=[0]",
+    "data.train_size=6000",
+    "train.epochs=5",
+    "train.batch_size=64",
+]
 SCHEDULES = """
 [[method]]
 name = "baseline"
@@ -90,7 +95,7 @@ def prepare(network: str, scratch: Path) -> Prepared:
     tables = (CONFIGS / f"{network}.toml").read_text().partition("[[method]]")[0]
     path = scratch / f"{network}.toml"
     path.write_text(tables + SCHEDULES)
-    (plan,) = plan_all([config.load(path, SIZE)], scratch, None)
+    (plan,) = plan_all([config.load(path, SIZE + NETWORKS[network])], scratch, None)
     plan.folder.mkdir()
     data = load(plan.dataset, plan.runs[0].data_used, plan.experiment.data.augment, CPU)
     return Prepared(plan.runs, data, plan.folder)

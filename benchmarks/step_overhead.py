@@ -31,6 +31,7 @@ from fobench.training.state import Training
 CONFIG = Path(__file__).parents[1] / "configs" / "cpu" / "densenet.toml"
 SIZE = [
     "train.epochs=3",
+    "train.batch_size=64",
     "data.dataset=synthetic",
     "data.train_size=3200",
     "data.validation=0",

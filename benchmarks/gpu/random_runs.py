@@ -7,7 +7,7 @@ import torch
 from fobench.data.split import Data, Split
 from fobench.experiment.options import DataOptions, TrainOptions
 from fobench.experiment.run import DataUsed, Run
-from fobench.methods import BaselineOptions, MethodOptions
+from fobench.methods import BaselineOptions
 from fobench.models import ModelOptions
 
 SIDE = 32  # pixels
@@ -20,7 +20,6 @@ def run_of(
     images: int,
     batch: int,
     epochs: int,
-    method: MethodOptions | None = None,
     classes: int = 100,
     **train: Any,
 ) -> Run:
@@ -28,18 +27,16 @@ def run_of(
     used = DataUsed("random", "", classes, (SIDE, SIDE, 3), images, 0, images)
     options = TrainOptions(epochs=epochs, batch_size=batch, **{"lr": RATE} | train)
     data = DataOptions(dataset=("random",))
-    return Run(data, used, model, options, method or BaselineOptions(), seed=0)
+    return Run(data, used, model, options, BaselineOptions(), seed=0)
 
 
-def random_data(run: Run, device: torch.device, padding: int = 0) -> Data:
+def random_data(run: Run, device: torch.device) -> Data:
     """Random images and labels for a run; those evaluated are a batch of the same."""
     images, classes = run.data_used.train_images, run.data_used.classes
-    side = SIDE + 2 * padding
     mean, std = torch.full((3,), 128.0, device=device), torch.full((3,), 64.0, device=device)
-    shape = images, side, side, 3
+    shape = images, SIDE, SIDE, 3
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     labels = torch.randint(classes, (images,), device=device)
     few = slice(run.train.batch_size)
-    inside = slice(padding, padding + SIDE)
-    evaluated = Split(pixels[few, inside, inside], labels[few], mean, std)
-    return Data(Split(pixels, labels, mean, std, padding), evaluated, evaluated)
+    evaluated = Split(pixels[few], labels[few], mean, std)
+    return Data(Split(pixels, labels, mean, std), evaluated, evaluated)

@@ -6,6 +6,7 @@
 from docs.numbers import (
     benchmarks,
     elsewhere,
+    fifty_epochs,
     freezing,
     gpu,
     predictions,
@@ -15,7 +16,18 @@ from docs.numbers import (
     verdicts,
 )
 
-PARTS = (freezing, verdicts, stores, snapshots, elsewhere, quick, benchmarks, predictions, gpu)
+PARTS = (
+    fifty_epochs,
+    freezing,
+    verdicts,
+    stores,
+    snapshots,
+    elsewhere,
+    quick,
+    benchmarks,
+    predictions,
+    gpu,
+)
 
 
 def shown() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from docs.numbers.words import NUMERALS, experiment, methods_of, span
+from docs.numbers.words import experiment, methods_of, numeral, span
 from fobench.evidence import store_savings
 
 EXPERIMENTS = ("cpu-resnet18", "cpu-vit", "cpu-convnext")
@@ -26,11 +26,11 @@ def shown() -> dict[str, str]:
         "elsewhere-saved": span(alone["saved"], ".0f"),
         "elsewhere-missed": f"{(alone['saved'] - alone['profile_saved']).abs().max():.1f}",
         "elsewhere-points": span(alone["points"], ".1f"),
-        "elsewhere-settings": NUMERALS[len(alone)],
-        "elsewhere-on-line": NUMERALS[len(on_line)],
-        "elsewhere-below": NUMERALS[(on_line["fewer_steps"] < 0).sum()],
+        "elsewhere-settings": numeral(len(alone)),
+        "elsewhere-on-line": numeral(len(on_line)),
+        "elsewhere-below": numeral((on_line["fewer_steps"] < 0).sum()),
         "elsewhere-above": span(on_line["fewer_steps"], "+.1f"),
-        "elsewhere-decided": NUMERALS[len(decided)],
+        "elsewhere-decided": numeral(len(decided)),
         "elsewhere-stored": span(stores["by_store"], "+.1f"),
         "elsewhere-store-points": f"{stores['points'].abs().max():.2f}",
         "elsewhere-baselines": span(whole["error"], ".0f"),

@@ -1,6 +1,6 @@
 """Freezing and training for fewer steps: the experiment of ten epochs."""
 
-from docs.numbers.words import NUMERALS, experiment, methods_of, span
+from docs.numbers.words import experiment, methods_of, numeral, span
 from fobench.evidence import clock_noise
 
 EXPERIMENT = "cpu-densenet"
@@ -17,11 +17,11 @@ def shown() -> dict[str, str]:
         "results": methods_of([EXPERIMENT]),
         "saved": span(frozen["saved"], ".0f"),
         "points": span(frozen["points"], ".1f"),
-        "on-line": NUMERALS[len(on_line)],
-        "below": NUMERALS[(above < 0).sum()],
+        "on-line": numeral(len(on_line)),
+        "below": numeral((above < 0).sum()),
         "below-by": f"{-above.min():.1f}",
         "above-by": f"{above.max():.1f}",
-        "decided": NUMERALS[len(decided)],
+        "decided": numeral(len(decided)),
         "beyond-flops": span(frozen["saved"] - frozen["flops_saved"], ".0f"),
         "noise": f"{noise.percent:.1f} % ({noise.degrees + 1} runs)",
     }

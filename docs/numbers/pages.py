@@ -20,7 +20,9 @@ PLACE = re.compile(
 def places_in(page: str) -> dict[str, str]:
     """What stands in the places of a page, by their names; line breaks in numbers as spaces."""
     return {
-        match["table"] or match["number"]: match["rows"] or " ".join(match["text"].split())
+        match["table"] or match["number"]: match["rows"]
+        if match["table"]
+        else " ".join(match["text"].split())
         for match in PLACE.finditer(page)
     }
 

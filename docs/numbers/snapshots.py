@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from docs.numbers.words import NUMERALS, experiment, markdown, methods_of, span
+from docs.numbers.words import experiment, markdown, methods_of, numeral, span
 from fobench.evidence import ensembles, store_savings
 from fobench.evidence.claim_tests import summary_against_control
 from fobench.report.ensembles_table import ensembles_table
@@ -47,12 +47,12 @@ def shown() -> dict[str, str]:
         "snapshot-members": ", ".join(f"{error:.1f}" for error in members["members"]),
         "snapshot-independent": interval(against, "points", 1, sign=True),
         "frozen-saved": span([row["saved"] for row in saved], ".0f"),
-        "frozen-compared": NUMERALS[len(compared)],
+        "frozen-compared": numeral(len(compared)),
         "frozen-shorter": span([row["shorter"] for row in compared], "+.1f"),
-        "frozen-decided": NUMERALS[sum(row["shorter_high"] < 0 for row in compared)],
+        "frozen-decided": numeral(sum(row["shorter_high"] < 0 for row in compared)),
         "frozen-single": span([row["fewer_steps"] for row in saved], "+.1f"),
-        "frozen-better": NUMERALS[sum(row["fewer_steps_high"] < 0 for row in saved)],
-        "frozen-worse": NUMERALS[sum(row["fewer_steps_low"] > 0 for row in saved)],
+        "frozen-better": numeral(sum(row["fewer_steps_high"] < 0 for row in saved)),
+        "frozen-worse": numeral(sum(row["fewer_steps_low"] > 0 for row in saved)),
         "freezeout-single": span([row["fewer_steps"] for row in single], "+.1f"),
         "predicted-shorter": span(
             [at_predicted_time(row, shares_of(row, found.summary)) for row in saved], "+.1f"

@@ -8,7 +8,7 @@ from fobench.evidence.results import read_results
 from fobench.evidence.verdicts import Verdict, verdicts
 from fobench.report.verdict_table import verdict_table
 
-SEVERAL_SEEDS = ("cpu-densenet", "cpu-precompute", "cpu-precompute-plain",
+SEVERAL_SEEDS = ("cpu-wideresnet", "cpu-densenet", "cpu-precompute", "cpu-precompute-plain",
                  "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain",
                  "cpu-snapshot", "cpu-resnet18", "cpu-vit", "cpu-convnext")  # fmt: skip
 SINGLE_SEED = ("quick-wideresnet", "quick-vgg")

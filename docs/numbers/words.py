@@ -1,6 +1,7 @@
 """Numbers as the texts show them, and experiments as the texts name them."""
 
 from collections.abc import Collection, Iterable
+from functools import cache
 
 from docs.numbers.pages import RESULTS
 from fobench.evidence.results import ExperimentResults, read_results
@@ -19,6 +20,12 @@ def span(values: Collection[float], form: str) -> str:
     return f"{min(values):{form}} to {max(values):{form}}"
 
 
+def numeral(number: int) -> str:
+    """A number in words, up to twelve."""
+    return NUMERALS[number] if number < len(NUMERALS) else str(number)
+
+
+@cache
 def experiment(name: str) -> ExperimentResults:
     (found,), _ = read_results([RESULTS / name])
     return found

@@ -16,8 +16,8 @@ from fobench.machine.values import Values
 Unit = Callable[[Values], Values]
 # At most ten seconds, unless a single batch takes long.
 MIN_ROUNDS, MAX_ROUNDS, ROUNDS_SECONDS = 2, 30, 10.0
-# Captured passes that keep the device busy while the host starts a read, which takes it no longer
-# than one, by the profile in results/gpu-timed.
+# Passes that a CUDA device is given before the host starts to read: so many that it is still busy
+# with them when the read is started, unless the host is the slower one in training, too.
 PASSES_AHEAD = 8
 
 
@@ -36,16 +36,19 @@ def forward_seconds(
     A round runs all units one after another, as training does, and waits for the device at its end
     only. Where the host starts the kernels of a unit more slowly than a CUDA device runs them, the
     seconds are those of starting them: that is what the unit costs in a pass that is not captured.
-    Reading is not captured, but in training the host starts it while the device is still busy with
-    the last step's graph: with `graphs`, the device gets work ahead of it here, too.
+    In training the host starts to read a batch while a CUDA device is still busy with the last
+    step; so here, too, the device has work when it does.
     """
     device = split.labels.device
     everything = Indices.of(torch.arange(batch_size) % len(split), device)
     view = split.draw_view(0, 0)
-    ahead: list[Unit] = []
+    x = split.images_at(everything, view)
+    ahead: Callable[[], object] | None = None
     if graphs is not None:
-        units = captured(units, split.images_at(everything, view), graphs)
-        ahead = [*units] * PASSES_AHEAD
+        uncaptured, units = units, captured(units, x, graphs)
+        ahead, _held = graphs.capture(partial(passed_through, uncaptured, x))
+    elif device.type == "cuda":
+        ahead = partial(passed_through, units, x)
     laps = Laps(device)
     rounds: list[list[float]] = []
     began = time.perf_counter()
@@ -65,12 +68,11 @@ def one_round(
     indices: Indices,
     view: View | None,
     laps: Laps,
-    ahead: Sequence[Unit] = (),
+    ahead: Callable[[], object] | None = None,
 ) -> list[float]:
-    """Seconds to read the images `indices` [B], and of each unit for them, after those `ahead`."""
-    x = torch.empty(0)  # what is replayed has its own
-    for unit in ahead:
-        x = unit(x)
+    """Seconds to read the images `indices` [B], and of each unit for them, with work `ahead`."""
+    for _ in range(PASSES_AHEAD if ahead else 0):
+        ahead()
     laps.mark()
     x = split.images_at(indices, view)
     laps.mark()
@@ -78,6 +80,13 @@ def one_round(
         x = unit(x)
         laps.mark()
     return laps.read()
+
+
+@torch.no_grad()
+def passed_through(units: Sequence[Unit], x: Values) -> Values:
+    for unit in units:
+        x = unit(x)
+    return x
 
 
 @torch.no_grad()

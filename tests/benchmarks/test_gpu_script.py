@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 import tarfile
 
@@ -48,6 +49,9 @@ def test_measurements_go_on_after_failures_in_another_process_if_they_must(tmp_p
     assert "three is wrong" in ran.stderr
 
 
+NO_SERVICE = """#!/bin/sh
+exit 1
+"""
 FAKE = """#!/bin/sh
 echo "$*" >> "$(dirname "$0")/calls"
 case "$*" in
@@ -60,10 +64,12 @@ esac
 def test_a_step_that_fails_does_not_stop_the_others(tmp_path):
     """With an interpreter that fails some steps at once, and does nothing in the others."""
     fake, out = tmp_path / "python", tmp_path / "out"
-    fake.write_text(FAKE)
-    fake.chmod(0o755)
+    for path, script in ((fake, FAKE), (tmp_path / "nvidia-cuda-mps-control", NO_SERVICE)):
+        path.write_text(script)
+        path.chmod(0o755)
     (tmp_path / "a.whl").touch()
     environment = {"PYTHON": str(fake), "OUT": str(out), "WHEELS": str(tmp_path)}
+    environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
     ran = run_script(FOLDER / "measure.sh", **environment)
     assert ran.returncode == 1, ran.stderr
     ended = [line.removeprefix("== ").partition(" after")[0] for line in ran.stdout.splitlines()]
@@ -73,10 +79,14 @@ def test_a_step_that_fails_does_not_stop_the_others(tmp_path):
         *("fused: exit status 0", "depths, the rest: exit status 137"),
         *("profile: exit status 0", "timed: exit status 0", "sweeps: exit status 0"),
     ]
+    assert "no Multi-Process Service" in (out / "B.log").read_text()
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls[0].endswith(f"{tmp_path / 'a.whl'}")
     assert "test_loop.py" in calls[3]
-    assert all("--device cuda" in call for call in calls if "benchmarks/gpu" in call)
+    trained = [call for call in calls if " predict " in call or " run " in call]
+    assert len(trained) == 2 + 2 * 3
+    on_the_card = [call for call in calls if "benchmarks/gpu" in call] + trained
+    assert all("--device cuda" in call for call in on_the_card)
 
 
 @pytest.mark.parametrize("words", [["C"], ["--device"], ["--device", "tpu"]])
@@ -134,7 +144,7 @@ def test_the_whole_rehearsal(tmp_path):
     assert ran.stdout.count("exit status 0") == len(ran.stdout.splitlines()) == 9
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("A.log", "B.log", "hardware.jsonl", "loops.csv"),
-        *("steps.csv", "sweeps.tar.gz", "timed.log"),
+        *("runs.tar.gz", "steps.csv", "timed.log"),
     ]
     told = [json.loads(line) for line in (tmp_path / "hardware.jsonl").read_text().splitlines()]
     assert [each["what"] for each in told] == [
@@ -147,7 +157,7 @@ def test_the_whole_rehearsal(tmp_path):
     assert (series.count("variant"), series.count("plain"), series.count("fused")) == (32, 1, 1)
     loops = [(row["loop"], row["mode"]) for row in table(tmp_path / "loops.csv")]
     assert loops == [("fobench", "eager"), ("plain", "eager"), ("data loader", "eager")]
-    require_runs(tmp_path / "sweeps.tar.gz")
+    require_runs(tmp_path / "runs.tar.gz")
 
 
 def require_runs(path) -> None:

@@ -15,7 +15,7 @@ TINY = {
     ),
     "equal_steps": (
         "module.SIZE += ['data.train_size=16', 'train.batch_size=8']\n"
-        "module.PAIRS, module.NETWORKS = 2, ('densenet',)"
+        "module.PAIRS, module.NETWORKS = 2, {'densenet': []}"
     ),
     "jobs": (
         "module.SIZE += ['data.train_size=16', 'train.batch_size=8', 'train.epochs=3']\n"

@@ -1,13 +1,12 @@
 """Seconds of the forward pass: each unit has its own, and nothing waits between them."""
 
 import time
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from fobench.costs.forward_time import MAX_ROUNDS, MIN_ROUNDS, forward_seconds, one_round
+from fobench.costs.forward_time import MAX_ROUNDS, MIN_ROUNDS, PASSES_AHEAD, forward_seconds
 from fobench.data.split import Split
 from fobench.machine import clock
 from tests.training.cpu_graphs import CpuGraphs
@@ -69,16 +68,36 @@ def test_units_are_captured_and_replayed_where_steps_are():
         return x[:, :-1] * 2
 
     pixels, forward = forward_seconds([unit] * 3, images(BATCH), BATCH, made)
-    assert made._captures == 3
-    assert calls == [(BATCH, channels, 8, 8) for channels in (3, 3, 2, 2, 1, 1)]
+    one_by_one, all_at_once = (3, 3, 2, 2, 1, 1), (3, 2, 1)
+    assert made._captures == 3 + 1
+    assert calls == [(BATCH, channels, 8, 8) for channels in one_by_one + all_at_once]
     assert min(pixels, *forward) > 0
 
 
-def test_the_device_is_busy_when_a_read_of_images_is_timed(monkeypatch):
-    """As in training, where the graph of the last step still runs: starting a read is no cost."""
-    order = []
-    laps = SimpleNamespace(mark=lambda: order.append("mark"), read=lambda: [1.0])
-    split = SimpleNamespace(images_at=lambda *_: order.append("read"))
-    unit, before = (lambda _, name=name: order.append(name) for name in ("unit", "before"))
-    one_round([unit], split, None, None, laps, [before, before])
-    assert order == ["before", "before", "mark", "read", "mark", "unit", "mark"]
+class WatchedGraphs(CpuGraphs):
+    """Notes each replay, by the number of its capture."""
+
+    def __init__(self, order: list[object]) -> None:
+        super().__init__(torch.device("cpu"))
+        self._order = order
+
+    def capture(self, work, *others):
+        replay, result = super().capture(work, *others)
+        number = self._captures
+
+        def noted() -> None:
+            self._order.append(number)
+            replay()
+
+        return noted, result
+
+
+def test_whole_passes_are_replayed_before_each_read_of_images(monkeypatch):
+    """As the last step is in training, while the host starts the read."""
+    order: list[object] = []
+    monkeypatch.setattr(clock.Laps, "mark", lambda self: order.append("mark"))
+    monkeypatch.setattr(clock.Laps, "read", lambda self: order.append("read") or [1.0] * 3)
+    units = [lambda x: x + 1, lambda x: x * 2]
+    forward_seconds(units, images(BATCH), BATCH, WatchedGraphs(order), seconds=-1.0)
+    one = [3] * PASSES_AHEAD + ["mark", "mark", 1, "mark", 2, "mark", "read"]
+    assert order == one * MIN_ROUNDS

@@ -20,7 +20,7 @@ from fobench.activations.plan import STORE_NOTHING, ForwardCosts, FrozenEpoch, P
 from fobench.activations.store import DTYPES
 from fobench.costs.flops import freeze_steps_of
 from fobench.costs.forward_time import forward_seconds
-from fobench.costs.profile import KeptProfile
+from fobench.costs.profile import KeptProfile, Profile
 from fobench.cutting.cut_network import memory_format_of
 from fobench.data.split import Split
 from fobench.errors import UserError
@@ -53,8 +53,8 @@ def frozen_epochs_of(run: Run) -> list[FrozenEpoch]:
 def plan_of(run: Run, folder: Path, split: Split, kept: KeptProfile | None = None) -> StorePlan:
     """The plan of a run of the experiment in `folder`: read from its file, or made and written.
 
-    The seconds of forward passes are those of the profile, or else measured: so they are for runs
-    that have other numbers of threads than the profile.
+    The seconds of forward passes are those of the profile, or else measured. A profile is that of a
+    timed run: untimed ones, of fewer threads each, store what that would, and are predicted as it.
 
     Raises UserError for a file that is invalid or cannot be written.
     """
@@ -65,11 +65,9 @@ def plan_of(run: Run, folder: Path, split: Split, kept: KeptProfile | None = Non
     if exists(path):
         return read_plan(path, run)
     prepare(device, run.train)
-    measured = measure_costs(run, split)
+    measured = measure_costs(run, split, None if kept is None else kept.profile)
     bytes_at = speed.bytes_at_cuts(run, DTYPES[stores.store])
-    of_profile = kept is not None and kept.threads == torch.get_num_threads()
-    source = kept.profile if of_profile else measured
-    costs = ForwardCosts(source.pixels, source.forward, bytes_at)
+    costs = ForwardCosts(measured.pixels, measured.forward, bytes_at)
     best = make_plan(run, costs, measured.places)
     write_json(
         path,
@@ -144,25 +142,28 @@ class MeasuredCosts:
 
 
 # By all that they depend on: the run without method, seed and repeat; the stores' type; the device;
-# the place of the images. An lru_cache would keep these, too.
-measured_costs: dict[tuple[Run, torch.dtype, torch.device, str], MeasuredCosts] = {}
+# the place of the images; the profile. An lru_cache would keep the images, too.
+measured_costs: dict[tuple[Run, torch.dtype, torch.device, str, Profile | None], MeasuredCosts] = {}
 
 
-def measure_costs(run: Run, split: Split) -> MeasuredCosts:
+def measure_costs(run: Run, split: Split, profile: Profile | None = None) -> MeasuredCosts:
     """Costs of the run's forward pass, and the available places; measured once in this process."""
     dtype, device = DTYPES[run.method.stores.store], split.labels.device
-    key = (replace(run.baseline_run, seed=0, repeat=0), dtype, device, split.place)
+    key = (replace(run.baseline_run, seed=0, repeat=0), dtype, device, split.place, profile)
     if key not in measured_costs:
-        measured_costs[key] = measure_costs_anew(run, split, dtype)
+        measured_costs[key] = measure_costs_anew(run, split, dtype, profile)
         # Torch keeps the memory of the stores that were measured, which no later run starts with.
         release_memory(device)
     return measured_costs[key]
 
 
-def measure_costs_anew(run: Run, split: Split, dtype: torch.dtype) -> MeasuredCosts:
+def measure_costs_anew(
+    run: Run, split: Split, dtype: torch.dtype, profile: Profile | None = None
+) -> MeasuredCosts:
     """Like `measure_costs`, each time. `dtype` is that of the stores.
 
-    Several ranks share the work on all images, but each writes a whole store.
+    With a profile, only the places are measured. Several ranks share the work on all images, but
+    each writes a whole store.
     """
     device, ranks = split.labels.device, current()
     batch_size = ranks.largest_part(min(run.train.batch_size, len(split)))
@@ -172,8 +173,11 @@ def measure_costs_anew(run: Run, split: Split, dtype: torch.dtype) -> MeasuredCo
         if run.train.fuse_batchnorm:
             fuse_batch_norm_relu(network)
         network = network.to(device, memory_format=memory_format_of(network)).eval()
-        graphs = Graphs(device) if step_mode(device, run.train) == "graph" else None
-        pixels, forward = forward_seconds(network, split, batch_size, graphs)
+        if profile is None:
+            graphs = Graphs(device) if step_mode(device, run.train) == "graph" else None
+            pixels, forward = forward_seconds(network, split, batch_size, graphs)
+        else:
+            pixels, forward = profile.pixels, profile.forward
         found = [
             speed.measure_place(name, network, split, batch_size, dtype)
             for name in places.places_for(device)

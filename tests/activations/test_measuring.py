@@ -1,6 +1,7 @@
 """What a plan rests on is measured once, as it is paid for in training, and keeps no images."""
 
 import gc
+import json
 import time
 import weakref
 from collections import Counter
@@ -16,8 +17,11 @@ from fobench.activations.plan_file import measure_costs
 from fobench.activations.speed import bytes_at_cuts, measure_place
 from fobench.activations.staging import BUFFERS
 from fobench.activations.store import Store
+from fobench.costs.profile import KeptProfile
+from fobench.costs.unit_costs import unit_costs_of
 from fobench.experiment.run import Run
 from tests.activations.small_runs import loaded, method, small_run
+from tests.costs.test_run_time import profile as profile_of
 from tests.training.cpu_graphs import CpuGraphs
 
 ALLOCATING = 0.3  # seconds
@@ -91,6 +95,20 @@ def test_only_what_costs_depend_on_is_measured_anew(run, monkeypatch):
     for number, other in enumerate(others, start=2):
         measure_costs(other, split)
         assert len(measurements) == number, other
+
+
+def test_untimed_runs_store_what_a_timed_one_would(run, monkeypatch, tmp_path):
+    """By the forward seconds of its profile, though each has fewer threads; none is measured."""
+    monkeypatch.setattr(plan_file, "forward_seconds", None)
+    split, units = loaded(run).train, len(unit_costs_of(run))
+    profile = replace(profile_of(*[1e-3] * units), pixels=0.5)
+    kept = KeptProfile(profile, "profile.json", torch.get_num_threads() + 1)
+    plan = plan_file.plan_of(run, tmp_path, split, kept)
+    (path,) = tmp_path.glob("plan-*.json")
+    costs = json.loads(path.read_text())["costs"]
+    assert (costs["pixels"], costs["forward"]) == (0.5, [1.0] * units)
+    assert plan.builds
+    assert plan.seconds_saved > 1
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -6,7 +6,7 @@ from fobench.evidence.claims import read_claims
 from fobench.evidence.outcomes import FAILS, HOLDS, UNDECIDED
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.verdicts import verdicts_on
-from fobench.report.tables import methods_table
+from fobench.report.tables import methods_table, predictions_table
 
 EXPERIMENTS = ("cpu-wideresnet",)
 BEATS = "beats-fewer-steps"
@@ -20,6 +20,7 @@ def shown() -> dict[str, str]:
     outcomes = [row[-1] for row in rows if row[-1] in OUTCOMES]
     return {
         "fifty": markdown(HEADER, rows),
+        "fifty-predicted": predictions_table(panels[EXPERIMENTS[0]]).markdown().rstrip(),
         "fifty-seeds": numeral(len(panels[EXPERIMENTS[0]].table["seed"].unique())),
         "fifty-judged": numeral(len(outcomes)),
         **{f"fifty-{outcome}": numeral(outcomes.count(outcome)) for outcome in OUTCOMES},

@@ -99,11 +99,9 @@ def test_the_committed_figures_are_of_the_committed_runs(folder):
 # What the texts say in words.
 
 
-def test_after_fifty_epochs_all_settings_lie_above_the_line_and_none_is_decided():
+def test_after_fifty_epochs_nothing_is_decided_yet():
     found = fifty_epochs.shown()
     assert found["fifty-judged"] == found["fifty-undecided"] != "none"
-    for name in ("fifty-without-stores", "fifty-with-stores"):
-        assert all(float(each) > 0 for each in found[name].split(" to "))
 
 
 def test_eight_variants_are_compared_in_the_experiment_of_ten_epochs():

@@ -102,7 +102,7 @@ measure() {
 fobench() {
   local name=$1 box=$2
   shift 2
-  step "$name" "$box" "$python" -c 'from fobench.cli import main; main(prog_name="fobench")' "$@" \
+  step "$name" "$box" "$python" -m fobench "$@" \
     --device "$device" --results "$scratch/results" $small
 }
 

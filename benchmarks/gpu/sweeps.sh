@@ -40,7 +40,7 @@ fobench() {
   shift 3
   name=$(basename "$config" .toml)
   timeout --kill-after=5 "$seconds" \
-    "$python" -c 'from fobench.cli import main; main(prog_name="fobench")' "$command" "$config" \
+    "$python" -m fobench "$command" "$config" \
     --set "experiment.name=${PREFIX:-gpu-}$name" --results "$results" --device "$device" \
     "${options[@]}" "$@" >>"$out/$name.log" 2>&1 </dev/null
 }

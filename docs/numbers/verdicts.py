@@ -1,10 +1,8 @@
 """The verdicts on claims that the committed runs suffice for."""
 
-from docs.numbers.pages import RESULTS
-from docs.numbers.words import markdown
+from docs.numbers.words import experiment, markdown
 from fobench.evidence.claims import read_claims
 from fobench.evidence.outcomes import FAILS, HOLDS, NOT_TESTED, UNDECIDED
-from fobench.evidence.results import read_results
 from fobench.evidence.verdicts import Verdict, verdicts
 from fobench.report.verdict_table import verdict_table
 
@@ -29,9 +27,7 @@ def judged() -> list[Verdict]:
     several, single = (
         [
             verdict
-            for verdict in verdicts(
-                read_results([RESULTS / name for name in names])[0], read_claims()
-            )
+            for verdict in verdicts([experiment(name) for name in names], read_claims())
             if verdict.outcome != NOT_TESTED
         ]
         for names in (SEVERAL_SEEDS, SINGLE_SEED)

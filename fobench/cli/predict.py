@@ -58,7 +58,7 @@ NOTE = "Predicted is time, not error: what freezing costs in accuracy only train
 def predict(
     configs: tuple[Path, ...],
     overrides: tuple[str, ...],
-    only: str | None,
+    only: tuple[str, ...],
     results: Path,
     data_root: Path | None,
     device: str,

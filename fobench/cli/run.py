@@ -84,7 +84,7 @@ if TYPE_CHECKING:
 def run(
     configs: tuple[Path, ...],
     overrides: tuple[str, ...],
-    only: str | None,
+    only: tuple[str, ...],
     results: Path,
     data_root: Path | None,
     device: str,

@@ -35,7 +35,10 @@ overrides_option = click.option(
     help="Override an option of the configs, such as train.epochs=3.",
 )
 only_option = click.option(
-    "--only", metavar="PATTERN", help="Only runs whose id contains this text or pattern."
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only runs whose id contains this text or pattern, or one of several.",
 )
 results_option = click.option(
     "--results",

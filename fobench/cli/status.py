@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def status(
     configs: tuple[Path, ...],
     overrides: tuple[str, ...],
-    only: str | None,
+    only: tuple[str, ...],
     results: Path,
     data_root: Path | None,
     lists_all: bool,

@@ -66,7 +66,7 @@ class WithSbatchOptions(click.Command):
 def submit(
     configs: tuple[Path, ...],
     overrides: tuple[str, ...],
-    only: str | None,
+    only: tuple[str, ...],
     results: Path,
     data_root: Path | None,
     device: str,

@@ -82,18 +82,19 @@ def plan_all(
     experiments: Sequence[Experiment],
     results_root: Path,
     data_root: Path | None,
-    only: str | None = None,
+    only: Sequence[str] = (),
     shard: Shard = WHOLE,
     compare: Compare = compare_once,
 ) -> list[Plan]:
     """Find the data and expand the runs of each experiment; log what is unusual about the data.
 
     `data_root` is None for the default, which is looked for only if a data set is not generated.
-    `only` chooses runs whose id contains this text or shell pattern; `shard` chooses blocks of runs
-    with the same data set, network and seed, which must stay on one machine to be paired.
+    `only` chooses runs whose id contains one of these texts or shell patterns; `shard` chooses
+    blocks of runs with the same data set, network and seed, which must stay on one machine to be
+    paired.
     `compare` decides whether networks are built and compared with their units.
 
-    Raises UserError with all mismatches, or if `only` chooses no run.
+    Raises UserError with all mismatches, or if a pattern of `only` chooses no run.
     """
     plans, problems = [], []
     for experiment in experiments:
@@ -104,11 +105,8 @@ def plan_all(
     if problems:
         raise UserError(problems)
     log_notes(plans)
-    if only is not None:
-        plans = [plan.choose(lambda run: fnmatchcase(run.id, f"*{only}*")) for plan in plans]
-        if not any(plan.chosen for plan in plans):
-            ids = [run.id for plan in plans for run in plan.runs]
-            raise UserError(f"--only {only} matches none of the {len(ids)} runs, such as {ids[0]}")
+    if only:
+        plans = choose_matching(plans, only)
     held = {
         (plan.experiment.name, seed)
         for number, (plan, seed) in enumerate(blocks_of(plans))
@@ -118,6 +116,21 @@ def plan_all(
         plan.choose(lambda run, name=plan.experiment.name: (name, run.seed) in held)
         for plan in plans
     ]
+
+
+def choose_matching(plans: Sequence[Plan], patterns: Sequence[str]) -> list[Plan]:
+    """The plans restricted to what any of the patterns matches.
+
+    Raises UserError with the patterns that match no run.
+    """
+    ids = [run.id for plan in plans for run in plan.runs]
+    found = {each: {id_ for id_ in ids if fnmatchcase(id_, f"*{each}*")} for each in patterns}
+    if idle := [each for each, chosen in found.items() if not chosen]:
+        raise UserError(
+            f"--only {each} matches none of the {len(ids)} runs, such as {ids[0]}" for each in idle
+        )
+    wanted = set().union(*found.values())
+    return [plan.choose(lambda run: run.id in wanted) for plan in plans]
 
 
 def blocks_of(plans: Sequence[Plan]) -> list[tuple[Plan, int]]:

@@ -89,7 +89,9 @@ def test_run_trains_what_is_not_finished(fobench, tiny, tmp_path):
 def test_only_chooses_runs(fobench, tiny):
     ran = fobench("run", tiny, "--dry-run", "--only", "freezeout*t0.30")
     assert ran.output.count("to do ") == 1
-    missed = fobench("run", tiny, "--dry-run", "--only", "snapshot")
+    both = fobench("run", tiny, "--dry-run", "--only", "freezeout*t0.30", "--only", "_baseline_")
+    assert "2 of 2 runs to do" in both.output
+    missed = fobench("run", tiny, "--dry-run", "--only", "_baseline_", "--only", "snapshot")
     assert missed.exit_code == 2
     assert "--only snapshot matches none of the 4 runs" in missed.output
 

@@ -63,7 +63,8 @@ follow: squeue --name={name_of(slurm)}
 
 
 def test_it_hands_on_the_options_of_run(fobench, seeds, slurm, tmp_path):
-    words = ("--set", "train.lr=0.2", "--set", "data.test_size=10", "--only", "*baseline*")
+    words = ("--set", "train.lr=0.2", "--set", "data.test_size=10")
+    chosen = ("--only", "*baseline*", "--only", "t0.30")
     more = (
         "--results",
         "o u t",
@@ -74,9 +75,9 @@ def test_it_hands_on_the_options_of_run(fobench, seeds, slurm, tmp_path):
         "--jobs",
         "2",
     )
-    assert fobench("submit", seeds, *words, *more).exit_code == 0
+    assert fobench("submit", seeds, *words, *chosen, *more).exit_code == 0
     assert arguments(slurm.script)[6:-2] == [
-        *("--set=train.lr=0.2", "--set=data.test_size=10", "--only=*baseline*"),
+        *("--set=train.lr=0.2", "--set=data.test_size=10", "--only=*baseline*", "--only=t0.30"),
         *(f"--results={tmp_path}/o u t", f"--data-root={tmp_path}/d", "--device=auto"),
         *("--keep-checkpoints", "--untimed", "--jobs=2"),
     ]

@@ -6,22 +6,25 @@ from fobench.evidence.claims import read_claims
 from fobench.evidence.outcomes import FAILS, HOLDS, UNDECIDED
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.verdicts import verdicts_on
-from fobench.report.tables import methods_table, predictions_table
+from fobench.report.tables import AGAINST_FEWER_STEPS, methods_table, predictions_table
 
 EXPERIMENTS = ("cpu-wideresnet",)
 BEATS = "beats-fewer-steps"
 OUTCOMES = (HOLDS, FAILS, UNDECIDED)
-HEADER = ("experiment", *METHODS, "beats fewer steps?")
+VERDICT = "beats fewer steps?"
+ANSWERS = ("network", "method", "n", "time saved by the profile, %", "error change, points",
+           AGAINST_FEWER_STEPS, VERDICT)  # fmt: skip
 
 
 def shown() -> dict[str, str]:
     panels = {name: experiment(name) for name in EXPERIMENTS}
     rows = [row for name, panel in panels.items() for row in rows_of(name, panel)]
-    outcomes = [row[-1] for row in rows if row[-1] in OUTCOMES]
+    outcomes = [row[-1] for row in rows if row[-1]]
     return {
-        "fifty": markdown(HEADER, rows),
+        "answers": markdown(ANSWERS, [row for each in panels.values() for row in answers(each)]),
+        "fifty": markdown(("experiment", *METHODS, VERDICT), rows),
         "fifty-predicted": predictions_table(panels[EXPERIMENTS[0]]).markdown().rstrip(),
-        "fifty-seeds": numeral(len(panels[EXPERIMENTS[0]].table["seed"].unique())),
+        "fifty-seeds": str(panels[EXPERIMENTS[0]].table["seed"].nunique()),
         "fifty-judged": numeral(len(outcomes)),
         **{f"fifty-{outcome}": numeral(outcomes.count(outcome)) for outcome in OUTCOMES},
         **distances(panels),
@@ -29,12 +32,29 @@ def shown() -> dict[str, str]:
 
 
 def rows_of(name: str, panel: ExperimentResults) -> list[tuple[str, ...]]:
-    """Columns of the report's table of methods, and the verdict on each."""
-    outcomes = {found.finding.setting: found.outcome for found in verdicts_on(claim(), [panel])}
+    """Columns of the report's table of methods, and the verdict on each that freezes."""
+    found = outcomes_of(panel)
     return [
-        (name, *row, outcomes.get(row[0], ""))
-        for row in methods_table(panel.summary).columns(METHODS)
+        (name, *row, found.get(row[0], "")) for row in methods_table(panel.summary).columns(METHODS)
     ]
+
+
+def answers(panel: ExperimentResults) -> list[tuple[str, ...]]:
+    """What each method that freezes saves and costs, and the verdict."""
+    network, found = panel.runs[0].record["run"]["model"]["title"], outcomes_of(panel)
+    header = ("method", "n (errors)", "error change, points", AGAINST_FEWER_STEPS)
+    rows = methods_table(panel.summary).columns(header)
+    return [
+        (network, method, n, f"{predicted:.1f}", *cells, found[method])
+        for predicted, (method, n, *cells) in zip(panel.summary["profile_saved"], rows, strict=True)
+        if method in found
+    ]
+
+
+def outcomes_of(panel: ExperimentResults) -> dict[str, str]:
+    """The verdicts on whether freezing beats fewer steps, by method."""
+    found = {found.finding.setting: found.outcome for found in verdicts_on(claim(), [panel])}
+    return {setting: outcome for setting, outcome in found.items() if outcome in OUTCOMES}
 
 
 def claim() -> Claim:

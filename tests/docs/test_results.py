@@ -99,9 +99,17 @@ def test_the_committed_figures_are_of_the_committed_runs(folder):
 # What the texts say in words.
 
 
-def test_after_fifty_epochs_nothing_is_decided_yet():
-    found = fifty_epochs.shown()
-    assert found["fifty-judged"] == found["fifty-undecided"] != "none"
+def test_after_fifty_epochs_early_freezing_lies_above_the_line_and_nothing_else_is_decided():
+    found = fifty_epochs.outcomes_of(experiment("cpu-wideresnet"))
+    early = "FreezeOut cubic, scaled rates, t0 = 0.5"
+    assert {each for each, outcome in found.items() if outcome == "fails"} == {early}
+    assert set(found.values()) == {"fails", "undecided"}
+
+
+def test_of_fifty_epochs_the_seeds_that_the_page_names_were_timed():
+    table = experiment("cpu-wideresnet").table
+    assert set(table.loc[table["timed"], "seed"]) == {1, 2}
+    assert not table.loc[~table["seed"].isin([1, 2]), "timed"].any()
 
 
 def test_eight_variants_are_compared_in_the_experiment_of_ten_epochs():

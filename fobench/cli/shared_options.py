@@ -38,7 +38,7 @@ only_option = click.option(
     "--only",
     multiple=True,
     metavar="PATTERN",
-    help="Only runs whose id contains this text or pattern, or one of several.",
+    help="Only runs whose id contains this text or pattern; given several times, one of them.",
 )
 results_option = click.option(
     "--results",

@@ -18,10 +18,12 @@ ANSWERS = ("network", "method", "time saved, %", "predicted by profile, %", "n (
 
 def shown() -> dict[str, str]:
     panels = {name: experiment(name) for name in EXPERIMENTS}
-    rows = [row for name, panel in panels.items() for row in rows_of(name, panel)]
-    outcomes = [row[-1] for row in rows if row[-1]]
+    found = {name: outcomes_of(panel) for name, panel in panels.items()}
+    rows = [row for name, panel in panels.items() for row in rows_of(name, panel, found[name])]
+    in_short = [row for name, panel in panels.items() for row in answers(panel, found[name])]
+    outcomes = [outcome for each in found.values() for outcome in each.values()]
     return {
-        "answers": markdown(ANSWERS, [row for each in panels.values() for row in answers(each)]),
+        "answers": markdown(ANSWERS, in_short),
         "fifty": markdown(("experiment", *METHODS, VERDICT), rows),
         "fifty-predicted": predictions_table(panels[EXPERIMENTS[0]]).markdown().rstrip(),
         "fifty-seeds": str(panels[EXPERIMENTS[0]].table["seed"].nunique()),
@@ -30,17 +32,15 @@ def shown() -> dict[str, str]:
     }
 
 
-def rows_of(name: str, panel: ExperimentResults) -> list[tuple[str, ...]]:
+def rows_of(name: str, panel: ExperimentResults, outcomes: dict[str, str]) -> list[tuple[str, ...]]:
     """Columns of the report's table of methods, and the verdict on each that freezes."""
-    found = outcomes_of(panel)
-    return [
-        (name, *row, found.get(row[0], "")) for row in methods_table(panel.summary).columns(METHODS)
-    ]
+    rows = methods_table(panel.summary).columns(METHODS)
+    return [(name, *row, outcomes.get(row[0], "")) for row in rows]
 
 
-def answers(panel: ExperimentResults) -> list[tuple[str, ...]]:
+def answers(panel: ExperimentResults, outcomes: dict[str, str]) -> list[tuple[str, ...]]:
     """What each method that freezes saves, by the mean of n timed seeds, and costs; the verdict."""
-    network, found = panel.runs[0].record["run"]["model"]["title"], outcomes_of(panel)
+    network = panel.runs[0].record["run"]["model"]["title"]
     header = ("method", "n (errors)", "error change, points", AGAINST_FEWER_STEPS)
     rows = methods_table(panel.summary).columns(header)
     times = [
@@ -48,9 +48,9 @@ def answers(panel: ExperimentResults) -> list[tuple[str, ...]]:
         for _, row in panel.summary.iterrows()
     ]
     return [
-        (network, method, *saved, *cells, found[method])
+        (network, method, *saved, *cells, outcomes[method])
         for saved, (method, *cells) in zip(times, rows, strict=True)
-        if method in found
+        if method in outcomes
     ]
 
 

@@ -61,8 +61,7 @@ def against_shorter(results: ExperimentResults, row: pd.Series) -> Interval:
     variants, unfrozen = results.summary, row["method"].unfrozen()
     line = variants[[method.is_share_of(unfrozen) for method in variants["method"]]]
     line = line[line["saved"].notna()].sort_values("saved", kind="stable")
-    saved = variants.set_index("variant")["saved"].to_dict()
-    return distance_to(line, row, points_of_seeds(results.table, saved))
+    return distance_to(line, row, points_of_seeds(results.table, variants))
 
 
 def shorter_notes(results: ExperimentResults) -> Iterator[str]:

@@ -6,8 +6,9 @@ most, and is never extrapolated.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,25 @@ from fobench.evidence.intervals import Interval, columns, mean_interval
 from fobench.evidence.outcomes import PREDICTION_POINTS
 
 Point = tuple[float, float]  # time saved, test error
-SeedPoints = list[dict[str, Point]]  # by variant, repeats averaged; one for each machine
 SHARE_STEP = 0.05  # of the epoch shares that are proposed
+
+
+class SeedPoint(NamedTuple):
+    """A variant in one seed on one machine, repeats averaged; `measured` tells of its time."""
+
+    saved: float
+    error: float
+    measured: bool
+
+
+class Distance(NamedTuple):
+    """The distance of a variant to the line in one seed; `measured` tells of its time saved."""
+
+    points: float
+    measured: bool
+
+
+SeedPoints = list[dict[str, SeedPoint]]  # by variant; one for each machine
 
 
 def error_on_line(saved: float, line: Sequence[Point], start: float = 0.0) -> float:
@@ -36,17 +54,16 @@ def error_on_line(saved: float, line: Sequence[Point], start: float = 0.0) -> fl
 def against_fewer_steps(runs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFrame:
     """The distance of each variant to the line to beat, in points of test error; below 0 is better.
 
-    Takes a `pairs.table`, and the columns `variant`, `method`, `saved`, `error` and `predicted` of
+    Takes a `pairs.table`, and the columns `variant`, `method`, `saved`, `profile_saved`, `error` of
     its summary. Each seed is compared with the line of its own baselines on the same machine, at
-    its own time saved where it is measured, else at the variant's; `fewer_steps` is the mean over
-    `fewer_steps_n` seeds, with `_low` and `_high`. A seed counts if it has all baselines and does
-    not save more than they do. If the variant's time is `predicted`, the interval is wider by what
-    an error of the prediction would change. `fewer_steps_beyond` is true if the variant saves more
-    than the line, by the means; it then has no distance, and nor have the baselines.
+    its own time saved where it is measured, else at the one that is predicted; `fewer_steps` is the
+    mean over `fewer_steps_n` seeds, with `_low` and `_high`. A seed counts if it has all baselines
+    and does not save more than they do. The interval is wider by what an error of the predictions
+    would change. `fewer_steps_beyond` is true if the variant saves more than the line, by the
+    means; it then has no distance, and nor have the baselines.
     """
     line = line_of(variants)
-    saved_by = variants.set_index("variant")["saved"].to_dict()
-    seeds = points_of_seeds(runs, saved_by | line.set_index("variant")["saved"].to_dict())
+    seeds = points_of_seeds(runs, variants)
     rows = []
     for _, row in variants.iterrows():
         on_line = row["method"].is_baseline
@@ -65,10 +82,13 @@ def distance_to(line: pd.DataFrame, row: pd.Series, seeds: Sequence[SeedPoints])
     """
     if is_beyond(line, row["saved"]):
         return mean_interval([])
-    found = mean_interval(distances(row["variant"], line, seeds))
-    if not row["predicted"]:
-        return found
-    return widened(found, row["saved"], list(zip(line["saved"], line["error"], strict=True)))
+    found = distances(row["variant"], line, seeds)
+    mean = mean_interval([each.points for each in found])
+    predicted = sum(not each.measured for each in found)
+    if not predicted:
+        return mean
+    points = list(zip(line["saved"], line["error"], strict=True))
+    return widened(mean, saved_if_not_measured(row), points, predicted / len(found))
 
 
 def is_beyond(line: pd.DataFrame, saved: float) -> bool:
@@ -76,10 +96,11 @@ def is_beyond(line: pd.DataFrame, saved: float) -> bool:
     return len(line) > 1 and bool(saved > line["saved"].max())
 
 
-def widened(distance: Interval, saved: float, line: Sequence[Point]) -> Interval:
-    """A distance at a predicted time saved, if that may be off by PREDICTION_POINTS.
+def widened(distance: Interval, saved: float, line: Sequence[Point], share: float) -> Interval:
+    """A mean distance, if the predicted time saved of a share of its seeds is off.
 
-    At the ends of the line it is taken to be level.
+    By PREDICTION_POINTS, and by as much in all of these seeds, as the prediction is one. At the
+    ends of the line it is taken to be level.
     """
     if distance.low is None or distance.high is None:
         return distance
@@ -88,7 +109,7 @@ def widened(distance: Interval, saved: float, line: Sequence[Point]) -> Interval
         error_on_line(float(np.clip(saved + off, *ends)), line)
         for off in (0.0, -PREDICTION_POINTS, PREDICTION_POINTS)
     )
-    changes = [here - each for each in around]
+    changes = [share * (here - each) for each in around]
     return replace(
         distance,
         low=distance.low + min(0.0, *changes),
@@ -104,25 +125,39 @@ def line_of(variants: pd.DataFrame) -> pd.DataFrame:
     return plain[plain["saved"].notna()].sort_values("saved", kind="stable")
 
 
-def points_of_seeds(runs: pd.DataFrame, saved: Mapping[str, float]) -> list[SeedPoints]:
-    """The points of each seed; `saved` where a variant's time was not measured in it."""
+def saved_if_not_measured(row: pd.Series) -> float:
+    """The time saved of a variant in a seed that does not have it.
+
+    The profile's prediction, as the times of other seeds are few; theirs where there is none.
+    """
+    if row["method"].is_whole_baseline:
+        return 0.0
+    return row["saved"] if math.isnan(row["profile_saved"]) else row["profile_saved"]
+
+
+def points_of_seeds(runs: pd.DataFrame, variants: pd.DataFrame) -> list[SeedPoints]:
+    """The points of each seed, from a `pairs.table` and its summary."""
+    otherwise = {row["variant"]: saved_if_not_measured(row) for _, row in variants.iterrows()}
     means = runs.groupby(["seed", "machine", "variant"])[["log_ratio", "test_error"]].mean()
-    seeds: dict[int, dict[str, dict[str, Point]]] = {}
+    seeds: dict[int, dict[str, dict[str, SeedPoint]]] = {}
     for (seed, machine, name), (log_ratio, error) in means.iterrows():
-        x = saved[name] if math.isnan(log_ratio) else 100 * (1 - math.exp(log_ratio))
-        seeds.setdefault(seed, {}).setdefault(machine, {})[name] = (x, error)
+        measured = not math.isnan(log_ratio)
+        saved = 100 * (1 - math.exp(log_ratio)) if measured else otherwise[name]
+        points = seeds.setdefault(seed, {}).setdefault(machine, {})
+        points[name] = SeedPoint(saved, error, measured)
     return [list(machines.values()) for machines in seeds.values()]
 
 
-def distances(name: str, line: pd.DataFrame, seeds: Sequence[SeedPoints]) -> list[float]:
-    """One distance to the line for each seed that has one."""
+def distances(name: str, line: pd.DataFrame, seeds: Sequence[SeedPoints]) -> list[Distance]:
+    """One distance to the line for each seed that has one, the mean over its machines."""
     names, found = list(line["variant"]), []
     methods = zip(names, line["method"], strict=True)
     start = next((whole for whole, method in methods if method.epoch_share == 1), None)
 
-    def distance(points: dict[str, Point]) -> float:
-        (saved, error), on_line = points[name], [points[each] for each in names]
-        return error - error_on_line(saved, on_line, points[start][0] if start else 0.0)
+    def distance(points: dict[str, SeedPoint]) -> Distance:
+        here, on_line = points[name], [points[each][:2] for each in names]
+        least = points[start].saved if start else 0.0
+        return Distance(here.error - error_on_line(here.saved, on_line, least), here.measured)
 
     for machines in seeds:
         of_seed = [
@@ -130,9 +165,10 @@ def distances(name: str, line: pd.DataFrame, seeds: Sequence[SeedPoints]) -> lis
             for points in machines
             if len(names) > 1 and {name, *names} <= points.keys()
         ]
-        of_seed = [distance for distance in of_seed if not math.isnan(distance)]
+        of_seed = [each for each in of_seed if not math.isnan(each.points)]
         if of_seed:
-            found.append(math.fsum(of_seed) / len(of_seed))
+            mean = math.fsum(each.points for each in of_seed) / len(of_seed)
+            found.append(Distance(mean, all(each.measured for each in of_seed)))
     return found
 
 

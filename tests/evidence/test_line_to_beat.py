@@ -192,6 +192,17 @@ def test_predicted_times_give_a_distance_too():
     assert row["fewer_steps_n"] == 2
 
 
+def test_seeds_without_times_are_compared_at_the_predicted_time():
+    """Not at that of the other seeds, of which there may be one; each counts for its share."""
+    found, row = summarised(seed_of(0, 90, 33) + predicted_seed(1, 0))
+    assert found["saved"].tolist() == pytest.approx([0, 20, 50, 10])
+    # At a measured 10 % the line is at 32, at a predicted 30 % at 39.
+    assert row["fewer_steps"] == pytest.approx(((33 - 32) + (38 - 39)) / 2)
+    # Student's t for two seeds at +1 and -1; half of what four points off would change.
+    assert row["fewer_steps_high"] == pytest.approx(12.706 + 1, abs=1e-3)
+    assert row["fewer_steps_low"] == pytest.approx(-12.706 - 1, abs=1e-3)
+
+
 def test_the_whole_baseline_saves_nothing_whether_it_is_predicted_or_not():
     """Its records have no profile, those of the others have."""
     runs = predicted_seed(0, 0)

@@ -49,7 +49,8 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         explain_last_members(ax, points)
         explain_open_points(ax, summary)
         ax.set_xlabel("training time (% of the baseline's)")
-    frame(axes[0], 100 - points["saved"], errors_drawn(points))
+    for ax, summary in zip(axes, summaries, strict=True):
+        frame(ax, 100 - points["saved"], errors_drawn(summary))
     legend_below(figure, axes, f"{count_note(panels)}; {points_note(panels)}")
     for ax, summary in zip(axes, summaries, strict=True):
         labels = [labels_of(row, known[row["method"].line()]) for _, row in summary.iterrows()]

@@ -50,7 +50,8 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         explain_open_points(ax, summary)
         ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
         ax.set_xlabel("training time saved (% of the baseline's)")
-    frame(axes[0], points["saved"], errors_drawn(points))
+    for ax, summary in zip(axes, summaries, strict=True):
+        frame(ax, points["saved"], errors_drawn(summary))
     legend_below(figure, axes, f"{interval_note(panels)}\n{points_note(panels)}")
     for ax, summary in zip(axes, summaries, strict=True):
         labels = [labels_of(row, known[row["method"].line()]) for _, row in summary.iterrows()]

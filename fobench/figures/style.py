@@ -88,10 +88,14 @@ def with_times_saved(panels: Sequence[ExperimentResults]) -> list[ExperimentResu
 def paired_axes(
     panels: Sequence[ExperimentResults],
 ) -> tuple[list[ExperimentResults], Figure, list[Axes]]:
-    """Axes side by side, test error on the y axis, for the experiments with times saved."""
+    """Axes side by side, test error on the y axis, for the experiments with times saved.
+
+    The x axis is shared. Each panel has its own scale of errors: what counts are the distances in
+    it, and one network's errors may be several times another's.
+    """
     panels = with_times_saved(panels)
     figure = Figure(figsize=(PANEL_WIDTH * len(panels), HEIGHT), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True)[0]
     for ax, panel in zip(axes, panels, strict=True):
         ax.set_title(title_of(panel), fontsize=9)
     axes[0].set_ylabel("test error after the last epoch (%)")
@@ -136,7 +140,7 @@ def write_in_the_middle(ax: Axes, text: str) -> None:
 
 
 def frame(ax: Axes, x: Sequence[float], y: Sequence[float]) -> None:
-    """Fit a panel and those that share its axes to the points; longer bars are cut off.
+    """Fit a panel, and those that share an axis with it, to points; longer bars are cut off.
 
     An interval of two seeds is so wide that it would dwarf everything else.
     """
@@ -176,10 +180,13 @@ def interval_note(panels: Sequence[ExperimentResults]) -> str:
 
 
 def points_note(panels: Sequence[ExperimentResults]) -> str:
-    """The meaning of the texts next to points."""
+    """The meaning of the texts next to points, and of the scales."""
     methods = [method for panel in panels for method in panel.summary["method"] if method.point()]
     meanings = dict.fromkeys(method.point_meaning for method in methods)
-    return f"beside points: {' or '.join(meanings)}" if meanings else ""
+    notes = [f"beside points: {' or '.join(meanings)}"] if meanings else []
+    if len(panels) > 1:
+        notes.append("each panel has its own scale of errors")
+    return "; ".join(notes)
 
 
 def count_note(panels: Sequence[ExperimentResults]) -> str:

@@ -107,12 +107,25 @@ def test_repeats_do_not_narrow_the_bands_of_the_curves(panels):
 
 
 @pytest.mark.parametrize("kind", ["speedup-error", "pareto", "time"])
-def test_several_experiments_are_in_a_row_with_shared_axes(panels, kind):
+def test_several_experiments_are_in_a_row_with_a_common_x_axis(panels, kind):
     axes = figure_of(kind)(panels * 4).axes
     assert len(axes) == 4
     assert len({ax.get_position().y0 for ax in axes}) == 1
     assert len({ax.get_xlim() for ax in axes}) == 1
-    assert len({ax.get_ylim() for ax in axes}) == 1
+
+
+@pytest.mark.parametrize("kind", ["speedup-error", "pareto"])
+def test_each_experiment_of_a_row_has_its_own_scale_of_errors(panels, kind):
+    """A network with ten times the errors of another leaves its panel as it was."""
+    summary = panels[0].summary
+    other = replace(panels[0], summary=summary.assign(error=10 * summary["error"]))
+    alone, beside = figure_of(kind)(panels), figure_of(kind)([panels[0], other])
+    assert beside.axes[0].get_ylim() == pytest.approx(alone.axes[0].get_ylim())
+    low, high = beside.axes[1].get_ylim()
+    assert low < other.summary["error"].min() <= other.summary["error"].max() < high
+    note = "each panel has its own scale of errors"
+    assert note in beside.legends[0].get_title().get_text()
+    assert note not in alone.legends[0].get_title().get_text()
 
 
 def test_each_experiment_of_a_row_names_its_own_methods(panels):

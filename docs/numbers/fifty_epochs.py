@@ -1,14 +1,26 @@
 """Freezing and training for fewer steps: the experiments of fifty epochs."""
 
-from docs.numbers.words import METHODS, experiment, markdown, numeral
+import pandas as pd
+
+from docs.numbers.words import METHODS, experiment, markdown, numeral, span
+from fobench.evidence import clock_noise
 from fobench.evidence.claim import Claim
 from fobench.evidence.claims import read_claims
 from fobench.evidence.outcomes import FAILS, HOLDS, UNDECIDED
+from fobench.evidence.predictions import difference
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.verdicts import verdicts_on
-from fobench.report.tables import AGAINST_FEWER_STEPS, methods_table, number, predictions_table
+from fobench.report.tables import (
+    AGAINST_FEWER_STEPS,
+    PREDICTIONS_HEADER,
+    methods_table,
+    number,
+    predictions_table,
+)
 
-EXPERIMENTS = ("cpu-wideresnet",)
+EXPERIMENTS = ("gpu-densenet", "cpu-wideresnet", "gpu-vgg")
+TIMED = EXPERIMENTS[:2]
+REPEATED = "gpu-densenet"  # the first seed, for the noise of equal runs
 BEATS = "beats-fewer-steps"
 OUTCOMES = (HOLDS, FAILS, UNDECIDED)
 VERDICT = "beats fewer steps?"
@@ -22,11 +34,19 @@ def shown() -> dict[str, str]:
     rows = [row for name, panel in panels.items() for row in rows_of(name, panel, found[name])]
     in_short = [row for name, panel in panels.items() for row in answers(panel, found[name])]
     outcomes = [outcome for each in found.values() for outcome in each.values()]
+    compared = [(name, *row) for name in TIMED for row in predictions_table(panels[name]).rows]
     return {
         "answers": markdown(ANSWERS, in_short),
         "fifty": markdown(("experiment", *METHODS, VERDICT), rows),
-        "fifty-predicted": predictions_table(panels[EXPERIMENTS[0]]).markdown().rstrip(),
-        "fifty-seeds": str(panels[EXPERIMENTS[0]].table["seed"].nunique()),
+        "fifty-noise": f"{clock_noise.noise_of_repeats(panels[REPEATED].table).percent:.1f}",
+        "fifty-noise-errors": span(errors_of_repeats(panels[REPEATED]), ".1f"),
+        "fifty-missed": span(misses(panels[REPEATED], precompute=False), "+.1f"),
+        "fifty-missed-stores": span(misses(panels[REPEATED], precompute=True), "+.1f"),
+        **{
+            f"fifty-seeds-{name}": str(panel.table["seed"].nunique())
+            for name, panel in panels.items()
+        },
+        "fifty-predicted": markdown(("experiment", *PREDICTIONS_HEADER), compared),
         "fifty-judged": numeral(len(outcomes)),
         **{f"fifty-{outcome}": numeral(outcomes.count(outcome)) for outcome in OUTCOMES},
     }
@@ -43,14 +63,35 @@ def answers(panel: ExperimentResults, outcomes: dict[str, str]) -> list[tuple[st
     network = panel.runs[0].record["run"]["model"]["title"]
     header = ("method", "n (errors)", "error change, points", AGAINST_FEWER_STEPS)
     rows = methods_table(panel.summary).columns(header)
-    times = [
-        (f"{number(row['saved'])}, n = {row['pairs']}", number(row["profile_saved"]))
-        for _, row in panel.summary.iterrows()
-    ]
+    times = [(measured(row), number(row["profile_saved"])) for _, row in panel.summary.iterrows()]
     return [
         (network, method, *saved, *cells, outcomes[method])
         for saved, (method, *cells) in zip(times, rows, strict=True)
         if method in outcomes
+    ]
+
+
+def seeds_of(panel: ExperimentResults) -> str:
+    return str(panel.table["seed"].nunique())
+
+
+def measured(row: pd.Series) -> str:
+    return f"{number(row['saved'])}, n = {row['pairs']}" if row["pairs"] else "–"
+
+
+def errors_of_repeats(panel: ExperimentResults) -> list[float]:
+    """How far the test errors of two equal runs lie apart, in points."""
+    errors = panel.table.groupby(["variant", "seed"])["test_error"]
+    return [max(each) - min(each) for _, each in errors if len(each) > 1]
+
+
+def misses(panel: ExperimentResults, precompute: bool) -> list[float]:
+    """Time saved minus what the profile predicted, in points, of runs with stores or without."""
+    return [
+        difference(row)
+        for _, row in panel.summary.iterrows()
+        if getattr(row["method"], "precompute", False) == precompute
+        and not row["method"].is_whole_baseline
     ]
 
 

@@ -6,7 +6,8 @@ from fobench.evidence.outcomes import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 from fobench.evidence.verdicts import Verdict, verdicts
 from fobench.report.verdict_table import verdict_table
 
-SEVERAL_SEEDS = ("cpu-wideresnet", "cpu-densenet", "cpu-precompute", "cpu-precompute-plain",
+SEVERAL_SEEDS = ("gpu-densenet", "cpu-wideresnet", "gpu-vgg", "cpu-densenet",
+                 "cpu-precompute", "cpu-precompute-plain",
                  "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain",
                  "cpu-snapshot", "cpu-resnet18", "cpu-vit", "cpu-convnext")  # fmt: skip
 SINGLE_SEED = ("quick-wideresnet", "quick-vgg")

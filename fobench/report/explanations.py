@@ -53,9 +53,9 @@ ANSWERS = Markdown(
     "Error change: against the baseline. Against fewer steps: the test error minus the one that "
     "the baseline reaches in the same time, by linear interpolation between the baselines trained "
     "for fewer steps; below 0, freezing pays off. n of distances: the seeds that count for it; one "
-    "without a measured time is compared at the time saved of this table. In brackets 95 % "
-    "intervals over the seeds; that of a distance at a predicted time is wider by what an error of "
-    "4 points in that time would change."
+    "without a measured time is compared at the time that the profile predicts. In brackets 95 % "
+    "intervals over the seeds; that of distances at predicted times is wider by what an error of "
+    "4 points in those times would change."
 )
 CLAIMS = Markdown(
     "Margins and settings are fixed before looking at results; where a setting is chosen, then by "

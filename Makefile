@@ -8,12 +8,18 @@ INSTALLED := $(VENV)/.installed
 TEST_INSTALLED := $(VENV)/.installed-test
 REPRODUCED := results/reproduced
 
-# quick: generated images, minutes. cpu: CIFAR-10, reduced. paper: the paper's scale, for a GPU.
+# The committed experiments that a figure shows side by side.
+FIFTY := $(addprefix results/,gpu-densenet cpu-wideresnet gpu-vgg)
+ELSEWHERE := $(addprefix results/cpu-,resnet18 vit convnext)
+QUICK := $(addprefix results/quick-,densenet wideresnet vgg resnet18)
+
+# quick: generated images, minutes. cpu: CIFAR, reduced. paper: the paper's scale, for a GPU.
 PROFILE ?= $(shell $(BIN)/python -c 'import torch; print("paper" if torch.cuda.is_available() else "quick")')
 CONFIGS = $(wildcard configs/$(PROFILE)/*.toml)
 EXPERIMENTS = $(patsubst configs/$(PROFILE)/%.toml,$(REPRODUCED)/$(PROFILE)-%,$(CONFIGS))
 
-.PHONY: reproduce figures prepare-quick prepare-cpu prepare-paper test test-all lint docs format clean
+.PHONY: reproduce figures prepare-quick prepare-cpu prepare-paper test test-all lint docs evidence \
+  format clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	@echo "Installing into $(VENV): torch is large, this takes minutes."
@@ -59,7 +65,7 @@ prepare-quick:
 	$(BIN)/python -m pip install --quiet --editable '.[timm]'
 
 prepare-cpu: prepare-quick
-	$(BIN)/fobench data cifar10
+	$(BIN)/fobench data cifar10 cifar100
 	$(BIN)/fobench predict $(CONFIGS) --results $(REPRODUCED)
 
 prepare-paper:
@@ -89,6 +95,16 @@ docs: $(INSTALLED)
 	$(BIN)/fobench schema -o configs/fobench.schema.json
 	$(BIN)/fobench schema --markdown -o docs/configs.md
 	$(BIN)/python -m docs.numbers
+
+# The committed figures and reports, from the committed runs.
+evidence: $(INSTALLED)
+	for folder in $(patsubst %/report.md,%,$(wildcard results/*/report.md)); do \
+	  $(BIN)/fobench plot $$folder --kind all && \
+	  $(BIN)/fobench report $$folder -o $$folder/report.md || exit; \
+	done
+	$(BIN)/fobench plot $(FIFTY) -o results/fifty-epochs.svg
+	$(BIN)/fobench plot $(ELSEWHERE) -o results/cpu-elsewhere.svg
+	$(BIN)/fobench plot $(QUICK) -o results/quick-speedup-error.svg
 
 format: $(TEST_INSTALLED)
 	$(BIN)/ruff check --fix .

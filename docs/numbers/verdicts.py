@@ -10,7 +10,6 @@ SEVERAL_SEEDS = ("gpu-densenet", "cpu-wideresnet", "gpu-vgg", "cpu-densenet",
                  "cpu-precompute", "cpu-precompute-plain",
                  "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain",
                  "cpu-snapshot", "cpu-resnet18", "cpu-vit", "cpu-convnext")  # fmt: skip
-SINGLE_SEED = ("quick-wideresnet", "quick-vgg")
 JUDGED = ("claim", "verdict", "setting", "experiment", "measured", "n of times, errors", "scale")
 
 
@@ -23,18 +22,9 @@ def shown() -> dict[str, str]:
 
 
 def judged() -> list[Verdict]:
-    """The verdicts that the committed runs suffice for; of experiments with a single seed, only
-    those on claims that no other tests."""
-    several, single = (
-        [
-            verdict
-            for verdict in verdicts([experiment(name) for name in names], read_claims())
-            if verdict.outcome != NOT_TESTED
-        ]
-        for names in (SEVERAL_SEEDS, SINGLE_SEED)
-    )
-    tested = {verdict.claim.options.id for verdict in several}
-    return several + [verdict for verdict in single if verdict.claim.options.id not in tested]
+    """The verdicts that the committed runs suffice for."""
+    found = verdicts([experiment(name) for name in SEVERAL_SEEDS], read_claims())
+    return [verdict for verdict in found if verdict.outcome != NOT_TESTED]
 
 
 def counts(found: list[Verdict]) -> str:

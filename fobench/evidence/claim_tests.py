@@ -14,6 +14,7 @@ from fobench.evidence import store_savings
 from fobench.evidence.claim import Claim
 from fobench.evidence.findings import (
     TIME_SAVED,
+    TIMED_RUNS,
     Finding,
     finding,
     interval_of,
@@ -160,6 +161,7 @@ def fewer_steps(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
             continue
         distance = interval_of(row, "fewer_steps", row["fewer_steps_n"])
         error = points(AGAINST_FEWER_STEPS, distance, claim.error)
+        error = replace(error, slack=row["fewer_steps_slack"], needs=TIMED_RUNS)
         yield finding(label, time_saved(row), error)
 
 

@@ -61,7 +61,7 @@ def against_shorter(results: ExperimentResults, row: pd.Series) -> Interval:
     variants, unfrozen = results.summary, row["method"].unfrozen()
     line = variants[[method.is_share_of(unfrozen) for method in variants["method"]]]
     line = line[line["saved"].notna()].sort_values("saved", kind="stable")
-    return distance_to(line, row, points_of_seeds(results.table, variants))
+    return distance_to(line, row, points_of_seeds(results.table, variants)).interval
 
 
 def shorter_notes(results: ExperimentResults) -> Iterator[str]:

@@ -18,6 +18,7 @@ from fobench.evidence.outcomes import (
 
 ANY = Margin()
 TIME_SAVED = "time saved, %"
+TIMED_RUNS = "timed runs"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def predicted(measure: Measure, value: float, accuracy: float = PREDICTION_POINT
         interval=Interval(value, None, None, 0),
         basis="predicted",
         accuracy=accuracy,
-        needs="timed runs",
+        needs=TIMED_RUNS,
     )
 
 

@@ -7,7 +7,7 @@ most, and is never extrapolated.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,19 @@ class Distance(NamedTuple):
 SeedPoints = list[dict[str, SeedPoint]]  # by variant; one for each machine
 
 
+@dataclass(frozen=True)
+class MeanDistance:
+    """The mean distance of a variant to the line over the seeds, in points.
+
+    In `predicted` of them the variant's time saved is predicted. What an error of the prediction
+    would change widens the interval, downwards and upwards, by `slack`.
+    """
+
+    interval: Interval
+    predicted: int = 0
+    slack: tuple[float, float] = (0.0, 0.0)
+
+
 def error_on_line(saved: float, line: Sequence[Point], start: float = 0.0) -> float:
     """The error of a line at a time saved; NaN where the line does not reach.
 
@@ -58,63 +71,65 @@ def against_fewer_steps(runs: pd.DataFrame, variants: pd.DataFrame) -> pd.DataFr
     its summary. Each seed is compared with the line of its own baselines on the same machine, at
     its own time saved where it is measured, else at the one that is predicted; `fewer_steps` is the
     mean over `fewer_steps_n` seeds, with `_low` and `_high`. A seed counts if it has all baselines
-    and does not save more than they do. The interval is wider by what an error of the predictions
-    would change. `fewer_steps_beyond` is true if the variant saves more than the line, by the
-    means; it then has no distance, and nor have the baselines.
+    and does not save more than they do. `fewer_steps_predicted` and `fewer_steps_slack` are those
+    of a `MeanDistance`. `fewer_steps_beyond` is true if the variant saves more than the line, by
+    the means; it then has no distance, and nor have the baselines.
     """
     line = line_of(variants)
     seeds = points_of_seeds(runs, variants)
     rows = []
     for _, row in variants.iterrows():
         on_line = row["method"].is_baseline
-        found = mean_interval([]) if on_line else distance_to(line, row, seeds)
+        found = MeanDistance(mean_interval([])) if on_line else distance_to(line, row, seeds)
         rows.append(
-            columns("fewer_steps", found)
-            | {"fewer_steps_n": found.n, "fewer_steps_beyond": is_beyond(line, row["saved"])}
+            {
+                **columns("fewer_steps", found.interval),
+                "fewer_steps_n": found.interval.n,
+                "fewer_steps_predicted": found.predicted,
+                "fewer_steps_slack": found.slack,
+                "fewer_steps_beyond": is_beyond(line, row["saved"]),
+            }
         )
     return pd.DataFrame(rows, index=variants.index)
 
 
-def distance_to(line: pd.DataFrame, row: pd.Series, seeds: Sequence[SeedPoints]) -> Interval:
-    """The distance of a variant to a line of others, in points of test error, over the seeds.
+def distance_to(line: pd.DataFrame, row: pd.Series, seeds: Sequence[SeedPoints]) -> MeanDistance:
+    """The distance of a variant to a line of others over the seeds; none beyond the line's end.
 
-    Both are rows of a summary. There is none beyond the end of the line.
+    Both are rows of a summary.
     """
     if is_beyond(line, row["saved"]):
-        return mean_interval([])
+        return MeanDistance(mean_interval([]))
     found = distances(row["variant"], line, seeds)
     mean = mean_interval([each.points for each in found])
     predicted = sum(not each.measured for each in found)
-    if not predicted:
-        return mean
-    points = list(zip(line["saved"], line["error"], strict=True))
-    return widened(mean, saved_if_not_measured(row), points, predicted / len(found))
+    if not predicted or mean.low is None or mean.high is None:
+        return MeanDistance(mean, predicted)
+    down, up = changes_of(row, line)
+    # By as much in all of these seeds, as the prediction is one.
+    down, up = down * predicted / mean.n, up * predicted / mean.n
+    wider = Interval(mean.mean, mean.low - down, mean.high + up, mean.n)
+    return MeanDistance(wider, predicted, (down, up))
+
+
+def changes_of(row: pd.Series, line: pd.DataFrame) -> tuple[float, float]:
+    """By how much a distance may be too high and too low if its predicted time is off.
+
+    By PREDICTION_POINTS, on a line at predicted times. At the ends of the line it is taken to be
+    level.
+    """
+    times = [saved_if_not_measured(each) for _, each in line.iterrows()]
+    points, saved = list(zip(times, line["error"], strict=True)), saved_if_not_measured(row)
+    here, *around = (
+        error_on_line(float(np.clip(saved + off, min(times), max(times))), points)
+        for off in (0.0, -PREDICTION_POINTS, PREDICTION_POINTS)
+    )
+    return max(0.0, *(each - here for each in around)), max(0.0, *(here - each for each in around))
 
 
 def is_beyond(line: pd.DataFrame, saved: float) -> bool:
     """Whether something saves more than all of a line of at least two points."""
     return len(line) > 1 and bool(saved > line["saved"].max())
-
-
-def widened(distance: Interval, saved: float, line: Sequence[Point], share: float) -> Interval:
-    """A mean distance, if the predicted time saved of a share of its seeds is off.
-
-    By PREDICTION_POINTS, and by as much in all of these seeds, as the prediction is one. At the
-    ends of the line it is taken to be level.
-    """
-    if distance.low is None or distance.high is None:
-        return distance
-    ends = (min(point[0] for point in line), max(point[0] for point in line))
-    here, *around = (
-        error_on_line(float(np.clip(saved + off, *ends)), line)
-        for off in (0.0, -PREDICTION_POINTS, PREDICTION_POINTS)
-    )
-    changes = [share * (here - each) for each in around]
-    return replace(
-        distance,
-        low=distance.low + min(0.0, *changes),
-        high=distance.high + max(0.0, *changes),
-    )
 
 
 def line_of(variants: pd.DataFrame) -> pd.DataFrame:

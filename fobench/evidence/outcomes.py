@@ -5,7 +5,7 @@ Pure functions of intervals and margins; `fobench.evidence.claim_tests` finds th
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -47,9 +47,10 @@ def unchanged(value: float) -> float:
 class Measure:
     """A figure beside its margin; its name says the unit, `digits` and `sign` how it is shown.
 
-    `scale` maps it to where its interval was computed and is symmetric. A value that is no mean
+    `scale` maps it to where its interval was computed and is symmetric. `slack` is the part of the
+    interval, below and above the mean, that more seeds would not narrow. A value that is no mean
     over seeds says what it is in `basis`, such as "predicted"; it has no interval but an
-    `accuracy`, and `needs` something else than seeds if that does not decide.
+    `accuracy`. Where slack or accuracy decides, `needs` says what would help in place of seeds.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Measure:
     margin: Margin
     scale: Callable[[float], float] = unchanged
     basis: str = ""
+    slack: tuple[float, float] = (0.0, 0.0)
     accuracy: float = 0.0
     needs: str = ""
     digits: int = 1
@@ -93,26 +95,45 @@ def judge(measure: Measure) -> Judgement:
         low, high = mean - measure.accuracy, mean + measure.accuracy
     if low is None or high is None:
         return Judgement(UNDECIDED, needs="at least two seeds")
-    if low in margin and high in margin:
-        return Judgement(HOLDS, HOLDS)
-    if high < margin.low or low > margin.high:
-        return Judgement(FAILS, FAILS)
+    outcome = outcome_of(low, high, margin)
+    if outcome != UNDECIDED:
+        return Judgement(outcome, outcome)
     leans = HOLDS if mean in margin else FAILS
     if measure.accuracy:
         return Judgement(UNDECIDED, leans, needs=measure.needs)
+    below, above = measure.slack
+    alone = replace(measure.interval, low=low + below, high=high - above)
     ends = [measure.scale(end) for end in margin.ends]
-    return Judgement(UNDECIDED, leans, seeds_needed(measure.interval.map(measure.scale), ends))
+    seeds = seeds_needed(alone.map(measure.scale), ends, measure.slack)
+    by_slack = outcome_of(alone.low, alone.high, margin) != UNDECIDED or math.isnan(seeds)
+    return Judgement(UNDECIDED, leans, seeds, measure.needs if by_slack else "")
 
 
-def seeds_needed(interval: Interval, ends: Sequence[float]) -> float:
+def outcome_of(low: float, high: float, margin: Margin) -> Outcome:
+    """Whether an interval lies in a margin, outside, or neither."""
+    if low in margin and high in margin:
+        return HOLDS
+    return FAILS if high < margin.low or low > margin.high else UNDECIDED
+
+
+def seeds_needed(
+    interval: Interval, ends: Sequence[float], slack: tuple[float, float] = (0.0, 0.0)
+) -> float:
     """The smallest n whose 95 % t interval around the same mean reaches none of the ends.
 
-    It takes the standard deviation for that of the interval's own n values; infinite for more than
-    MOST_SEEDS.
+    It takes the standard deviation for that of the interval's own n values. By `slack` the
+    interval is wider below and above the mean, whatever n. Infinite for more than MOST_SEEDS; NaN
+    if no number would do, as slack alone reaches an end.
     """
     quantile = student.ppf(0.5 + CONFIDENCE / 2, interval.n - 1)
     deviation = (interval.high - interval.low) / 2 * math.sqrt(interval.n) / quantile
-    distance = min(abs(interval.mean - end) for end in ends)
+    below, above = slack
+    distance = min(
+        interval.mean - end - below if end < interval.mean else end - interval.mean - above
+        for end in ends
+    )
+    if distance <= 0 and any(slack):
+        return math.nan
     numbers = np.arange(2, MOST_SEEDS + 1)
     half_widths = student.ppf(0.5 + CONFIDENCE / 2, numbers - 1) * deviation / np.sqrt(numbers)
     enough = numbers[half_widths < distance]

@@ -105,8 +105,10 @@ def methods_table(variants: pd.DataFrame) -> Table:
 def fewer_steps(row: pd.Series) -> str:
     """The distance to the line to beat; with its n, if that is not the n of errors."""
     distance, n = interval(row, "fewer_steps", 1, sign=True), row["fewer_steps_n"]
+    predicted = row["fewer_steps_predicted"]
     notes = [f"n = {n}"] if 0 < n != row["n"] else []
-    notes += ["time predicted"] if n and row["predicted"] else []
+    if predicted:
+        notes.append("time predicted" + (f" in {predicted} of {n}" if predicted < n else ""))
     return ", ".join([distance, *notes])
 
 

@@ -201,6 +201,8 @@ def test_seeds_without_times_are_compared_at_the_predicted_time():
     # Student's t for two seeds at +1 and -1; half of what four points off would change.
     assert row["fewer_steps_high"] == pytest.approx(12.706 + 1, abs=1e-3)
     assert row["fewer_steps_low"] == pytest.approx(-12.706 - 1, abs=1e-3)
+    assert row["fewer_steps_slack"] == pytest.approx((1, 1))
+    assert (row["fewer_steps_predicted"], row["fewer_steps_n"]) == (1, 2)
 
 
 def test_the_whole_baseline_saves_nothing_whether_it_is_predicted_or_not():

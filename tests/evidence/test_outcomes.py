@@ -69,6 +69,27 @@ def test_the_seeds_that_would_do_by_a_printed_table():
     assert judge(measure(1 - half, 1.0, 1 + half)).note == "n = 18"
 
 
+def test_seeds_do_not_narrow_the_slack_of_an_interval():
+    """As above, but slack takes 0.35 of the distance: 2.024 · 2/√39 = 0.648 at n = 39."""
+    half = 4.30265 * 2 / math.sqrt(3)
+    wide = measure(1 - half - 0.35, 1.0, 1 + half + 0.1, slack=(0.35, 0.1), needs="timed runs")
+    assert quantile(38) * 2 / math.sqrt(39) < 0.65 < quantile(37) * 2 / math.sqrt(38)
+    assert judge(wide).note == "n = 39"
+
+
+@pytest.mark.parametrize(
+    ("low", "slack"),
+    [
+        (-0.1, 0.3),  # without the slack, the whole interval lies above 0
+        (-2.0, 1.0),  # the slack alone reaches 0
+    ],
+)
+def test_where_slack_decides_no_number_of_seeds_is_named(low, slack):
+    wide = measure(low, 1.0, 2.0 - low, slack=(slack, slack), needs="timed runs")
+    judged = judge(wide)
+    assert (judged.outcome, judged.note) == ("undecided", "timed runs")
+
+
 def quantile(degrees: int) -> float:
     """Of Student's t at 97.5 %, from its density alone, by bisection."""
     norm = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2))

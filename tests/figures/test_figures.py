@@ -108,7 +108,10 @@ def test_repeats_do_not_narrow_the_bands_of_the_curves(panels):
 
 @pytest.mark.parametrize("kind", ["speedup-error", "pareto", "time"])
 def test_several_experiments_are_in_a_row_with_a_common_x_axis(panels, kind):
-    axes = figure_of(kind)(panels * 4).axes
+    """Also if one saves half as much time as the others."""
+    summary = panels[0].summary
+    half = summary.assign(saved=summary["saved"] / 2)
+    axes = figure_of(kind)([*panels * 3, replace(panels[0], summary=half)]).axes
     assert len(axes) == 4
     assert len({ax.get_position().y0 for ax in axes}) == 1
     assert len({ax.get_xlim() for ax in axes}) == 1

@@ -1,0 +1,12 @@
+"""Freezing and training for fewer steps on the paper's data set."""
+
+from docs.numbers.fifty_epochs import VERDICT, outcomes_of, rows_of
+from docs.numbers.words import METHODS, experiment, markdown
+
+EXPERIMENT = "cpu-cifar100"
+
+
+def shown() -> dict[str, str]:
+    panel = experiment(EXPERIMENT)
+    rows = rows_of(EXPERIMENT, panel, outcomes_of(panel))
+    return {"cifar100": markdown((*METHODS, VERDICT), [row[1:] for row in rows])}

@@ -152,6 +152,16 @@ def test_the_published_codes_vgg_cannot_be_told_from_its_control():
     assert row["points_low"] < 0 < row["points_high"]
 
 
+def test_all_annealed_baselines_lie_on_the_front_and_freezing_does_on_wideresnet_alone():
+    for name in fifty_epochs.EXPERIMENTS:
+        rows = [row for _, row in experiment(name).summary.iterrows()]
+        lines = [row for row in rows if row["method"].is_baseline]
+        assert len(lines) == 6
+        assert all(row["on_front"] for row in lines), name
+        frozen = [row for row in rows if row["method"].name == "freezeout" and row["on_front"]]
+        assert len(frozen) == (2 if name == "cpu-wideresnet" else 0), name
+
+
 def test_vgg_loses_most_and_its_seeds_differ_most():
     early = "FreezeOut cubic, scaled rates, t0 = 0.5"
     rows = [

@@ -1,6 +1,7 @@
 """Freezing and training for fewer steps: the experiments of fifty epochs."""
 
 import math
+from collections.abc import Collection
 
 import pandas as pd
 
@@ -36,7 +37,8 @@ def shown() -> dict[str, str]:
     panels = {name: experiment(name) for name in EXPERIMENTS}
     found = {name: outcomes_of(panel) for name, panel in panels.items()}
     rows = [row for name, panel in panels.items() for row in rows_of(name, panel, found[name])]
-    in_short = [row for name, panel in panels.items() for row in answers(panel, found[name])]
+    of_all = set.intersection(*map(set, found.values()))
+    in_short = [row for panel in panels.values() for row in answers(panel, of_all)]
     outcomes = [outcome for each in found.values() for outcome in each.values()]
     compared = [(name, *row) for name in TIMED for row in predictions_table(panels[name]).rows]
     return {
@@ -64,16 +66,17 @@ def rows_of(name: str, panel: ExperimentResults, outcomes: dict[str, str]) -> li
     return [(name, *row, outcomes.get(row[0], "")) for row in rows]
 
 
-def answers(panel: ExperimentResults, outcomes: dict[str, str]) -> list[tuple[str, ...]]:
-    """What each method that freezes saves, by the mean of n timed seeds, and costs; the verdict."""
-    network = panel.runs[0].record["run"]["model"]["title"]
+def answers(panel: ExperimentResults, methods: Collection[str]) -> list[tuple[str, ...]]:
+    """What each of some methods that freeze saves, by the mean of n timed seeds, and costs; the
+    verdict."""
+    network, outcomes = panel.runs[0].record["run"]["model"]["title"], outcomes_of(panel)
     header = ("method", "n (errors)", "error change, points", AGAINST_FEWER_STEPS)
     rows = methods_table(panel.summary).columns(header)
     times = [(measured(row), number(row["profile_saved"])) for _, row in panel.summary.iterrows()]
     return [
         (network, method, *saved, *cells, outcomes[method])
         for saved, (method, *cells) in zip(times, rows, strict=True)
-        if method in outcomes
+        if method in methods
     ]
 
 

@@ -5,6 +5,7 @@
 
 from docs.numbers import (
     benchmarks,
+    cifar100,
     elsewhere,
     fifty_epochs,
     freezing,
@@ -18,6 +19,7 @@ from docs.numbers import (
 
 PARTS = (
     fifty_epochs,
+    cifar100,
     freezing,
     verdicts,
     stores,

@@ -7,6 +7,7 @@ import pytest
 
 from docs.numbers import (
     benchmarks,
+    cifar100,
     elsewhere,
     fifty_epochs,
     freezing,
@@ -183,6 +184,24 @@ def test_vgg_loses_most_and_its_seeds_differ_most():
 def test_of_fifty_epochs_the_seeds_that_the_page_names_were_timed(name, seeds):
     table = experiment(name).table
     assert (table["timed"] == table["seed"].isin(seeds)).all()
+
+
+def test_on_cifar100_the_means_lie_on_the_line_or_below_it_and_nothing_is_decided():
+    panel = experiment(cifar100.EXPERIMENT)
+    outcomes = fifty_epochs.outcomes_of(panel)
+    assert len(outcomes) == 4
+    assert set(outcomes.values()) == {"undecided"}
+    assert panel.summary["fewer_steps"].max() < 0
+    assert not panel.table["timed"].any()
+    assert panel.table["seed"].nunique() == 2
+
+
+def test_a_step_less_costs_more_on_cifar100():
+    """From all steps to 70 %, in points of test error."""
+    cifar10, hundred = (
+        experiment(name).summary["points"][2] for name in ("cpu-wideresnet", cifar100.EXPERIMENT)
+    )
+    assert hundred > 2 * cifar10 > 0
 
 
 def test_eight_variants_are_compared_in_the_experiment_of_ten_epochs():

@@ -96,12 +96,13 @@ docs: $(INSTALLED)
 	$(BIN)/fobench schema --markdown -o docs/configs.md
 	$(BIN)/python -m docs.numbers
 
-# The figures and reports of the committed runs; benchmarks/ draws what it measures.
+# The figures and reports of the runs in results/. Its figure of a card is drawn by
+# benchmarks/gpu/figure.py.
 evidence: $(INSTALLED)
 	for folder in $(patsubst %/speedup-error.svg,%,$(wildcard results/*/speedup-error.svg)); do \
 	  $(BIN)/fobench plot $$folder --kind all || exit; \
 	done
-	for report in $(wildcard results/*/report.*); do \
+	for report in $(wildcard results/*/report.md results/*/report.html); do \
 	  $(BIN)/fobench report $${report%/*} -o $$report || exit; \
 	done
 	$(BIN)/fobench plot $(FIFTY) -o results/fifty-epochs.svg

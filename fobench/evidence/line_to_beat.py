@@ -120,9 +120,11 @@ def changes_of(row: pd.Series, line: pd.DataFrame) -> tuple[float, float]:
     """
     times = [saved_if_not_measured(each) for _, each in line.iterrows()]
     points, saved = list(zip(times, line["error"], strict=True)), saved_if_not_measured(row)
+    ends = [saved - PREDICTION_POINTS, saved + PREDICTION_POINTS]
+    # Between its points the line is straight, so it is lowest and highest at one of these.
+    places = [saved, *ends, *(each for each in times if ends[0] < each < ends[1])]
     here, *around = (
-        error_on_line(float(np.clip(saved + off, min(times), max(times))), points)
-        for off in (0.0, -PREDICTION_POINTS, PREDICTION_POINTS)
+        error_on_line(float(np.clip(each, min(times), max(times))), points) for each in places
     )
     return max(0.0, *(each - here for each in around)), max(0.0, *(here - each for each in around))
 

@@ -20,7 +20,8 @@ UNDECIDED: Outcome = "undecided"
 NOT_TESTED: Outcome = "not tested"
 # The largest number of seeds that a verdict names.
 MOST_SEEDS = 1000
-# By how many points a predicted time may be off: more than the worst in docs/predictions.md.
+# By how many points a predicted time may be off: more than the worst on the two cores of
+# docs/predictions.md; with stores on a GPU it was more.
 PREDICTION_POINTS = 4.0
 
 
@@ -48,9 +49,10 @@ class Measure:
     """A figure beside its margin; its name says the unit, `digits` and `sign` how it is shown.
 
     `scale` maps it to where its interval was computed and is symmetric. `slack` is the part of the
-    interval, below and above the mean, that more seeds would not narrow. A value that is no mean
-    over seeds says what it is in `basis`, such as "predicted"; it has no interval but an
-    `accuracy`. Where slack or accuracy decides, `needs` says what would help in place of seeds.
+    interval, below and above the mean, that more seeds of the same kind would not narrow; a measure
+    with slack has no scale. A value that is no mean over seeds says what it is in `basis`, such as
+    "predicted"; it has no interval but an `accuracy`. With slack or accuracy, `needs` says what
+    else than seeds would help.
     """
 
     name: str
@@ -82,7 +84,7 @@ class Judgement:
         """What would decide it; empty if it is decided."""
         if self.needs or math.isnan(self.seeds):
             return self.needs
-        return f"n = {self.seeds:.0f}" if self.seeds <= MOST_SEEDS else f"n > {MOST_SEEDS:,}"
+        return seeds_note(self.seeds)
 
 
 def judge(measure: Measure) -> Judgement:
@@ -101,12 +103,26 @@ def judge(measure: Measure) -> Judgement:
     leans = HOLDS if mean in margin else FAILS
     if measure.accuracy:
         return Judgement(UNDECIDED, leans, needs=measure.needs)
-    below, above = measure.slack
-    alone = replace(measure.interval, low=low + below, high=high - above)
-    ends = [measure.scale(end) for end in margin.ends]
+    seeds, needs = needed(measure)
+    return Judgement(UNDECIDED, leans, seeds, needs)
+
+
+def needed(measure: Measure) -> tuple[float, str]:
+    """What would decide a measure: a number of seeds, or what to do beside or in place of them."""
+    (below, above), interval = measure.slack, measure.interval
+    ends = [measure.scale(end) for end in measure.margin.ends]
+    alone = replace(interval, low=interval.low + below, high=interval.high - above)
     seeds = seeds_needed(alone.map(measure.scale), ends, measure.slack)
-    by_slack = outcome_of(alone.low, alone.high, margin) != UNDECIDED or math.isnan(seeds)
-    return Judgement(UNDECIDED, leans, seeds, measure.needs if by_slack else "")
+    if outcome_of(alone.low, alone.high, measure.margin) != UNDECIDED:
+        as_well = "" if math.isnan(seeds) else f", or {seeds_note(seeds)}"
+        return math.nan, measure.needs + as_well
+    if math.isnan(seeds):
+        return math.nan, f"{measure.needs}, and {seeds_note(seeds_needed(alone, ends))}"
+    return seeds, ""
+
+
+def seeds_note(seeds: float) -> str:
+    return f"n = {seeds:.0f}" if seeds <= MOST_SEEDS else f"n > {MOST_SEEDS:,}"
 
 
 def outcome_of(low: float, high: float, margin: Margin) -> Outcome:
@@ -122,8 +138,9 @@ def seeds_needed(
     """The smallest n whose 95 % t interval around the same mean reaches none of the ends.
 
     It takes the standard deviation for that of the interval's own n values. By `slack` the
-    interval is wider below and above the mean, whatever n. Infinite for more than MOST_SEEDS; NaN
-    if no number would do, as slack alone reaches an end.
+    interval is wider below and above the mean, whatever n: of a distance to the line to beat, with
+    the same share of seeds timed. Infinite for more than MOST_SEEDS; NaN if no number would do, as
+    slack alone reaches an end.
     """
     quantile = student.ppf(0.5 + CONFIDENCE / 2, interval.n - 1)
     deviation = (interval.high - interval.low) / 2 * math.sqrt(interval.n) / quantile

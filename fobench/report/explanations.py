@@ -11,8 +11,9 @@ METHODS = Markdown(
     "that the baseline reaches in the same time, by linear interpolation between the baselines "
     "trained for fewer steps; below 0, the method is better; – where there is no such baseline, or "
     "the method saves more time than the shortest one. Seeds without a measured time are compared "
-    'at the time that the profile predicts ("time predicted"), and the interval is wider by what '
-    "an error of 4 points in it would change. In brackets 95 % Student t intervals over "
+    'at the time that the profile predicts ("time predicted"), or without a profile at that of the '
+    "others; the interval is wider by what an error of 4 points in these seeds' time would change. "
+    "In brackets 95 % Student t intervals over "
     "the seeds; a single seed has none. Pareto: no other method is at least as fast and as "
     "accurate and better in one, by the means."
 )

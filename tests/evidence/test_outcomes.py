@@ -78,16 +78,20 @@ def test_seeds_do_not_narrow_the_slack_of_an_interval():
 
 
 @pytest.mark.parametrize(
-    ("low", "slack"),
+    ("low", "slack", "note"),
     [
-        (-0.1, 0.3),  # without the slack, the whole interval lies above 0
-        (-2.0, 1.0),  # the slack alone reaches 0
+        # Without the slack, the whole interval lies above 0. Four seeds stay below 0.7: 0.51;
+        # three do not: 0.8.
+        (-0.1, 0.3, "timed runs, or n = 4"),
+        # As before, but the slack alone reaches 0.
+        (-0.1, 1.05, "timed runs"),
+        # The slack alone reaches 0, and the rest of the interval too: 2.447 · 0.966/√7 = 0.89.
+        (-2.4, 1.0, "timed runs, and n = 7"),
     ],
 )
-def test_where_slack_decides_no_number_of_seeds_is_named(low, slack):
-    wide = measure(low, 1.0, 2.0 - low, slack=(slack, slack), needs="timed runs")
-    judged = judge(wide)
-    assert (judged.outcome, judged.note) == ("undecided", "timed runs")
+def test_where_slack_decides_timed_runs_would_help(low, slack, note):
+    judged = judge(measure(low, 1.0, 2.0 - low, slack=(slack, slack), needs="timed runs"))
+    assert (judged.outcome, judged.note) == ("undecided", note)
 
 
 def quantile(degrees: int) -> float:

@@ -13,8 +13,15 @@ from fobench.evidence.results import results_of, unpaired_notes
 from fobench.evidence.summary import summary
 from fobench.records.runs import RunResult
 from fobench.report.noise import noise_notes
-from fobench.report.tables import control_table, methods_table, predictions_table, stores_table
+from fobench.report.tables import (
+    AGAINST_FEWER_STEPS,
+    control_table,
+    methods_table,
+    predictions_table,
+    stores_table,
+)
 from fobench.report.warnings import warnings
+from tests.evidence.test_line_to_beat import predicted_seed, seed_of
 from tests.evidence.test_stats import result
 from tests.evidence.test_store_savings import trained
 
@@ -112,6 +119,21 @@ def test_a_prediction_takes_the_place_of_a_time_that_was_not_measured():
     shown = methods_table(summary(table(runs)))
     names = ("n (errors)", "n (times)", "time saved, %", "speedup, ×", "CPU time saved, %")
     assert shown.columns(names)[1] == ["2", "0", "30.1 predicted", "1.43 predicted", "–"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "note"),
+    [
+        (seed_of(0, 90, 33) + seed_of(1, 90, 33), ""),
+        (seed_of(0, 90, 33) + predicted_seed(1, 0), ", time predicted in 1 of 2"),
+        (predicted_seed(0, 0) + predicted_seed(1, 4), ", time predicted"),
+    ],
+)
+def test_a_distance_says_in_how_many_seeds_its_time_is_predicted(runs, note):
+    shown = methods_table(summary(table(runs))).columns((AGAINST_FEWER_STEPS,))
+    distances = [cell for (cell,) in shown]
+    assert distances[:-1] == ["–"] * 3, "the baselines"
+    assert distances[-1].endswith(")" + note)
 
 
 def test_what_is_measured_goes_before_what_is_predicted():

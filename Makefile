@@ -96,8 +96,7 @@ docs: $(INSTALLED)
 	$(BIN)/fobench schema --markdown -o docs/configs.md
 	$(BIN)/python -m docs.numbers
 
-# The figures and reports of the runs in results/. Its figure of a card is drawn by
-# benchmarks/gpu/figure.py.
+# The figures and reports of the runs in results/; benchmarks/gpu/figure.py draws that of a card.
 evidence: $(INSTALLED)
 	for folder in $(patsubst %/speedup-error.svg,%,$(wildcard results/*/speedup-error.svg)); do \
 	  $(BIN)/fobench plot $$folder --kind all || exit; \

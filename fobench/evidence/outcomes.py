@@ -20,8 +20,8 @@ UNDECIDED: Outcome = "undecided"
 NOT_TESTED: Outcome = "not tested"
 # The largest number of seeds that a verdict names.
 MOST_SEEDS = 1000
-# By how many points a predicted time may be off: more than the worst on the two cores of
-# docs/predictions.md; with stores on a GPU it was more.
+# By how many points a predicted time may be off: more than the worst in the table of
+# docs/predictions.md. Single runs of docs/results.md were further off.
 PREDICTION_POINTS = 4.0
 
 

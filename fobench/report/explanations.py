@@ -13,9 +13,8 @@ METHODS = Markdown(
     "the method saves more time than the shortest one. Seeds without a measured time are compared "
     'at the time that the profile predicts ("time predicted"), or without a profile at that of the '
     "others; the interval is wider by what an error of 4 points in these seeds' time would change. "
-    "In brackets 95 % Student t intervals over "
-    "the seeds; a single seed has none. Pareto: no other method is at least as fast and as "
-    "accurate and better in one, by the means."
+    "In brackets 95 % Student t intervals over the seeds; a single seed has none. Pareto: no other "
+    "method is at least as fast and as accurate and better in one, by the means."
 )
 ENSEMBLES = Markdown(
     "Test errors. That of all M members, by the mean of their softmax, is the test error of the "

@@ -24,6 +24,8 @@ MEMORY_RESERVE = 0.25  # share of all memory that stores leave free
 DISK_RESERVE = 0.1  # share of the disk; less than of memory, as disks are often nearly full
 SAMPLE_BYTES = 256 << 20
 
+_runs_at_once = 1
+
 
 class NoRoomError(Exception):
     """There is no room for a store."""
@@ -76,9 +78,18 @@ def allocate_blocks(file: BinaryIO, size: int) -> None:
     file.flush()
 
 
+def share_room(runs: int) -> None:
+    """Divide the host's memory and disk among that many processes, each of which trains a run."""
+    global _runs_at_once
+    _runs_at_once = runs
+
+
 def room_of_process(room: int) -> int:
-    """A process's share of the host's memory or disk, which ranks on this host divide."""
-    return room // current().on_this_host
+    """A process's share of the host's memory or disk, divided by runs at once, ranks on this host.
+
+    Divided, as memory that others allocated counts as free until they write to it.
+    """
+    return room // (_runs_at_once * current().on_this_host)
 
 
 def require_room(room: int, shape: Shape, dtype: torch.dtype) -> int:

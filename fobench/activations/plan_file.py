@@ -68,6 +68,8 @@ def plan_of(run: Run, folder: Path, split: Split, kept: KeptProfile | None = Non
     measured = measure_costs(run, split, None if kept is None else kept.profile)
     bytes_at = speed.bytes_at_cuts(run, DTYPES[stores.store])
     costs = ForwardCosts(measured.pixels, measured.forward, bytes_at)
+    if exists(path):  # another process has measured, too: all runs are to store the same
+        return read_plan(path, run)
     best = make_plan(run, costs, measured.places)
     write_json(
         path,

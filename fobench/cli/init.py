@@ -68,6 +68,8 @@ def init(
     with errors_as_messages():
         if (model is None) != (dataset is None) or (model and name):
             raise UserError("give NAME, or both --model and --data, or none of them")
+        if image_size and model is None:
+            raise UserError("--image-size: it is for --data; give both --model and --data")
         if overrides and model is None:
             raise UserError("--set: it is for --model; change the config that is written instead")
         if list_configs:
@@ -129,6 +131,7 @@ def config_for(
 ) -> str:
     """The text of a config that was found to run: the network is built for the images."""
     from fobench.data.find import open_first
+    from fobench.data.parts import is_grouped
     from fobench.experiment.suggested_config import Known, suggested_config
 
     images = open_first((dataset,), data_root, image_size=image_size)
@@ -142,6 +145,7 @@ def config_for(
         data=dataset,
         train_images=len(images.train_images),
         image_size=image_size,
+        is_sorted=is_grouped(images.train_labels),
         model={"name": options.name} | options.non_defaults(),
         has_batchnorm=any("BatchNorm" in type(each).__name__ for each in network.modules()),
     )

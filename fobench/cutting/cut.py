@@ -15,7 +15,13 @@ from fobench.cutting.prepare import memory_format_for, prepared
 from fobench.cutting.record import on_meta, record
 from fobench.cutting.recorded_unit import Program, RecordedUnit, name_of, program
 from fobench.cutting.refusals import CannotCutError, CannotRecordError, FailedError
-from fobench.cutting.segments import Grouping, Segment, join_sharing, segments_between
+from fobench.cutting.segments import (
+    Grouping,
+    Segment,
+    join_sharing,
+    join_untrained_end,
+    segments_between,
+)
 from fobench.cutting.separate import require_own_memory, separate_stateless
 from fobench.cutting.shared_buffers import require_own_buffers
 from fobench.cutting.stages import is_layer, prefixes, stages
@@ -57,8 +63,12 @@ def cut_network(
     joined = join_sharing(segments, [held_by(network, flows, each) for each in segments])
     if len(joined) < 2:
         raise CannotCutError(why_one_unit(network, flows, units, len(segments)))
-    built = build_units(network, flows, joined)
-    merged = {name for name, each in zip(built, joined, strict=True) if each not in segments}
+    ended = join_untrained_end(joined, [trains(network, flows, each) for each in joined])
+    if len(ended) < 2:
+        raise CannotCutError(f"{name_of_class(network)}: {ONE_UNIT_TRAINS}")
+    built = build_units(network, flows, ended)
+    sharing = [each for each in joined if each not in segments]
+    merged = {name for name, each in zip(built, ended, strict=True) if each in sharing}
     cut = CutNetwork(
         network,
         built,
@@ -116,6 +126,10 @@ def require_equal(network: nn.Module, cut: CutNetwork, image_shape: Sequence[int
         )
 
 
+ONE_UNIT_TRAINS = (
+    "only its first unit has parameters that require gradients, and the last unit that trains "
+    "never freezes: let more of them train, or cut within that unit"
+)
 HOW_TO_MEND = (
     'Give places to cut behind, such as units = ["layer1", "layer2"], or write the network as an '
     "nn.Sequential of its units; see docs/networks.md"
@@ -217,6 +231,12 @@ def held_by(network: nn.Module, flows: Sequence[Flow], segment: Segment) -> set[
             held |= {id(parameters[path]) for path in used & parameters.keys()}
             held |= {id(buffers[path]) for path in changed & buffers.keys()}
     return held
+
+
+def trains(network: nn.Module, flows: Sequence[Flow], segment: Segment) -> bool:
+    """Whether a segment holds a parameter that requires a gradient."""
+    trained = {id(each) for each in network.parameters() if each.requires_grad}
+    return not trained.isdisjoint(held_by(network, flows, segment))
 
 
 def build_units(

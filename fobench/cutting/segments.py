@@ -111,6 +111,12 @@ def is_norm(module: nn.Module) -> bool:
     )
 
 
+def join_untrained_end(units: Sequence[Segment], trains: Sequence[bool]) -> list[Segment]:
+    """Join what follows the last unit that trains to it: the head, which never freezes."""
+    last = max((number for number, each in enumerate(trains) if each), default=len(units) - 1)
+    return [*units[:last], units[last].joined(units[-1])]
+
+
 def join_sharing(units: Sequence[Segment], held: Iterable[set[int]]) -> list[Segment]:
     """Join units that hold the same parameter or buffer, with all between.
 

@@ -105,7 +105,8 @@ def list_part(path: Path, part: str, names: Sequence[str], digest: "hashlib._Has
     """The images of a part, in ImageFolder's order, added to the digest. Raises OSError."""
     files, labels = [], []
     for label, name in enumerate(names):
-        for parent, _, here in sorted(os.walk(path / part / name, followlinks=True)):
+        folder = path / part / name
+        for parent, here in sorted(folders_in(folder)) if folder.is_dir() else ():
             below = Path(parent).relative_to(path)
             for file in sorted(here):
                 if file.lower().endswith(ENDINGS) and not file.startswith("."):
@@ -115,6 +116,17 @@ def list_part(path: Path, part: str, names: Sequence[str], digest: "hashlib._Has
                     entry = f"{files[-1]}\0{status.st_size} {status.st_mtime_ns}\n"
                     digest.update(entry.encode(errors="surrogateescape"))
     return Listing(tuple(files), np.array(labels, np.int64))
+
+
+def folders_in(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those in it, with the names of their files; no hidden ones. Raises OSError."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, below, files in os.walk(folder, onerror=fail, followlinks=True):
+        below[:] = [name for name in below if not name.startswith(".")]
+        yield parent, files
 
 
 def class_problems(

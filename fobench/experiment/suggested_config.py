@@ -25,12 +25,14 @@ label_smoothing = 0.1
 class Known:
     """What a suggestion depends on.
 
-    `image_size` is None for images as they are; `model` is the [model] table.
+    `image_size` is None for images as they are; `is_sorted` tells whether they are sorted by class,
+    as in folders; `model` is the [model] table.
     """
 
     data: str
     train_images: int
     image_size: int | None
+    is_sorted: bool
     model: Mapping[str, Any]
     has_batchnorm: bool
 
@@ -42,6 +44,7 @@ def suggested_config(name: str, known: Known) -> str:
     if (known.train_images - validation) % batch_size == 1:
         validation += 1  # a last batch of one image is refused
     size = f"image_size = {known.image_size}\n" if known.image_size else ""
+    shuffle = "# They are sorted by class.\nshuffle = true\n" if known.is_sorted else ""
     model = "\n".join(f"{key} = {toml(value)}" for key, value in known.model.items())
     return f"""\
 [experiment]
@@ -50,7 +53,7 @@ seeds = [0, 1, 2]
 
 [data]
 dataset = {toml(known.data)}
-{size}validation = {validation}
+{size}{shuffle}validation = {validation}
 
 [model]
 {model}
@@ -62,7 +65,7 @@ batch_size = {batch_size}
 # Shares below 1 are the line to beat: the same time saved without freezing.
 [[method]]
 name = "baseline"
-epoch_share = [1.0, 0.85, 0.7, 0.55]
+epoch_share = [1.0, 0.85, 0.7, 0.55, 0.4, 0.3]
 
 [[method]]
 name = "freezeout"

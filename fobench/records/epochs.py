@@ -24,7 +24,7 @@ class Epoch:
     Errors are in percent. `train_*` are means over the epoch's (augmented) images, taken during
     training; `frozen_units` and `cached_units` are as of the end of the epoch. `val_*` are measured
     after each epoch, `test_*` after the last; None if not measured. `peak_memory_bytes` is the
-    device's, or the process's for the CPU.
+    device's, or the process's for the CPU, from the start of training to the end of the epoch's.
     """
 
     epoch: int

@@ -46,11 +46,12 @@ def prepare(
     Where images lie is decided here, for all runs of the sweep alike.
 
     Raises UserError for damaged records, other shards with other runs, folders that cannot be
-    written, networks that fail to say which of their weights decay.
+    written, networks that fail to say which of their weights decay or have one unit that trains.
     """
     for plan in plans:
         require_same_runs(plan, sharded)
         require_known_decay(plan)
+        require_units_to_freeze(plan)
         require_large_parts(plan, options.ranks)
     for plan in plans:
         make_folder(plan.folder)
@@ -68,7 +69,8 @@ def prepare(
         for number, run in enumerate(due, start=1)
     ]
     if jobs > 1:
-        options = replace(options, memory_share=available_memory(options.device)[0] // jobs)
+        share = available_memory(options.device)[0] // jobs
+        options = replace(options, memory_share=share, jobs=jobs)
     sweep = Sweep(tuple(tasks), options, Pace())
     for plan, due, place in zip(plans, due_of, place_of, strict=True):
         for folder in filter(exists, map(plan.folder_of, plan.chosen)):
@@ -108,6 +110,26 @@ def require_known_decay(plan: Plan) -> None:
     except UserError as error:
         where = f"{plan.experiment.name}: [model] {run.model.name}"
         raise UserError(f"{where}: {problem}" for problem in error.problems) from error
+
+
+def require_units_to_freeze(plan: Plan) -> None:
+    """Raises UserError if a method freezes units of a network of which one alone trains."""
+    run, used = plan.runs[0], plan.runs[0].data_used
+    if not any(min(freeze_steps_of(each)) < each.total_steps for each in plan.runs):
+        return
+    units = network_on_meta(run.model, used.classes, used.image_shape)
+    trained = [
+        name
+        for name, unit in units.named_children()
+        if any(parameter.requires_grad for parameter in unit.parameters())
+    ]
+    if len(trained) < 2:
+        raise UserError(
+            f"{plan.experiment.name}: [model] {run.model.name}: of its units "
+            f"{trained[0] if trained else 'none'} alone has parameters that require gradients, and "
+            "the last unit that trains never freezes: let more units train, or leave out the "
+            "methods that freeze"
+        )
 
 
 def require_large_parts(plan: Plan, ranks: Ranks) -> None:

@@ -21,6 +21,7 @@ from typing import Protocol
 
 import torch
 
+from fobench.activations.places import share_room
 from fobench.data.split import load
 from fobench.errors import UserError
 from fobench.experiment.run import Run
@@ -140,6 +141,7 @@ def serve(sweep: SweepProcess) -> None:
 
 def train_all(sweep: SweepProcess) -> None:
     options, data, progress = sweep.receive(), None, ProgressToSweep(sweep)
+    share_room(options.jobs)
     while (sent := sweep.receive()) is not None:
         if isinstance(sent, Images):
             data = None  # before the next images need its memory

@@ -18,7 +18,7 @@ from fobench.machine import environment
 from fobench.machine.device import is_lost
 from fobench.machine.interruption import Deadline, Stopped
 from fobench.machine.lock import run_lock
-from fobench.machine.memory import is_out_of_memory, release_memory
+from fobench.machine.memory import is_out_of_memory, release_memory, reset_peak_memory
 from fobench.machine.ranks import ALONE, LostRankError, Ranks
 from fobench.models.user_file import described, is_of_users_code, printing_to_stderr
 from fobench.records.epochs import Epoch, write_epochs
@@ -52,8 +52,8 @@ class ExecutionOptions:
     Checkpoints are saved at epoch ends, at least `checkpoint_every` seconds apart, and removed when
     a run ends unless `keep_checkpoints`. With `restart`, earlier checkpoints are not used. Runs are
     `timed` if nothing else is trained on the machine; if several are trained at once, each may take
-    `memory_share` bytes of the device's memory. What they should take is predicted from the
-    `profile` of their network. If there are several `ranks`, this is the first.
+    `memory_share` bytes of the device's memory; there are `jobs` of them. What they should take is
+    predicted from the `profile` of their network. If there are several `ranks`, this is the first.
     """
 
     device: torch.device
@@ -63,6 +63,7 @@ class ExecutionOptions:
     restart: bool = False
     timed: bool = True
     memory_share: int | None = None
+    jobs: int = 1
     profile: KeptProfile | None = None
     ranks: Ranks = ALONE
 
@@ -204,6 +205,8 @@ def train_and_save(
         rows = [Epoch(**row) for row in saved["rows"]]
         if not training.is_done:
             deadline.expect_epoch(max(row.train_seconds + row.eval_seconds for row in rows))
+    # Not before the stores of a resumed run are built: room for them is what the warm-up left.
+    reset_peak_memory(options.device)
     origin = {
         "run": run.id,
         "bits_depend_on": environment.bits_depend_on(record["environment"]),

@@ -8,7 +8,7 @@ import torch
 from fobench.activations.plan import StorePlan
 from fobench.data.split import Data
 from fobench.experiment.run import Run
-from fobench.machine.memory import release_memory
+from fobench.machine.memory import release_memory, reset_peak_memory
 from fobench.machine.ranks import Ranks
 from fobench.training.loop import DivergedError, train
 from fobench.training.state import Training
@@ -42,6 +42,7 @@ def follow(told: RunToFollow, data: Data, device: torch.device, ranks: Ranks) ->
     if state is not None:
         training.load_state_dict(state)
         del state  # which would take memory during the whole training
+    reset_peak_memory(device)
     with suppress(DivergedError):  # the first rank records it
         for _ in train(training, Unseen()):
             pass

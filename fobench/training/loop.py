@@ -52,7 +52,7 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
         ranks.all(True)  # all start the clock together, whatever the first one has written
         with timed(device) as trained:
             totals = train_epoch(training, epoch, steps, progress)
-        peak = peak_memory(device)  # before the larger batches of the evaluation
+        peak = peak_memory(device)  # on a GPU from the start on, with earlier epochs' evaluation
         training.total_train_seconds += trained.seconds
         train_loss, train_error = totals.means()
         require_finite(train_loss, f"the training loss of epoch {epoch + 1}")

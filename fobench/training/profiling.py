@@ -24,7 +24,7 @@ from fobench.freezing.frozen import FrozenUnits
 from fobench.freezing.units import units_of
 from fobench.machine.clock import Laps, timed
 from fobench.machine.device import autocast
-from fobench.machine.memory import peak_memory, release_memory
+from fobench.machine.memory import peak_memory, release_memory, reset_peak_memory
 from fobench.training.loop import evaluate, start_epoch, train_step
 from fobench.training.peak_memory import log_least_memory
 from fobench.training.state import Training
@@ -124,6 +124,7 @@ class Stepper:
         options = run.train.replace(lr=RATE, epochs=EPOCHS)
         baseline = replace(run.baseline_run, train=options)
         self.training = Training(baseline, data, data.train.labels.device)
+        reset_peak_memory(self.training.device)
         network = self.training.network
         # An optimizer that takes no step: moments are not freed, as captured steps refer to them.
         self._frozen_units = FrozenUnits(units_of(network), SGD(network.parameters(), lr=RATE))

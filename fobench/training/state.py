@@ -16,7 +16,6 @@ from fobench.freezing.groups import scale_rates
 from fobench.freezing.schedule import warmup_factor
 from fobench.machine.device import prepare, step_mode
 from fobench.machine.graphs import Graphs
-from fobench.machine.memory import reset_peak_memory
 from fobench.machine.ranks import ALONE, Ranks
 from fobench.machine.seeds import derive, seed_globally
 from fobench.models.fusion import fuse_batch_norm_relu
@@ -57,7 +56,6 @@ class Training:
         self.snapshots = Snapshots(run)
         self.step, self.total_train_seconds = 0, 0.0
         self.warmup_peak_bytes = warm_up(self.network, self.optimizer, data, run, ranks)
-        reset_peak_memory(device)
 
     def _step(self) -> Step:
         eager = EagerStep(self.network, self.optimizer, self.run.train, self.ranks)

@@ -154,6 +154,21 @@ def test_where_blocks_cannot_be_asked_for_they_are_written(monkeypatch):
     assert torch.equal(kept.read(torch.arange(len(values))), values)
 
 
+def test_runs_at_once_divide_the_room_of_the_host(monkeypatch):
+    """Each would see the whole as free, until the others have written to theirs."""
+    monkeypatch.setattr(places, "room_in_memory", lambda device: 1000)
+    monkeypatch.setattr(places, "room_on_disk", lambda: 1000)
+    monkeypatch.setattr(places, "_runs_at_once", 1)
+    makers = (places.on_host, places.in_scratch_file)
+    for make in makers:
+        assert make((1000,), torch.uint8, CPU).numel() == 1000
+    places.share_room(4)
+    for make in makers:
+        assert make((250,), torch.uint8, CPU).numel() == 250
+        with pytest.raises(NoRoomError, match="251 bytes are more than the 250"):
+            make((251,), torch.uint8, CPU)
+
+
 def test_a_control_group_limits_the_memory_there_is(monkeypatch):
     monkeypatch.setattr(cgroup, "memory", lambda: None)
     free, total = available_memory(CPU)

@@ -138,20 +138,36 @@ def test_init_writes_a_config_for_a_network_and_images_that_trains(fobench, conf
     assert written.train.optimizer == ("adamw" if name == "Tokens" else "sgd")
     assert written.model.stem_stride == (None if name == "Tokens" else 1)
     methods = [method.name for method in written.methods]
-    assert methods.count("baseline") == 4
+    assert methods.count("baseline") == 6
     assert any(method.stores.precompute for method in written.methods)
     listed = fobench("units", path)
     assert listed.exit_code == 0, listed.output
     if name == "Tokens":
         fewer = ("--set", "train.epochs=2", "--set", "experiment.seeds=[0]")
-        fewer += ("--set", "train.warmup_epochs=0.5", "--device", "cpu")
+        fewer += ("--set", "train.warmup_epochs=0.25", "--device", "cpu")
         trained = fobench("run", path, *fewer, "--only", "freezeout*t0.50")
         assert trained.exit_code == 0, trained.output
+
+
+def test_init_shuffles_what_is_sorted_by_class(fobench, config):
+    """As folders are, whose last images, held out for validation, would all be of one class."""
+    content = dict(np.load(config.with_name("images.npz")))
+    order = np.argsort(content["train_labels"], kind="stable")
+    content |= {key: content[key][order] for key in ("train_images", "train_labels")}
+    np.savez(config.with_name("sorted.npz"), **content)
+    ran = fobench("init", "--model", "./mynet.py:Net", "--data", "./sorted.npz")
+    assert ran.exit_code == 0, ran.output
+    assert load(config.with_name("Net.toml")).data.shuffle
+    text = config.with_name("Net.toml").read_text()
+    assert "# They are sorted by class.\nshuffle = true\n" in text
+    listed = fobench("units", "Net.toml")
+    assert listed.exit_code == 0, listed.output
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("quick/vgg", "--image-size", "8"), "--image-size: it is for --data"),
         (("--model", "./mynet.py:Net"), "give NAME, or both --model and --data"),
         (("--data", "./images.npz"), "give NAME, or both --model and --data"),
         (("quick/vgg", "--model", "vgg", "--data", "synthetic"), "give NAME, or both"),
@@ -201,3 +217,20 @@ def test_init_takes_options_of_its_network_alone(fobench, config, words, message
     ran = fobench("init", *network, *(("--data", "./images.npz") if network else ()), *words)
     assert ran.exit_code == 2, ran.output
     assert message in ran.output
+
+
+def test_methods_that_freeze_need_two_units_that_train(fobench, config):
+    """Told before the baselines are trained; these alone can be."""
+    source = SOURCE.replace(
+        "        self.fc = ", "        self.requires_grad_(False)\n        self.fc = "
+    )
+    assert source != SOURCE
+    config.with_name("mynet.py").write_text(source)
+    text = config.read_text()
+    config.write_text(text + '[[method]]\nname = "freezeout"\n')
+    ran = fobench("run", config, "--device", "cpu")
+    assert ran.exit_code == 2, ran.output
+    assert "of its units fc alone has parameters that require gradients" in ran.output
+    assert not list(config.parent.glob("results/mine/*seed0*"))
+    config.write_text(text)
+    assert fobench("run", config, "--device", "cpu").exit_code == 0

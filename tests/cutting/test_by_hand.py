@@ -27,6 +27,28 @@ class WithList(nn.Module):
         return self.head(images.mean((2, 3)))
 
 
+class Tempered(WithList):
+    """Something without weights behind its last module."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) / 2
+
+
+class FixedHead(WithList):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head.requires_grad_(False)
+
+
+class FixedBut(WithList):
+    """Only the stem trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requires_grad_(False)
+        self.stem.requires_grad_(True)
+
+
 class KeepsWhole(WithList):
     """Integers, which cannot go from unit to unit, go past its blocks."""
 
@@ -103,3 +125,24 @@ def test_a_module_in_one_that_cannot_be_looked_into_is_told_why():
     )
     reason = refusal(network, ["1.0"])
     assert "units: 1.0 is in 1, which could not be looked into (it switches gradients" in reason
+
+
+@pytest.mark.parametrize(
+    ("network", "units", "expected"),
+    [
+        (Tempered, ["stem", "blocks", "head"], 3),
+        (FixedHead, "children", 2),
+        (FixedHead, "auto", 4),
+    ],
+)
+def test_the_last_unit_trains_as_it_is_the_one_that_never_freezes(network, units, expected):
+    """Else freeze times would be those of one unit more than can freeze."""
+    cut = cut_network(network(), SHAPE, units)
+    *_, last = cut.children()
+    assert any(parameter.requires_grad for parameter in last.parameters())
+    assert len(cut) == expected
+
+
+def test_a_network_whose_first_unit_alone_trains_is_refused():
+    with pytest.raises(CannotCutError, match="only its first unit has parameters that require"):
+        cut_network(FixedBut(), SHAPE, "children")

@@ -1,6 +1,8 @@
 """Folders of images: the images and classes of torchvision's ImageFolder, prepared once."""
 
+import errno
 import os
+import shutil
 import threading
 from types import SimpleNamespace
 
@@ -59,10 +61,12 @@ def test_the_images_and_classes_are_those_of_image_folder(pets, tmp_path, size):
     (pets / "train" / "cat" / "notes.txt").write_text("no image")
     (pets / "train" / "cat" / "._hidden.png").write_text("no image")
     (pets / "train" / ".hidden").mkdir()
+    save(pets / "train" / "cat" / ".checkpoints" / "0.png")
     dataset = open_folder(pets, tmp_path / "root", size)
     assert dataset.name == f"pets-{size or 6}px"
     (pets / "train" / "cat" / "._hidden.png").unlink()
     (pets / "train" / ".hidden").rmdir()
+    shutil.rmtree(pets / "train" / "cat" / ".checkpoints")
     for part in ("train", "test"):
         expected = ImageFolder(pets / part)
         images, labels = getattr(dataset, f"{part}_images"), getattr(dataset, f"{part}_labels")
@@ -71,6 +75,19 @@ def test_the_images_and_classes_are_those_of_image_folder(pets, tmp_path, size):
         for image, (original, _) in zip(images, expected, strict=True):
             original = resized(original, size) if size else original
             assert np.array_equal(image, np.asarray(original))
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(pets, tmp_path, monkeypatch):
+    """Root reads any folder, so that reading it is made to fail."""
+    scandir, lost = os.scandir, pets / "train" / "cat" / "more"
+
+    def fail(path):
+        if os.fspath(path) == os.fspath(lost):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    assert f"{lost} cannot be read (Permission denied)" in fails(pets, tmp_path / "root")
 
 
 def test_a_folder_is_prepared_once_until_something_in_it_changes(pets, tmp_path, caplog):

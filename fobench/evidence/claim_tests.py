@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from fobench.evidence import store_savings
+from fobench.evidence.chosen import choose, validation_errors
 from fobench.evidence.claim import Claim
 from fobench.evidence.findings import (
     TIME_SAVED,
@@ -26,8 +27,8 @@ from fobench.evidence.findings import (
 from fobench.evidence.front import beside_others
 from fobench.evidence.half_frozen import LEAST, MOST, epoch_ratios, profile_ratios
 from fobench.evidence.intervals import mean_interval
-from fobench.evidence.line_to_beat import line_of, share_beyond
-from fobench.evidence.outcomes import PREDICTION_POINTS, Margin, Measure
+from fobench.evidence.line_to_beat import is_beyond, line_of, points_of_seeds, what_extends
+from fobench.evidence.outcomes import PREDICTION_POINTS, Measure
 from fobench.evidence.pairs import table
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.summary import summary
@@ -44,6 +45,7 @@ ERROR_COLUMNS = {
 AGAINST_FEWER_STEPS = "against fewer steps, points"
 SAVED_BY_STORE = "saved by the store, points of time"
 NO_BASELINE = "needs the baseline on the same machine, or a profile"
+NO_TIMES = "needs timed runs, or a profile"
 TIME_OF_NONE_FROZEN = "time, of that with none frozen"
 
 
@@ -87,32 +89,17 @@ def chosen_saving(claim: Claim, variants: Sequence[Variant]) -> Finding:
     label = f"{claim.setting.label()}; chosen by validation error"
     known = [each for each in variants if not math.isnan(each[0]["saved"])]
     if not known:
-        return not_tested(label, NO_BASELINE)
-    errors = [validation_error(runs) for _, runs in known]
+        return not_tested(label, what_times_need([row for row, _ in variants]))
+    errors = validation_errors([runs for _, runs in known])
     if any(map(math.isnan, errors)):
-        return not_tested(label, "needs held-out images: set data.validation")
+        return not_tested(label, "needs held-out images: set data.validation; and common seeds")
     row = known[choose([row["saved"] for row, _ in known], errors, claim.time)][0]
     return saving_of(claim, row, f"{row['method'].label()}; chosen by validation error")
 
 
-def choose(saved: Sequence[float], validation_errors: Sequence[float], time: Margin) -> int:
-    """The place of the lowest validation error among those that save as much as claimed.
-
-    If none does, of the one that saves most.
-    """
-    enough = [place for place, each in enumerate(saved) if each in time]
-    if enough:
-        return min(enough, key=lambda place: validation_errors[place])
-    return max(range(len(saved)), key=lambda place: saved[place])
-
-
-def validation_error(runs: Sequence[RunResult]) -> float:
-    """The mean after the last epoch; NaN if it was not measured in all runs.
-
-    Of an ensemble, that of its last member: the ensemble is tested alone.
-    """
-    errors = [run.epochs[-1].val_error for run in runs]
-    return math.nan if None in errors else math.fsum(errors) / len(errors)
+def what_times_need(rows: Sequence[pd.Series]) -> str:
+    """What to train if no time saved is known of any of some rows of a summary."""
+    return NO_TIMES if any(row["error_pairs"] for row in rows) else NO_BASELINE
 
 
 def saving_of(claim: Claim, row: pd.Series, label: str) -> Finding:
@@ -157,27 +144,32 @@ def fewer_steps(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
             continue
         label = row["method"].label()
         if not row["fewer_steps_n"]:
-            yield not_tested(label, line_note(row, results.summary), time_saved(row))
+            yield not_tested(label, line_note(row, results), time_saved(row))
             continue
         distance = interval_of(row, "fewer_steps", row["fewer_steps_n"])
+        if row["saved"] <= 0 and distance.mean < 0:
+            yield not_tested(label, "saves no time: no baseline took as long", time_saved(row))
+            continue
         error = points(AGAINST_FEWER_STEPS, distance, claim.error)
         error = replace(error, slack=row["fewer_steps_slack"], needs=TIMED_RUNS)
         yield finding(label, time_saved(row), error)
 
 
-def line_note(row: pd.Series, variants: pd.DataFrame) -> str:
+def line_note(row: pd.Series, results: ExperimentResults) -> str:
     """What to train so that a method can be compared with the line to beat."""
-    line, saved = line_of(variants), row["saved"]
+    line, saved = line_of(results.summary), row["saved"]
     if math.isnan(saved) or line.empty:
-        return NO_BASELINE
-    end = line.iloc[-1]
-    share = min(share_beyond(saved, end["method"].epoch_share, end["saved"]), 0.95)
-    add = f"add a baseline with epoch_share = {share:g}"
+        return what_times_need([row])
+    extend = what_extends(results.summary, saved).rstrip(",")
     if len(line) == 1:
-        return f"no baseline was trained for fewer steps: {add}"
-    if row["fewer_steps_beyond"]:
-        return f"the line to beat ends at {end['saved']:.1f} % of time saved: {add}"
-    return f"no seed has the whole line, or its line ends before: {add}, with all seeds"
+        return f"there is no line to beat: {extend}"
+    if is_beyond(line, saved):
+        return f"the line to beat ends at {line['saved'].max():.1f} % of time saved: {extend}"
+    seeds = points_of_seeds(results.table, results.summary)
+    names = {row["variant"], *line["variant"]}
+    if any(names <= points.keys() for machines in seeds for points in machines):
+        return f"in each seed the line to beat ends before: {extend}, with all seeds"
+    return "no seed has it and all shares of the baseline on one machine: train what is missing"
 
 
 def front(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:

@@ -63,8 +63,11 @@ def read_file(path: Path) -> list[Claim]:
 
 def read_claim(table: Mapping[str, Any], where: str) -> tuple[Claim | None, list[str]]:
     """The claim of a table. Returns (claim, []) or (None, all problems found)."""
-    plain = {key: value for key, value in table.items() if key not in SETTINGS}
-    options, problems = read(ClaimOptions, plain, where)
+    known = [*ClaimOptions.declared(), *SETTINGS]
+    unknown = [f"{where} {unknown_key(key, known)}" for key in table if key not in known]
+    plain = {key: value for key, value in table.items() if key in ClaimOptions.declared()}
+    options, wrong = read(ClaimOptions, plain, where)
+    problems = unknown + wrong
     settings = {}
     for key in [key for key in SETTINGS if key in table]:
         settings[key], wrong = read_setting(table[key], f"{where} {key}:")
@@ -72,9 +75,11 @@ def read_claim(table: Mapping[str, Any], where: str) -> tuple[Claim | None, list
     test = table.get("test")
     if isinstance(test, str) and test not in TESTS:
         problems.append(f"{where} test {unknown_key(test, TESTS)}")
-    elif options is not None:
-        wrong = setting_problems(options.test, table) + margin_problems(options)
-        unfit = TESTS[options.test].fits(settings["setting"]) if settings.get("setting") else ""
+    elif isinstance(test, str):
+        wrong = setting_problems(test, table)
+        # What is misspelt may be a margin.
+        wrong += [] if options is None or unknown else margin_problems(options)
+        unfit = TESTS[test].fits(settings["setting"]) if settings.get("setting") else ""
         wrong += [f"setting: {unfit}"] if unfit else []
         problems += [f"{where} {each}" for each in wrong]
     if problems:

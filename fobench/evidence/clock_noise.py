@@ -5,8 +5,9 @@ All functions take a table made by `fobench.evidence.pairs.table`.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
@@ -23,7 +24,7 @@ class Noise:
     """The spread of values that should be equal: standard deviation of their logs, in percent."""
 
     percent: float
-    degrees: int  # of freedom
+    degrees: float  # of freedom
 
     def half_width(self, values: int) -> float:
         """Half of the 95 % range, in percent, of a value (1) or of the difference of two (2)."""
@@ -45,9 +46,27 @@ def noise_of_seeds(runs: pd.DataFrame) -> Noise | None:
 def noise_of_pairs(runs: pd.DataFrame) -> Noise | None:
     """The spread of time ratios to the baseline among a method's seeds: the noise left in pairs."""
     firsts = runs[(runs["repeat"] == 0) & runs["log_ratio"].notna() & (runs["log_ratio"] != 0)]
-    return pooled_noise(
-        firsts, ["variant", "machine"], lambda group: group["log_ratio"].map(math.exp)
-    )
+    firsts = firsts[firsts["timed"]]
+    by = ["variant", "machine"]
+    found = pooled_noise(firsts, by, lambda group: group["log_ratio"].map(math.exp))
+    if found is None:
+        return None
+    groups = firsts.groupby(by).ngroup().to_numpy()
+    baselines = firsts.groupby("baseline").ngroup().to_numpy()
+    return replace(found, degrees=degrees_of_pairs(groups, baselines))
+
+
+def degrees_of_pairs(groups: np.ndarray, baselines: np.ndarray) -> float:
+    """Degrees of freedom of the pooled deviation of pairs, with their groups and baselines [pairs].
+
+    Pairs with one baseline share its noise, so they are fewer than independent ones. With equal
+    noise in all runs, the deviations have the covariance V = I + (1 where baselines are equal); for
+    the sum of squares d'Ad, Satterthwaite's approximation gives tr(AV)² / tr((AV)²).
+    """
+    alike = groups[:, None] == groups
+    centring = np.eye(len(groups)) - alike / alike.sum(0)
+    product = centring @ (np.eye(len(groups)) + (baselines[:, None] == baselines))
+    return float(np.trace(product) ** 2 / np.trace(product @ product))
 
 
 def noise_of_first_epochs(runs: pd.DataFrame) -> Noise | None:

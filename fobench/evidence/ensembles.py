@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fobench.evidence.intervals import Interval, columns, mean_interval
-from fobench.evidence.line_to_beat import distance_to, points_of_seeds
+from fobench.evidence.line_to_beat import MeanDistance, distance_to, points_of_seeds
 from fobench.evidence.results import ExperimentResults
 from fobench.records.runs import RunResult
 
@@ -23,7 +23,7 @@ def summary(results: ExperimentResults) -> pd.DataFrame:
     - `gain`: the former minus the latter, paired by seed.
     - `shorter`: of an ensemble whose members freeze, `error` minus that of the same ensemble
       without freezing, trained for fewer steps in the same time, over `shorter_n` seeds: as in
-      `fobench.evidence.line_to_beat`.
+      `fobench.evidence.line_to_beat`; in `shorter_predicted` of them its time is predicted.
 
     An evaluation costs `forward_flops` and `eval_ratio` times as much as one model's, by FLOPs and
     by seconds; the latter is the mean of logs of the ratios in `timed` seeds. All but
@@ -48,20 +48,27 @@ def rows(results: ExperimentResults) -> Iterator[dict[str, Any]]:
             **columns("last_error", mean_interval(alone.tolist())),
             **columns("error", mean_interval(whole.tolist())),
             **columns("gain", mean_interval((alone - whole).tolist())),
-            "shorter_n": shorter.n,
-            **columns("shorter", shorter),
+            "shorter_n": shorter.interval.n,
+            "shorter_predicted": shorter.predicted,
+            "profile_saved": row["profile_saved"],
+            **columns("shorter", shorter.interval),
             "forward_flops": row["forward_flops"],
             "timed": ratio.n,
             **columns("eval_ratio", ratio),
         }
 
 
-def against_shorter(results: ExperimentResults, row: pd.Series) -> Interval:
+def against_shorter(results: ExperimentResults, row: pd.Series) -> MeanDistance:
     """The distance of an ensemble, a row of a summary, to those of its kind without freezing."""
-    variants, unfrozen = results.summary, row["method"].unfrozen()
-    line = variants[[method.is_share_of(unfrozen) for method in variants["method"]]]
+    variants, line = results.summary, unfrozen_shares(results, row["method"])
     line = line[line["saved"].notna()].sort_values("saved", kind="stable")
-    return distance_to(line, row, points_of_seeds(results.table, variants)).interval
+    return distance_to(line, row, points_of_seeds(results.table, variants))
+
+
+def unfrozen_shares(results: ExperimentResults, method: Any) -> pd.DataFrame:
+    """The rows of a summary of the same ensemble without freezing, of all shares of the steps."""
+    variants, unfrozen = results.summary, method.unfrozen()
+    return variants[[each.is_share_of(unfrozen) for each in variants["method"]]]
 
 
 def shorter_notes(results: ExperimentResults) -> Iterator[str]:
@@ -70,9 +77,16 @@ def shorter_notes(results: ExperimentResults) -> Iterator[str]:
     for _, row in found.iterrows():
         unfrozen = row["method"].unfrozen()
         if unfrozen is not None and not row["shorter_n"]:
+            shares = unfrozen_shares(results, row["method"])
+            no_times = len(shares) > 1 and shares["saved"].isna().any()
             yield (
                 f"{row['method'].label()} is not compared with the same ensemble without freezing: "
-                f"add {unfrozen.label()} of several epoch_share, down to the time that it takes"
+                + (
+                    f"time {unfrozen.label()} of all epoch_share, or measure a profile"
+                    if no_times
+                    else f"add {unfrozen.label()} of several epoch_share, down to the time that it "
+                    "takes"
+                )
             )
 
 

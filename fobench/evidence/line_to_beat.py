@@ -142,6 +142,14 @@ def line_of(variants: pd.DataFrame) -> pd.DataFrame:
     return plain[plain["saved"].notna()].sort_values("saved", kind="stable")
 
 
+def of_unknown_time(variants: pd.DataFrame) -> pd.DataFrame:
+    """The baselines trained for fewer steps that the line lacks, as their time is not known."""
+    unknown = variants[variants["saved"].isna()]
+    return unknown[
+        [method.is_baseline and not method.is_whole_baseline for method in unknown["method"]]
+    ]
+
+
 def saved_if_not_measured(row: pd.Series) -> float:
     """The time saved of a variant in a seed that does not have it.
 
@@ -198,15 +206,14 @@ def line_notes(variants: pd.DataFrame) -> Iterator[str]:
     end = line.iloc[-1]
     beyond = others[others["saved"] > end["saved"]]
     if len(beyond):
-        share = share_beyond(beyond["saved"].max(), end["method"].epoch_share, end["saved"])
         names = "; ".join(method.label() for method in beyond["method"])
-        add = f"add a baseline with epoch_share = {share:g}"
         if len(line) == 1:
-            yield f"no baseline was trained for fewer steps, so there is no line to beat: {add}"
+            yield f"there is no line to beat: {what_extends(variants, beyond['saved'].max())}"
         else:
             yield (
                 f"the line to beat ends at {end['saved']:.1f} % of time saved "
-                f"({end['method'].label()}): {add} to compare what saves more: {names}"
+                f"({end['method'].label()}): {what_extends(variants, beyond['saved'].max())} to "
+                f"compare what saves more: {names}"
             )
     on_line = others[others["saved"].notna() & ~others["fewer_steps_beyond"]]
     for _, row in on_line.iterrows():
@@ -216,6 +223,16 @@ def line_notes(variants: pd.DataFrame) -> Iterator[str]:
                 f"{row['method'].label()}: the others lack a share on their machine, or save more "
                 "than their shortest share does"
             )
+
+
+def what_extends(variants: pd.DataFrame, saved: float) -> str:
+    """What to do so that the line to beat, not empty, reaches a time saved, in percent."""
+    end = line_of(variants).iloc[-1]
+    for _, row in of_unknown_time(variants).iterrows():
+        if row["method"].epoch_share < end["method"].epoch_share:
+            return f"time {row['method'].label()}, or measure a profile,"
+    share = min(share_beyond(saved, end["method"].epoch_share, end["saved"]), 1 - SHARE_STEP)
+    return f"add a baseline with epoch_share = {share:g}"
 
 
 def share_beyond(saved: float, shortest: float, end: float) -> float:

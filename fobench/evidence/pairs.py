@@ -23,7 +23,8 @@ def table(
     `first_epoch_seconds` is equal work in all runs; NaN if the first epoch is partial or a unit
     froze in it.
 
-    A pair is a run and its baseline on the same machine; without one, the paired columns are NaN.
+    A pair is a run and its baseline on the same machine, each on one host from beginning to end;
+    without one, the paired columns are NaN.
     `log_ratio` is log(T(run) / T(its baseline)), `cpu_log_ratio` the same of processor seconds;
     both are also NaN if either run's time does not count, or their images lay in two places.
     `error_points` and `error_relative` (in percent) compare the test errors. `against` is the key
@@ -70,6 +71,8 @@ def compare(run: RunResult, baseline: RunResult | None, include_resumed: bool) -
         ("log_ratio", "cpu_log_ratio", "error_points", "error_relative"), math.nan
     )
     if baseline is None or machine_of_errors(baseline.record) != machine_of_errors(run.record):
+        return nothing
+    if len({place["host"] for place in trained_at(run.record)}) > 1:
         return nothing
     error, least = run.test_error, baseline.test_error
     errors = {

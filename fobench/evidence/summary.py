@@ -28,6 +28,10 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     variants = pd.DataFrame(
         [summary_row(name, group) for name, group in runs.groupby("variant", sort=False)]
     )
+    if variants["saved"].notna().any():
+        # By definition, also where it has neither a pair nor a prediction.
+        whole = variants["method"].map(lambda method: method.is_whole_baseline)
+        variants.loc[whole & variants["saved"].isna(), ["saved", "speedup"]] = 0.0, 1.0
     variants["on_front"] = pareto([-saved for saved in variants["saved"]], list(variants["error"]))
     return pd.concat([variants, against_fewer_steps(runs, variants)], axis=1)
 
@@ -56,7 +60,6 @@ def summary_row(name: str, group: pd.DataFrame) -> dict[str, Any]:
         "relative_pairs": len(relative),
         "steps": int(group.iloc[0]["steps"]),
         "forward_flops": group["forward_flops"].mean(),
-        "train_seconds": group.loc[group["timed"], "train_seconds"].mean(),
         **predictions,
         "predicted": predicted,
         **times,

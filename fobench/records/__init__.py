@@ -1,1 +1,1 @@
-"""The files of runs and experiments: read, written, checked. Standard library alone."""
+"""The files of runs and experiments: read, written, checked."""

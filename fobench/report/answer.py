@@ -7,9 +7,11 @@ from typing import Literal
 
 import pandas as pd
 
-from fobench.evidence.claim_tests import validation_error
+from fobench.evidence.chosen import validation_errors
 from fobench.evidence.findings import interval_of
 from fobench.evidence.intervals import Interval
+from fobench.evidence.line_to_beat import of_unknown_time
+from fobench.evidence.outcomes import PREDICTION_POINTS
 from fobench.evidence.results import ExperimentResults
 from fobench.evidence.verdicts import name_of
 from fobench.records.runs import RunResult
@@ -110,7 +112,7 @@ def answer(results: ExperimentResults) -> Answer:
         sentence = f"Not known: {'only ensembles freeze' if some else 'nothing freezes'} here."
         return Answer(name, None, nothing, "not known", sentence)
     numbers = numbers_of(setting.variant)
-    kind, sentence = judge(numbers, has_line(results))
+    kind, sentence = judge(numbers, why_no_line(results.summary))
     if numbers.predicted and kind != "not known":
         sentence += " The time is predicted, not measured."
     return Answer(name, setting, numbers, kind, sentence)
@@ -132,10 +134,11 @@ def chosen_setting(results: ExperimentResults) -> ChosenSetting | None:
         return None
     if len(freezing) == 1:
         return ChosenSetting(freezing[0][0], f"the only {one} that freezes")
-    errors = [validation_error(runs) for _, runs in freezing]
+    errors = validation_errors([runs for _, runs in freezing])
     if any(map(math.isnan, errors)):
         return ChosenSetting(
-            freezing[0][0], f"the first {one} that freezes, as no validation error is known"
+            freezing[0][0],
+            f"the first {one} that freezes, as no validation error is known in common seeds",
         )
     return ChosenSetting(
         freezing[errors.index(min(errors))][0],
@@ -149,10 +152,15 @@ def freezes(variant: pd.Series, runs: Sequence[RunResult]) -> bool:
     return not variant["method"].is_baseline and any(run.epochs[-1].frozen_units for run in runs)
 
 
-def has_line(results: ExperimentResults) -> bool:
-    """Whether a baseline was trained for fewer steps."""
-    methods = results.summary["method"]
-    return any(method.is_baseline and not method.is_whole_baseline for method in methods)
+def why_no_line(variants: pd.DataFrame) -> str:
+    """Why a summary has no line to beat; empty if it has one."""
+    methods = variants["method"]
+    shorter = sum(method.is_baseline and not method.is_whole_baseline for method in methods)
+    if not shorter:
+        return "no baseline was trained for fewer steps"
+    if len(of_unknown_time(variants)) == shorter:
+        return "the time of the baselines trained for fewer steps is not known"
+    return ""
 
 
 def numbers_of(variant: pd.Series) -> Numbers:
@@ -166,36 +174,32 @@ def numbers_of(variant: pd.Series) -> Numbers:
     )
 
 
-def judge(numbers: Numbers, line: bool) -> tuple[Kind, str]:
-    """The answer, and one sentence that gives it; `line`: a baseline trained for fewer steps."""
+def judge(numbers: Numbers, no_line: str = "") -> tuple[Kind, str]:
+    """The answer, and one sentence that gives it; `no_line` is why there is no line to beat."""
     saved, distance = numbers.saved, numbers.fewer_steps
     if math.isnan(saved.mean):
-        return "not known", "Not known: the time saved was not measured."
-    if saved.high is not None and saved.high <= 0:
+        return "not known", "Not known: the time saved was neither measured nor predicted."
+    highest = saved.mean + PREDICTION_POINTS if numbers.predicted else saved.high
+    if highest is not None and highest <= 0:
         return "did not pay off", "Freezing did not pay off here: it saved no time."
-    if not line:
-        return "not known", "Not known: no baseline was trained for fewer steps."
+    if saved.mean <= 0:
+        at_n = f" at n = {saved.n}" if saved.n else ""
+        return "undecided", (
+            f"Undecided{at_n}: the time saved, {with_ends(saved)} %, is not told apart from none."
+        )
+    if no_line:
+        return "not known", f"Not known: {no_line}."
     if numbers.beyond:
         return "not known", (
             f"Not known: freezing saved {number(saved.mean)} % of the time, more than the shortest "
             "baseline, so there is nothing to compare it with."
         )
     if math.isnan(distance.mean):
-        return compare_time_alone(saved)
-    return compare(distance)
-
-
-def compare_time_alone(saved: Interval) -> tuple[Kind, str]:
-    """Without a distance to the line."""
-    if saved.mean > 0:
         return "not known", (
             "Not known: no seed has the baselines trained for fewer steps beside it, on the same "
             "machine."
         )
-    return "undecided", (
-        f"Undecided at n = {saved.n}: the time saved, {with_ends(saved)} %, is not told apart "
-        "from none."
-    )
+    return compare(distance)
 
 
 def compare(distance: Interval) -> tuple[Kind, str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fobench.evidence import ensembles
 from fobench.evidence.results import ExperimentResults
-from fobench.report.tables import MISSING, Table, interval, number
+from fobench.report.tables import MISSING, Table, distance, interval, number, with_count
 
 HEADER = (
     *("method", "n (errors)", "each member, %", "last member alone, %", "all M members, %"),
@@ -24,7 +24,7 @@ def ensembles_table(results: ExperimentResults) -> Table | None:
             *(row["method"].label(), str(row["n"]), numbers(row["members"])),
             *(interval(row, "last_error"), interval(row, "error")),
             *(interval(row, "gain", 1, sign=True), numbers(row["last"])),
-            with_count(interval(row, "shorter", 1, sign=True), row["shorter_n"], row["n"]),
+            distance(row, "shorter"),
             number(row["forward_flops"], 2),
             with_count(interval(row, "eval_ratio", 2), row["timed"], row["n"]),
         )
@@ -35,8 +35,3 @@ def ensembles_table(results: ExperimentResults) -> Table | None:
 
 def numbers(errors: Iterable[float]) -> str:
     return ", ".join(map(number, errors)) or MISSING
-
-
-def with_count(cell: str, count: int, errors: int) -> str:
-    """A cell with its n, if that is not the n of errors."""
-    return f"{cell}, n = {count}" if 0 < count != errors else cell

@@ -43,7 +43,8 @@ def noise_notes(results: ExperimentResults) -> list[str]:
 
 
 def deviation(found: clock_noise.Noise) -> str:
-    return f"standard deviation {number(found.percent)} % ({found.degrees} degrees of freedom)"
+    degrees = f"{found.degrees:.0f} degrees of freedom"
+    return f"standard deviation {number(found.percent)} % ({degrees})"
 
 
 def errors_repeat(table: pd.DataFrame) -> bool:

@@ -86,15 +86,15 @@ def methods_table(variants: pd.DataFrame) -> Table:
             "saved": "0" if against_itself else time(row, "saved"),
             "speedup": "1" if against_itself else time(row, "speedup", 2),
             "cpu_saved": "0" if against_itself else interval(row, "cpu_saved"),
-            "points": "0" if against_itself else interval(row, "points", 1, sign=True),
-            "relative": "0" if against_itself else interval(row, "relative", 1, sign=True),
+            "points": "0" if against_itself else change(row, "points", "error_pairs"),
+            "relative": "0" if against_itself else change(row, "relative", "relative_pairs"),
         }
         rows.append(
             (
                 *(row["method"].label(), str(row["n"]), str(row["pairs"]), f"{row['steps']:,}"),
                 *(compared["saved"], compared["speedup"], compared["cpu_saved"]),
                 *(interval(row, "error"), compared["points"], compared["relative"]),
-                fewer_steps(row),
+                distance(row, "fewer_steps"),
                 # Unknown without a time.
                 MISSING if math.isnan(row["saved"]) else "yes" if row["on_front"] else "no",
             )
@@ -102,14 +102,24 @@ def methods_table(variants: pd.DataFrame) -> Table:
     return Table(METHODS_HEADER, rows)
 
 
-def fewer_steps(row: pd.Series) -> str:
-    """The distance to the line to beat; with its n, if that is not the n of errors."""
-    distance, n = interval(row, "fewer_steps", 1, sign=True), row["fewer_steps_n"]
-    predicted = row["fewer_steps_predicted"]
-    notes = [f"n = {n}"] if 0 < n != row["n"] else []
-    if predicted:
-        notes.append("time predicted" + (f" in {predicted} of {n}" if predicted < n else ""))
-    return ", ".join([distance, *notes])
+def change(row: pd.Series, column: str, pairs: str) -> str:
+    """A change of the error, of as many pairs as another column says."""
+    return with_count(interval(row, column, 1, sign=True), row[pairs], row["n"])
+
+
+def distance(row: pd.Series, column: str) -> str:
+    """The distance to a line to beat, and in how many seeds the time on it was not measured."""
+    cell, n = interval(row, column, 1, sign=True), row[f"{column}_n"]
+    cell, predicted = with_count(cell, n, row["n"]), row[f"{column}_predicted"]
+    if not predicted:
+        return cell
+    source = "time of other seeds" if math.isnan(row["profile_saved"]) else "time predicted"
+    return f"{cell}, {source}" + (f" in {predicted} of {n}" if predicted < n else "")
+
+
+def with_count(cell: str, count: int, errors: int) -> str:
+    """A cell with its n, if that is not the n of errors."""
+    return f"{cell}, n = {count}" if 0 < count != errors else cell
 
 
 def predictions_table(results: ExperimentResults) -> Table | None:
@@ -197,7 +207,10 @@ def target_table(results: ExperimentResults, target: float) -> Table:
 def environment_table(results: ExperimentResults) -> Table:
     """The machine and the code, with all values where runs differ."""
     found = environments(results.runs)
-    rows = [(name, ", ".join(sorted(map(str, values)))) for name, values in found.items()]
+    rows = [
+        (name, ", ".join(sorted(MISSING if each is None else str(each) for each in values)))
+        for name, values in found.items()
+    ]
     return Table(("", ""), rows)
 
 

@@ -77,6 +77,8 @@ def test_a_setting_includes_methods_that_differ_in_free_options_alone(tmp_path):
     [
         ("time_min", "time_mini", "time_mini is not known: did you mean time_min?"),
         ("time_min = 33", "time_min = '33'", "time_min = '33': give a number"),
+        ('id = "mine"', 'id = ""', "id = '': give a string in quotes, not empty"),
+        ("setting =", "settings =", "settings is not known: did you mean setting?"),
         ('"saving"', '"savings"', "test savings is not known: did you mean saving?"),
         ('"densenet"', '"densnet"', "family densnet is not known: did you mean densenet?"),
         ("t0 = 0.5", "t_0 = 0.5", "setting: t_0 is not known: did you mean t0?"),

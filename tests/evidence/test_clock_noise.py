@@ -66,6 +66,23 @@ def test_drift_between_seeds_is_no_noise_of_pairs():
     assert clock_noise.noise_of_seeds(paired).percent > 50
 
 
+@pytest.mark.parametrize("methods", [1, 2, 10])
+def test_pairs_that_share_a_baseline_have_fewer_degrees_of_freedom(methods):
+    """Of k methods in n seeds, with equal noise in all runs, whatever it is: the covariance has in
+    each seed the variances 1, k − 1 times, and k + 1, each with n − 1 degrees of freedom."""
+    k, n = methods, 4
+    seconds = np.exp(np.random.default_rng(1).normal(0, 0.01, (n, k + 1)))
+    runs = []
+    for seed in range(n):
+        runs.append(result("baseline", seed, seconds[seed, k], 30))
+        runs += [result("baseline", seed, seconds[seed, i], 31, share=0.05 * (i + 1))
+                 for i in range(k)]  # fmt: skip
+    found = clock_noise.noise_of_pairs(table(runs))
+    assert found.degrees == pytest.approx((n - 1) * (2 * k) ** 2 / ((k - 1) + (k + 1) ** 2))
+    logs = np.log(seconds[:, :k] / seconds[:, k:])
+    assert found.percent == pytest.approx(100 * np.expm1(logs.std(0, ddof=1).mean())) or k > 1
+
+
 def test_an_outlying_time_is_reported_with_how_far_it_strays():
     seconds = {(seed, 0): 100 + seed for seed in range(6)} | {(6, 0): 150}
     assert clock_noise.outliers(noisy(seconds)) == [

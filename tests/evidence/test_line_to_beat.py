@@ -222,6 +222,28 @@ def test_without_times_there_is_no_distance():
     assert list(line_notes(found)) == []
 
 
+def test_a_share_of_unknown_time_is_to_be_timed_not_trained_again():
+    """The share of 0.5 is untimed and has no prediction; it is the one that would reach 40 %."""
+    runs = seed_of(0, 60, 40)
+    runs[2].record["timed"] = False
+    found, row = summarised(runs)
+    assert row["fewer_steps_beyond"]
+    (note,) = line_notes(found)
+    assert "ends at 20.0 % of time saved" in note
+    assert "time baseline, 50% of the steps, or measure a profile" in note
+    assert "add" not in note
+    runs[1].record["timed"] = False
+    (note,) = line_notes(summarised(runs)[0])
+    assert note.startswith("there is no line to beat: time baseline, 80% of the steps")
+
+
+def test_a_longer_share_of_unknown_time_would_not_extend_the_line():
+    runs = seed_of(0, 40, 55)
+    runs[1].record["timed"] = False
+    (note,) = line_notes(summarised(runs)[0])
+    assert "add a baseline with epoch_share = 0.4" in note
+
+
 def test_without_shares_there_is_no_line_and_a_note_says_so():
     runs = seed_of(0, 62, 40)
     found, row = summarised([runs[0], runs[3]])

@@ -218,7 +218,6 @@ def test_a_resumed_run_keeps_its_error_and_loses_its_time_unless_asked_for():
     assert (row["n"], row["pairs"]) == (3, 1)
     assert row["saved"] == pytest.approx(30)
     assert row["points"] == pytest.approx(2)
-    assert row["train_seconds"] == pytest.approx(65), "of those that were timed in one piece"
     asked = summary(table(runs, include_resumed=True)).to_dict("records")[1]
     assert asked["pairs"] == 3
 
@@ -262,8 +261,26 @@ def test_times_of_runs_resumed_elsewhere_are_not_paired():
     runs[1].record["resumed_at"] = [{"epochs": 1, "host": "other"}]
     paired = table(runs, include_resumed=True)
     assert math.isnan(paired["log_ratio"][1])
-    runs[1].record["resumed_at"] = [{"epochs": 1, "host": "h"}]
+    # Both moved: on which of the two hosts each spent its time is not known.
+    runs[0].record["resumed_at"] = [{"epochs": 9, "host": "other"}]
+    paired = table(runs, include_resumed=True)
+    assert paired[["log_ratio", "error_points"]].isna().all(axis=None)
+    for run in runs:
+        run.record["resumed_at"] = [{"epochs": 1, "host": "h"}]
     assert table(runs, include_resumed=True)["log_ratio"][1] == pytest.approx(math.log(0.8))
+
+
+def test_the_whole_baseline_saves_nothing_also_where_its_time_is_unknown():
+    """Beside methods whose times are predicted; where none is known, it has none either."""
+    runs = [
+        result("baseline", 0, 100, 30, timed=False),
+        result("freezeout", 0, 80, 31, timed=False, profile=-3.0),
+    ]
+    baseline, frozen = summary(table(runs)).to_dict("records")
+    assert (baseline["saved"], baseline["speedup"], baseline["predicted"]) == (0, 1, False)
+    assert (baseline["on_front"], frozen["on_front"]) == (True, False)
+    del runs[1].record["predictions"]
+    assert summary(table(runs))["saved"].isna().all()
 
 
 def test_time_to_a_target_is_that_of_the_first_epoch_below_it_or_never():

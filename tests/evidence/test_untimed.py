@@ -46,7 +46,6 @@ def test_untimed_runs_count_with_their_errors_alone():
     assert frozen["cpu_saved"] == pytest.approx(0), "each was recorded with equal processor seconds"
     assert frozen["points"] == pytest.approx((1 + 2 + 6) / 3)
     assert frozen["error"] == pytest.approx(34)
-    assert (baseline["train_seconds"], frozen["train_seconds"]) == (100, 80)
 
 
 @pytest.mark.parametrize("lost", [0, 1])

@@ -1,11 +1,12 @@
 """Verdicts on the claims that come with fobench: each holds, fails and is undecided somewhere."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fobench.evidence.claim_tests import choose
+from fobench.evidence.chosen import choose, validation_errors
 from fobench.evidence.claims import read_claims
 from fobench.evidence.front import ratio_of_predictions
 from fobench.evidence.half_frozen import is_about_half
@@ -151,6 +152,19 @@ def test_the_setting_is_chosen_by_validation_error_among_those_that_save_enough(
     assert choose([5, 8], [1, 2], Margin(low=10)) == 1, "none saves enough: what saves most"
 
 
+def test_validation_errors_are_compared_over_common_seeds():
+    """The second is better in seed 0, the only one of both; its mean over all seeds is higher."""
+    one = validated([trained(0, 80, 30, t0=0.7)], 19)
+    runs = [trained(seed, 80, 30, t0=0.8) for seed in (0, 1)]
+    other = validated(runs[:1], 18) + validated(runs[1:], 30)
+    assert validation_errors([one, other]) == [19, 18]
+    repeats = validated(runs[:1], 20) + other
+    assert validation_errors([one, repeats]) == [19, 19], "a seed's repeats are averaged"
+    assert all(map(math.isnan, validation_errors([one, other[1:]]))), "no seed of both"
+    unknown = validation_errors([one + other, seeds(80, 30, t0=0.9)])
+    assert math.isnan(unknown[1]), "not measured"
+
+
 @pytest.mark.parametrize(
     ("error", "spread", "outcome"),
     [(30, SMALL, "holds"), (32, SMALL, "fails"), (30, LARGE, "undecided")],
@@ -205,7 +219,7 @@ def test_beyond_the_end_of_the_line_nothing_is_tested():
         "the line to beat ends at 50.0 % of time saved: add a baseline with epoch_share = 0.4"
     )
     verdict = verdict_on("beats-fewer-steps", baselines() + seeds(40, 20, t0=0.5))
-    assert verdict.note.startswith("no baseline was trained for fewer steps: add a baseline with")
+    assert verdict.note.startswith("there is no line to beat: add a baseline with epoch_share")
 
 
 def of_reference(seconds: float, error: float, spread: Spread) -> list[RunResult]:

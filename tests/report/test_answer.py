@@ -25,8 +25,8 @@ SAVED = Interval(20.0, 18.0, 22.0, 3)
 POINTS = Interval(0.5, 0.1, 0.9, 3)
 
 
-def sentence(fewer_steps: Interval, saved: Interval = SAVED, line: bool = True, beyond=False):
-    return judge(Numbers(saved, POINTS, fewer_steps, beyond), line)
+def sentence(fewer_steps: Interval, saved: Interval = SAVED, no_line="", **others: bool):
+    return judge(Numbers(saved, POINTS, fewer_steps, **others), no_line)
 
 
 def test_an_interval_wholly_below_the_line_is_a_success():
@@ -64,9 +64,9 @@ def test_a_single_seed_decides_nothing():
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
-        ({"line": False}, "not known", "no baseline was trained for fewer steps"),
+        ({"no_line": "nothing shorter was trained"}, "not known", "nothing shorter was trained."),
         ({"beyond": True}, "not known", "20.0 % of the time, more than the shortest baseline"),
-        ({"saved": UNKNOWN}, "not known", "the time saved was not measured"),
+        ({"saved": UNKNOWN}, "not known", "neither measured nor predicted"),
         ({}, "not known", "no seed has the baselines"),
         ({"saved": Interval(-9.0, -9.5, -8.5, 3)}, "did not pay off", "it saved no time"),
         ({"saved": Interval(-1.0, -3.0, 1.0, 3)}, "undecided", "-1.0 (-3.0 to 1.0) %"),
@@ -74,6 +74,23 @@ def test_a_single_seed_decides_nothing():
 )
 def test_without_a_distance_to_the_line_the_sentence_says_why(changes, kind, words):
     found, text = sentence(UNKNOWN, **changes)
+    assert found == kind
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("saved", "predicted", "kind", "words"),
+    [
+        (Interval(-1.0, -3.0, 1.0, 3), False, "undecided", "Undecided at n = 3: the time saved"),
+        (Interval(-8.0, None, None, 1), False, "undecided", "Undecided at n = 1: the time saved"),
+        (Interval(-3.9, None, None, 0), True, "undecided", "Undecided: the time saved, -3.9 %"),
+        (Interval(-4.1, None, None, 0), True, "did not pay off", "it saved no time"),
+    ],
+)
+def test_a_lower_error_in_more_time_than_the_whole_baseline_is_no_success(
+    saved, predicted, kind, words
+):
+    found, text = sentence(Interval(-1.0, -1.5, -0.5, 3), saved, predicted=predicted)
     assert found == kind
     assert words in text
 

@@ -1,0 +1,39 @@
+"""Which setting is chosen by its validation error."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fobench.evidence.outcomes import Margin
+from fobench.records.runs import RunResult
+
+
+def choose(saved: Sequence[float], validation_errors: Sequence[float], time: Margin) -> int:
+    """The place of the lowest validation error among those that save as much as claimed.
+
+    If none does, of the one that saves most.
+    """
+    enough = [place for place, each in enumerate(saved) if each in time]
+    if enough:
+        return min(enough, key=lambda place: validation_errors[place])
+    return max(range(len(saved)), key=lambda place: saved[place])
+
+
+def validation_errors(variants: Sequence[Sequence[RunResult]]) -> list[float]:
+    """The mean of each variant's runs after the last epoch, over the seeds that all have.
+
+    NaN if no seed is common to all, or if it was not measured in some run. Of an ensemble, that of
+    its last member: the ensemble is tested alone.
+    """
+    by_seed = [
+        pd.Series(
+            [run.epochs[-1].val_error for run in runs],
+            [run.record["run"]["seed"] for run in runs],
+            dtype=float,
+        )
+        for runs in variants
+    ]
+    common = set.intersection(*(set(errors.index) for errors in by_seed))
+    # Repeats of a seed are no further samples.
+    means = [errors.groupby(level=0).mean() for errors in by_seed]
+    return [float(each[each.index.isin(common)].mean(skipna=False)) for each in means]

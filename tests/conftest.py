@@ -1,5 +1,6 @@
 """Shared fixtures: a tiny experiment, and the command line run in this process."""
 
+import gc
 import os
 import pwd
 from pathlib import Path
@@ -47,6 +48,11 @@ name = "freezeout"
 scaling = "linear"
 t0 = [0.3, 1.0]
 """
+
+
+def pytest_collection_finish() -> None:
+    """Each run collects its garbage: spare it what is imported and stays."""
+    gc.freeze()
 
 
 @pytest.fixture(params=EACH)

@@ -22,7 +22,7 @@ from tests.networks import EXAMPLES
 
 CPU = torch.device("cpu")
 IMAGES = 45  # 5 steps an epoch, the last batch of 5
-DATASET = open_synthetic("synthetic", IMAGES, 20)
+DATASET = open_synthetic("synthetic16", IMAGES, 20)
 AMPLE = 1 << 40
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @only_option
 @results_option
 @data_root_option
-@click.option("--all", "lists_all", is_flag=True, help="A line a run.")
+@click.option("--all", "lists_all", is_flag=True, help="List every run.")
 def status(
     configs: tuple[Path, ...],
     overrides: tuple[str, ...],
@@ -41,7 +41,8 @@ def status(
     """Show which runs of CONFIGS are finished, under way and to do, and the time left.
 
     A line a block, the runs of an experiment with one seed, which share a machine; then the runs
-    that are under way or failed. Give the options that `fobench run` or `fobench submit` was given.
+    that are under way or failed. Give the --set, --only, --results and --data-root that
+    `fobench run` or `fobench submit` was given.
 
     \b
     running     a process trains it: where, and when it was last heard

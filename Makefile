@@ -72,10 +72,9 @@ prepare-paper:
 	$(BIN)/fobench data cifar100
 	$(BIN)/fobench predict $(CONFIGS) --results $(REPRODUCED)
 
-# Processes of one thread are faster than one of two threads, and one may wait; timing tests run
-# separately.
+# Two processes of one thread are faster than one of two threads; timing tests run separately.
 test test-all: export OMP_NUM_THREADS ?= 1
-WORKERS ?= 3
+WORKERS ?= 2
 
 test: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest -m 'timing and not slow'

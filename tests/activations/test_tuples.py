@@ -178,7 +178,7 @@ def test_rounded_stores_hold_the_bytes_that_the_plan_counts_and_train(run, dtype
     plan = plan_of_all(storing)
     _, rows = train_all(storing, plan)
     sizes = bytes_at_cuts(storing, DTYPES[dtype])
-    assert sizes[1:4] == tuple(2 * each for each in (6 * 64, 6 * 64 + 64, 5 * 64 + 64))
+    assert sizes[1:4] == tuple(2 * each for each in (6 * 16, 6 * 16 + 16, 5 * 16 + 16))
     held = [(row.cached_units, row.cache_bytes) for row in rows]
     assert held == [(cut, IMAGES * sizes[cut]) for cut, _ in held]
     assert {cut for cut, _ in held} >= {1, 3, 4}
@@ -235,7 +235,7 @@ def test_a_resumed_run_makes_the_same_stores_again(run, dtype, views):
 
 def test_steps_behind_a_frozen_unit_that_hands_over_a_tuple_are_warmed_up(run):
     """As they are where BatchNorm and ReLU are compiled. The network stays as it was."""
-    conv, branch, *others = run.model.build(10, (32, 32, 3))
+    conv, branch, *others = run.model.build(10, (16, 16, 3))
     network = nn.Sequential(nn.Sequential(conv, branch), *others)
     before = copy.deepcopy(network.state_dict())
     compiled = replace(run, train=run.train.replace(fuse_batchnorm=True))
@@ -245,11 +245,11 @@ def test_steps_behind_a_frozen_unit_that_hands_over_a_tuple_are_warmed_up(run):
 
 @pytest.mark.parametrize("name", PLACES)
 def test_the_speed_of_a_place_is_measured_on_the_largest_tuple(run, name):
-    network = run.model.build(10, (32, 32, 3)).eval()
+    network = run.model.build(10, (16, 16, 3)).eval()
     split = loaded(run).train
     with torch.no_grad():
         found = largest_activations(network, split.images_at(torch.arange(10)))
-    assert [tuple(each.shape) for each in tensors_of(found)] == [(10, 6, 8, 8), (10, 4, 4, 4)]
+    assert [tuple(each.shape) for each in tensors_of(found)] == [(10, 6, 4, 4), (10, 4, 2, 2)]
     place = measure_place(name, network, split, 10, torch.float16)
     assert min(place.read, place.write) > 0
 

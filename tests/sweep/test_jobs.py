@@ -92,7 +92,7 @@ def test_all_jobs_have_their_images_where_the_sweep_decided(scripted, monkeypatc
     assert "they are in host memory" in ran.output, "one copy would fit, two do not"
     loaded = []
     monkeypatch.setattr(worker, "load", lambda *given: loaded.append(given[-1]))
-    sent = iter([SimpleNamespace(device=None), Images(None, None, "none", "file"), None])
+    sent = iter([SimpleNamespace(device=None, jobs=1), Images(None, None, "none", "file"), None])
     worker.train_all(SimpleNamespace(receive=lambda: next(sent)))
     assert loaded == ["file"]
 

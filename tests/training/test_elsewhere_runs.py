@@ -154,7 +154,7 @@ def test_a_run_resumes_exactly_from_the_end_of_any_epoch(run):
 
 @pytest.mark.parametrize("run", LIGHT, indirect=True)
 def test_snapshots_share_what_was_frozen_and_have_the_networks_own_keys(run):
-    chosen = SnapshotOptions(cycles=4, scaling="linear", t0=0.2)
+    chosen = SnapshotOptions(cycles=4, lr=0.1, scaling="linear", t0=0.2)
     training, _ = train_all(replace(run, method=chosen), STORE_NOTHING)
     members, frozen = training.snapshots.weights, training.snapshots.frozen
     assert len(members) == 4

@@ -45,13 +45,13 @@ def test_the_warm_up_takes_what_training_does_without_its_copy(residual):
     reset_peak_memory(CPU)
     if not before <= peak_memory(CPU) < peak - 10**8:
         pytest.skip("the peak of this process cannot be reset")
-    data, side = loaded(residual), 4000
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, side), nn.Linear(side, 10))
+    data, side = loaded(residual), 16_000
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, side), nn.Linear(side, 10))
     optimizer = build_optimizer(network, residual.train)
     found = warm_up(network, optimizer, data, residual)
     reset_peak_memory(CPU)
     for _ in range(2):
-        loss = cross_entropy(network(torch.ones(10, 3, 32, 32)), torch.zeros(10).long())
+        loss = cross_entropy(network(torch.ones(10, 3, 16, 16)), torch.zeros(10).long())
         update(optimizer, loss, Gradients(list(network.parameters())), None)
     assert found == pytest.approx(peak_memory(CPU), abs=weight_bytes(network) / 2)
 

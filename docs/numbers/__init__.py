@@ -6,9 +6,9 @@
 from docs.numbers import (
     benchmarks,
     cifar100,
+    clock,
     elsewhere,
     fifty_epochs,
-    freezing,
     gpu,
     predictions,
     quick,
@@ -20,7 +20,7 @@ from docs.numbers import (
 PARTS = (
     fifty_epochs,
     cifar100,
-    freezing,
+    clock,
     verdicts,
     stores,
     snapshots,

@@ -1,12 +1,12 @@
 """Freezing and training for fewer steps: the experiments of fifty epochs."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
 from docs.numbers.words import METHODS, experiment, markdown, numeral, span
-from fobench.evidence import clock_noise
+from fobench.evidence import clock_noise, store_savings
 from fobench.evidence.claim import Claim
 from fobench.evidence.claim_tests import summary_against_control
 from fobench.evidence.claims import read_claims
@@ -54,6 +54,8 @@ def shown() -> dict[str, str]:
         "fifty-missed-cpu": span(misses(panels[ON_TWO_CORES]), "+.1f"),
         "fifty-missed-much": numeral(beyond(missed_with_stores)),
         **below_the_line(panels[ON_TWO_CORES]),
+        **differences(panels[ON_TWO_CORES]),
+        "fifty-on-front": numeral(on_front(panels[ON_TWO_CORES])),
         **{f"fifty-seeds-{name}": seeds_of(panel) for name, panel in panels.items()},
         "fifty-predicted": markdown(("experiment", *PREDICTIONS_HEADER), compared),
         "fifty-judged": numeral(len(outcomes)),
@@ -145,6 +147,47 @@ def undecided_distances(panel: ExperimentResults, runs: pd.DataFrame) -> list[fl
         if outcomes.get(row["method"].label()) == UNDECIDED
         for each in distances(row["variant"], line, seeds)
     ]
+
+
+def on_front(panel: ExperimentResults) -> int:
+    """How many methods with FreezeOut lie on the Pareto front."""
+    rows = [row for _, row in panel.summary.iterrows()]
+    return sum(row["on_front"] for row in rows if row["method"].name == "freezeout")
+
+
+def differences(panel: ExperimentResults) -> dict[str, str]:
+    """What an option changes the error by, in points: the least and the greatest of the means."""
+    stores = store_savings.summary(panel)
+    return {
+        "fifty-unscaled-linear": span(
+            changes(panel, {"scaling": "linear", "scale_lr": False}, scale_lr=True), "+.1f"
+        ),
+        "fifty-unscaled-cubic": span(
+            changes(panel, {"scaling": "cubic", "scale_lr": False}, scale_lr=True), "+.1f"
+        ),
+        "fifty-views": span(changes(panel, {"views": 8, "precompute": False}, views=None), "+.1f"),
+        "fifty-stored": span(stores.loc[stores["n"] > 0, "points"].tolist(), "+.1f"),
+    }
+
+
+def changes(
+    panel: ExperimentResults, options: Mapping[str, object], **others: object
+) -> list[float]:
+    """The mean test error of methods with some options, minus that with others, over the seeds of
+    both."""
+    named = dict(zip(panel.summary["method"], panel.summary["variant"], strict=True))
+    return [
+        float((errors_of(panel, name) - errors_of(panel, named[other])).mean())
+        for method, name in named.items()
+        if method.name == "freezeout"
+        and all(getattr(method, key) == value for key, value in options.items())
+        and (other := method.replace(**others)) in named
+    ]
+
+
+def errors_of(panel: ExperimentResults, variant: str) -> pd.Series:
+    """The test errors of a variant, by seed."""
+    return panel.table[panel.table["variant"] == variant].groupby("seed")["test_error"].mean()
 
 
 def outcomes_of(panel: ExperimentResults) -> dict[str, str]:

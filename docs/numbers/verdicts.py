@@ -6,7 +6,7 @@ from fobench.evidence.outcomes import FAILS, HOLDS, NOT_TESTED, UNDECIDED
 from fobench.evidence.verdicts import Verdict, verdicts
 from fobench.report.verdict_table import verdict_table
 
-SEVERAL_SEEDS = ("gpu-densenet", "cpu-wideresnet", "gpu-vgg", "cpu-cifar100", "cpu-densenet",
+SEVERAL_SEEDS = ("gpu-densenet", "cpu-wideresnet", "gpu-vgg", "cpu-cifar100",
                  "cpu-precompute", "cpu-precompute-plain",
                  "cpu-precompute-wideresnet", "cpu-precompute-wideresnet-plain",
                  "cpu-snapshot", "cpu-resnet18", "cpu-vit", "cpu-convnext")  # fmt: skip

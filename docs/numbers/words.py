@@ -16,8 +16,10 @@ METHODS = (
 
 
 def span(values: Collection[float], form: str) -> str:
-    """The least and the greatest."""
-    return f"{min(values):{form}} to {max(values):{form}}"
+    """The least and the greatest; none of them is a negative zero."""
+    least, greatest = (f"{each:{form}}" for each in (min(values), max(values)))
+    zero = f"{0:{form}}"
+    return " to ".join(zero if float(each) == 0 else each for each in (least, greatest))
 
 
 def numeral(number: int) -> str:

@@ -38,11 +38,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Contents:
-    """Answers and sections are those of the experiments, in order; the rest is of them all."""
+    """Answers and sections are those of the experiments, in order; the rest is of them all.
+
+    `summary` holds the answers as a table.
+    """
 
     answers: Sequence[Answer]
+    summary: Part
     sections: Sequence[Section]
-    verdicts: Sequence[Part]
+    claims: Part
     left_out: Sequence[Part]
 
 
@@ -61,11 +65,9 @@ def contents(
     judged = verdicts(experiments, read_claims(None) if claims is None else claims)
     return Contents(
         answers,
+        Part("Does freezing pay off?", answers_table(answers), explanations.ANSWERS),
         [section(each, target) for each in experiments],
-        [
-            Part("Does freezing pay off?", answers_table(answers), explanations.ANSWERS),
-            Part("Claims", verdict_table(judged), explanations.CLAIMS),
-        ],
+        Part("Claims", verdict_table(judged), explanations.CLAIMS),
         [Part("Left out", left_out)] if left_out else [],
     )
 

@@ -7,10 +7,8 @@ import pytest
 
 from docs.numbers import (
     benchmarks,
-    cifar100,
     elsewhere,
     fifty_epochs,
-    freezing,
     gpu,
     predictions,
     quick,
@@ -127,121 +125,6 @@ def test_the_figures_of_several_experiments_name_them_and_their_methods(figure, 
 
 
 # What the texts say in words.
-
-
-def test_after_fifty_epochs_early_freezing_lies_above_the_line_in_every_network():
-    for name in fifty_epochs.EXPERIMENTS:
-        found = fifty_epochs.outcomes_of(experiment(name))
-        assert found["FreezeOut cubic, scaled rates, t0 = 0.5"] == "fails", name
-
-
-def test_after_fifty_epochs_late_freezing_is_undecided_with_means_above_the_line():
-    for name in fifty_epochs.EXPERIMENTS:
-        found = fifty_epochs.outcomes_of(experiment(name))
-        late = {label for label in found if label.endswith("t0 = 0.8") and "cubic" in label}
-        assert len(late) == 2
-        assert {found[label] for label in late} == {"undecided"}, name
-        labels = [method.label() for method in experiment(name).summary["method"]]
-        distances = dict(zip(labels, experiment(name).summary["fewer_steps"], strict=True))
-        assert min(distances[label] for label in late) > 0, name
-
-
-def test_after_fifty_epochs_a_store_saves_more_by_the_predictions_and_helps_nowhere():
-    for name in fifty_epochs.EXPERIMENTS:
-        rows = [row for _, row in experiment(name).summary.iterrows()]
-        frozen = [row for row in rows if row["method"].name == "freezeout"]
-        frozen = [row for row in frozen if row["method"].scaling == "cubic"]
-        frozen = [row for row in frozen if row["method"].compat != "reference"]
-        saved = {
-            (row["method"].t0, row["method"].precompute): row["profile_saved"] for row in frozen
-        }
-        assert all(saved[t0, True] > saved[t0, False] for t0 in (0.5, 0.8)), name
-        assert not any(row["fewer_steps_high"] < 0 for row in frozen), name
-
-
-def test_linear_schedules_save_about_half_and_are_undecided_above_the_line():
-    panel = experiment("cpu-wideresnet")
-    outcomes = fifty_epochs.outcomes_of(panel)
-    rows = {row["method"].label(): row for _, row in panel.summary.iterrows()}
-    cubic = rows["FreezeOut cubic, scaled rates, t0 = 0.5"]
-    linear = [label for label in rows if "linear" in label]
-    assert linear == [
-        f"FreezeOut linear, {each} rates, t0 = 0.5" for each in ("scaled", "unscaled")
-    ]
-    for row in map(rows.get, linear):
-        assert outcomes[row["method"].label()] == "undecided"
-        assert row["fewer_steps"] > 0
-        assert row["n"] == row["fewer_steps_predicted"] == 4
-        assert 0.4 < row["profile_saved"] / cubic["profile_saved"] < 0.6
-
-
-def test_the_published_codes_vgg_cannot_be_told_from_its_control():
-    row = fifty_epochs.against_its_control(experiment("gpu-vgg"))
-    assert row["error_pairs"] == 4
-    assert row["points_low"] < 0 < row["points_high"]
-
-
-def test_all_annealed_baselines_lie_on_the_front_and_freezing_does_on_wideresnet_alone():
-    for name in fifty_epochs.EXPERIMENTS:
-        rows = [row for _, row in experiment(name).summary.iterrows()]
-        lines = [row for row in rows if row["method"].is_baseline]
-        assert len(lines) == 6
-        assert all(row["on_front"] for row in lines), name
-        frozen = [row for row in rows if row["method"].name == "freezeout" and row["on_front"]]
-        assert len(frozen) == (3 if name == "cpu-wideresnet" else 0), name
-
-
-def test_vgg_loses_most_and_its_seeds_differ_most():
-    early = "FreezeOut cubic, scaled rates, t0 = 0.5"
-    rows = [
-        row
-        for name in fifty_epochs.EXPERIMENTS
-        for _, row in experiment(name).summary.iterrows()
-        if row["method"].label() == early
-    ]
-    lost = [row["points"] for row in rows]
-    spread = [row["points_high"] - row["points_low"] for row in rows]
-    assert fifty_epochs.EXPERIMENTS[lost.index(max(lost))] == "gpu-vgg"
-    assert fifty_epochs.EXPERIMENTS[spread.index(max(spread))] == "gpu-vgg"
-
-
-@pytest.mark.parametrize(
-    ("name", "seeds"), [("gpu-densenet", [0, 1]), ("cpu-wideresnet", [1, 2]), ("gpu-vgg", [])]
-)
-def test_of_fifty_epochs_the_seeds_that_the_page_names_were_timed(name, seeds):
-    table = experiment(name).table
-    assert (table["timed"] == table["seed"].isin(seeds)).all()
-
-
-def test_on_cifar100_the_means_lie_on_the_line_or_below_it_and_nothing_is_decided():
-    panel = experiment(cifar100.EXPERIMENT)
-    outcomes = fifty_epochs.outcomes_of(panel)
-    assert len(outcomes) == 4
-    assert set(outcomes.values()) == {"undecided"}
-    assert panel.summary["fewer_steps"].max() < 0
-    assert not panel.table["timed"].any()
-    assert panel.table["seed"].nunique() == 2
-
-
-def test_by_the_means_shorter_baselines_lose_more_points_on_cifar100_and_about_as_many_percent():
-    lost = [
-        {
-            row["method"].epoch_share: row
-            for _, row in experiment(name).summary.iterrows()
-            if row["method"].is_baseline and not row["method"].is_whole_baseline
-        }
-        for name in ("cpu-wideresnet", cifar100.EXPERIMENT)
-    ]
-    shares = [0.85, 0.7, 0.55, 0.4, 0.3]
-    for share in shares:
-        few, many = (each[share] for each in lost)
-        assert many["points"] > few["points"], share
-        assert abs(many["relative"] - few["relative"]) < 4, share
-
-
-def test_eight_variants_are_compared_in_the_experiment_of_ten_epochs():
-    methods = experiment(freezing.EXPERIMENT).summary["method"]
-    assert [method.name for method in methods].count("freezeout") == 8
 
 
 def test_what_the_page_says_of_stores_is_so():

@@ -105,7 +105,7 @@ def test_hatchings_of_figures_are_kept(document):
 
 def test_the_page_holds_all_tables_and_notes_without_a_script(document, tiny_results):
     held = contents(*read_results([tiny_results]))
-    parts = [*held.verdicts, *held.sections[0].parts, *held.left_out]
+    parts = [held.summary, held.claims, *held.sections[0].parts, *held.left_out]
     tables = [part for part in parts if isinstance(part.content, Table)]
     found = document.all("table")
     assert len(found) == len(tables) >= 5
@@ -247,8 +247,8 @@ def test_claims_of_the_user_are_tested_too(fobench, tiny_results, tmp_path):
     (tmp_path / "claims.toml").write_text(CLAIM)
     ran = fobench("report", tiny_results, "--claims", "claims.toml")
     assert ran.exit_code == 0
-    verdicts = ran.output.partition("## Verdicts")[2]
-    assert r"| My own \<b\>claim\</b\> |" in verdicts
+    claims = ran.output.partition("## Claims")[2]
+    assert r"| My own \<b\>claim\</b\> |" in claims
     assert "My own" not in fobench("report", tiny_results).output
     (tmp_path / "claims.toml").write_text(CLAIM.replace("fewer steps", "no such test"))
     wrong = fobench("report", tiny_results, "--claims", "claims.toml")

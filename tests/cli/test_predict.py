@@ -31,10 +31,15 @@ def measured(monkeypatch):
     return found
 
 
-def test_each_method_has_a_row_and_those_that_freeze_a_sentence(fobench, tiny, monkeypatch):
-    """Of steps that get shorter by a tenth with each of six units; so small a one may not."""
+@pytest.fixture
+def shortening(monkeypatch):
+    """A profile: steps get shorter by a tenth with each of six units, as small ones may not."""
     steps = profile(*(1e-3 * (10 - frozen) for frozen in range(7)))
     monkeypatch.setattr("fobench.sweep.profiles.measure_profile", lambda *_: steps)
+
+
+@pytest.mark.usefixtures("shortening")
+def test_each_method_has_a_row_and_those_that_freeze_a_sentence(fobench, tiny):
     ran = fobench("predict", tiny, "--set", "experiment.seeds=[0,1]")
     assert ran.exit_code == 0, ran.output
     lines = ran.stdout.splitlines()
@@ -74,6 +79,7 @@ def test_profile_only_shows_a_step_at_every_number_of_frozen_units(fobench, tiny
     assert len(list((tmp_path / "results/tiny").iterdir())) == 1
 
 
+@pytest.mark.usefixtures("shortening")
 def test_a_file_has_a_row_for_each_run(fobench, tiny, tmp_path):
     ran = fobench("predict", tiny, "-o", "predictions.csv", "--only", "freezeout")
     assert ran.exit_code == 0, ran.output

@@ -208,7 +208,8 @@ def line_notes(variants: pd.DataFrame) -> Iterator[str]:
     if len(beyond):
         names = "; ".join(method.label() for method in beyond["method"])
         if len(line) == 1:
-            yield f"there is no line to beat: {what_extends(variants, beyond['saved'].max())}"
+            extend = what_extends(variants, beyond["saved"].max()).rstrip(",")
+            yield f"there is no line to beat: {extend}"
         else:
             yield (
                 f"the line to beat ends at {end['saved']:.1f} % of time saved "

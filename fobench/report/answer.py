@@ -182,7 +182,7 @@ def judge(numbers: Numbers, no_line: str = "") -> tuple[Kind, str]:
     highest = saved.mean + PREDICTION_POINTS if numbers.predicted else saved.high
     if highest is not None and highest <= 0:
         return "did not pay off", "Freezing did not pay off here: it saved no time."
-    if saved.mean <= 0:
+    if saved.mean <= 0 and not (distance.low is not None and distance.low > 0):
         at_n = f" at n = {saved.n}" if saved.n else ""
         return "undecided", (
             f"Undecided{at_n}: the time saved, {with_ends(saved)} %, is not told apart from none."

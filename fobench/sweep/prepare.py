@@ -115,7 +115,7 @@ def require_known_decay(plan: Plan) -> None:
 def require_units_to_freeze(plan: Plan) -> None:
     """Raises UserError if a method freezes units of a network of which one alone trains."""
     run, used = plan.runs[0], plan.runs[0].data_used
-    if not any(min(freeze_steps_of(each)) < each.total_steps for each in plan.runs):
+    if not any(min(freeze_steps_of(each)) < each.total_steps for each in plan.chosen):
         return
     units = network_on_meta(run.model, used.classes, used.image_shape)
     trained = [

@@ -22,8 +22,8 @@ def choose(saved: Sequence[float], validation_errors: Sequence[float], time: Mar
 def validation_errors(variants: Sequence[Sequence[RunResult]]) -> list[float]:
     """The mean of each variant's runs after the last epoch, over the seeds that all have.
 
-    NaN if no seed is common to all, or if it was not measured in some run. Of an ensemble, that of
-    its last member: the ensemble is tested alone.
+    NaN if no seed is common to all, or if it was not measured in one of these. Of an ensemble, that
+    of its last member: the ensemble is only tested.
     """
     by_seed = [
         pd.Series(

@@ -160,7 +160,7 @@ def line_note(row: pd.Series, results: ExperimentResults) -> str:
     line, saved = line_of(results.summary), row["saved"]
     if math.isnan(saved) or line.empty:
         return what_times_need([row])
-    extend = what_extends(results.summary, saved).rstrip(",")
+    extend = what_extends(results.summary, saved)
     if len(line) == 1:
         return f"there is no line to beat: {extend}"
     if is_beyond(line, saved):

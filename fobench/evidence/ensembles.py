@@ -79,14 +79,15 @@ def shorter_notes(results: ExperimentResults) -> Iterator[str]:
         if unfrozen is not None and not row["shorter_n"]:
             shares = unfrozen_shares(results, row["method"])
             no_times = len(shares) > 1 and shares["saved"].isna().any()
+            like = unfrozen.label()
+            remedy = (
+                f"time {like} of all epoch_share, or measure a profile"
+                if no_times
+                else f"add {like} of several epoch_share, down to the time that it takes"
+            )
             yield (
                 f"{row['method'].label()} is not compared with the same ensemble without freezing: "
-                + (
-                    f"time {unfrozen.label()} of all epoch_share, or measure a profile"
-                    if no_times
-                    else f"add {unfrozen.label()} of several epoch_share, down to the time that it "
-                    "takes"
-                )
+                f"{remedy}"
             )
 
 

@@ -208,8 +208,7 @@ def line_notes(variants: pd.DataFrame) -> Iterator[str]:
     if len(beyond):
         names = "; ".join(method.label() for method in beyond["method"])
         if len(line) == 1:
-            extend = what_extends(variants, beyond["saved"].max()).rstrip(",")
-            yield f"there is no line to beat: {extend}"
+            yield f"there is no line to beat: {what_extends(variants, beyond['saved'].max())}"
         else:
             yield (
                 f"the line to beat ends at {end['saved']:.1f} % of time saved "
@@ -231,7 +230,7 @@ def what_extends(variants: pd.DataFrame, saved: float) -> str:
     end = line_of(variants).iloc[-1]
     for _, row in of_unknown_time(variants).iterrows():
         if row["method"].epoch_share < end["method"].epoch_share:
-            return f"time {row['method'].label()}, or measure a profile,"
+            return f"time {row['method'].label()}, or measure a profile"
     share = min(share_beyond(saved, end["method"].epoch_share, end["saved"]), 1 - SHARE_STEP)
     return f"add a baseline with epoch_share = {share:g}"
 

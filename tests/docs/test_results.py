@@ -86,6 +86,11 @@ def test_every_committed_page_is_that_of_the_committed_runs(path, monkeypatch):
     assert path.read_text(encoding="utf-8") == page(*read_results([folder]))
 
 
+def test_no_committed_result_is_larger_than_a_megabyte():
+    sizes = {path: path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()}
+    assert max(sizes.values()) <= 10**6, max(sizes, key=sizes.get)
+
+
 FIGURES_OF = sorted({path.parent for path in RESULTS.glob("*/speedup-error.svg")})
 
 

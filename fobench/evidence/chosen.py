@@ -35,5 +35,10 @@ def validation_errors(variants: Sequence[Sequence[RunResult]]) -> list[float]:
     ]
     common = set.intersection(*(set(errors.index) for errors in by_seed))
     # Repeats of a seed are no further samples.
-    means = [errors.groupby(level=0).mean() for errors in by_seed]
-    return [float(each[each.index.isin(common)].mean(skipna=False)) for each in means]
+    means = [errors.groupby(level=0).apply(mean_of_all) for errors in by_seed]
+    return [mean_of_all(each[each.index.isin(common)]) for each in means]
+
+
+def mean_of_all(errors: pd.Series) -> float:
+    """NaN if one of them is not known."""
+    return float(errors.mean(skipna=False))

@@ -6,8 +6,9 @@ most, and is never extrapolated.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -144,9 +145,9 @@ def line_of(variants: pd.DataFrame) -> pd.DataFrame:
 
 def of_unknown_time(variants: pd.DataFrame) -> pd.DataFrame:
     """The baselines trained for fewer steps that the line lacks, as their time is not known."""
-    unknown = variants[variants["saved"].isna()]
-    return unknown[
-        [method.is_baseline and not method.is_whole_baseline for method in unknown["method"]]
+    methods = zip(variants["method"], variants["saved"].isna(), strict=True)
+    return variants[
+        [each.is_baseline and not each.is_whole_baseline and no_time for each, no_time in methods]
     ]
 
 
@@ -228,11 +229,27 @@ def line_notes(variants: pd.DataFrame) -> Iterator[str]:
 def what_extends(variants: pd.DataFrame, saved: float) -> str:
     """What to do so that the line to beat, not empty, reaches a time saved, in percent."""
     end = line_of(variants).iloc[-1]
-    for _, row in of_unknown_time(variants).iterrows():
-        if row["method"].epoch_share < end["method"].epoch_share:
-            return f"time {row['method'].label()}, or measure a profile"
     share = min(share_beyond(saved, end["method"].epoch_share, end["saved"]), 1 - SHARE_STEP)
-    return f"add a baseline with epoch_share = {share:g}"
+    by_share = attrgetter("epoch_share")
+    untimed = of_unknown_time(variants)["method"]
+    shorter = [each for each in untimed if each.epoch_share < end["method"].epoch_share]
+    if shorter:
+        far_enough = [each for each in shorter if each.epoch_share <= share]
+        # The longest that should reach as far as asked for, else what reaches farthest.
+        nearest = max(far_enough or [min(shorter, key=by_share)], key=by_share)
+        return f"time {nearest.label()}, or measure a profile"
+    trained = {each.epoch_share for each in variants["method"] if each.is_baseline}
+    return f"add a baseline with epoch_share = {next_below(share, trained):g}"
+
+
+def next_below(share: float, trained: Collection[float]) -> float:
+    """The largest multiple of SHARE_STEP up to `share` that was not trained.
+
+    Half of the shortest share if all were.
+    """
+    steps = round(share / SHARE_STEP)
+    proposed = (round(step * SHARE_STEP, 2) for step in range(steps, 0, -1))
+    return next((each for each in proposed if each not in trained), min(trained) / 2)
 
 
 def share_beyond(saved: float, shortest: float, end: float) -> float:

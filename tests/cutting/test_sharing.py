@@ -89,3 +89,12 @@ def test_a_note_on_a_large_unit_says_where_its_parameters_are_or_what_to_do():
     network = SharesWeights()
     network.block3.second = network.block1.second
     assert note_on(network).endswith("freeze before it does: its blocks share parameters")
+
+
+def test_what_does_not_train_makes_no_unit_large():
+    """Of layer1 only a norm trains: its convolutions never would have frozen."""
+    network = WithNorm()
+    assert "layer1" in note_on(network, ["stem"])
+    for convolution in (each for each in network.modules() if isinstance(each, nn.Conv2d)):
+        convolution.requires_grad_(False)
+    assert cut_network(network, SHAPE, check=False).notes == ()

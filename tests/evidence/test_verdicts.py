@@ -161,6 +161,8 @@ def test_validation_errors_are_compared_over_common_seeds():
     repeats = validated(runs[:1], 20) + other
     assert validation_errors([one, repeats]) == [19, 19], "a seed's repeats are averaged"
     assert all(map(math.isnan, validation_errors([one, other[1:]]))), "no seed of both"
+    without = validated(seeds(80, 30, t0=0.7)[:1], math.nan)
+    assert math.isnan(validation_errors([one + without, other])[0]), "a repeat's is not known"
     unknown = validation_errors([one + other, seeds(80, 30, t0=0.9)])
     assert math.isnan(unknown[1]), "not measured"
 

@@ -1,4 +1,4 @@
-"""Errors that the user can fix, and the user's texts in messages."""
+"""Errors that the user can fix, and texts in messages."""
 
 import sysconfig
 import traceback
@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
+
+
+def counted(count: int, noun: str) -> str:
+    """Such as "1 run" or "1,200 runs"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def place_of(error: BaseException) -> str:

@@ -26,6 +26,8 @@ def data(names: tuple[str, ...], image_size: int | None, data_root: Path | None)
 
     with errors_as_messages():
         root = root_of(data_root)
+        if image_size and not names:
+            raise UserError("--image-size: it is for a data set; give its NAME, too")
         require_known(names, image_size)
         for name in names:
             click.echo(prepare(name, root, image_size))
@@ -58,9 +60,11 @@ def print_prepared(root: Path) -> None:
         for note in notes_on(each):
             click.echo(f"    {note}")
     for folder in leftovers(root, DOWNLOADS):
+        name = folder.name[1:].rpartition("-")[0]
+        size = " --image-size N" if DOWNLOADS[name].varies else ""
         click.echo(
             f"left by a killed download: {folder.name}, {size_of(folder) / 1e6:.1f} MB "
-            f"(fobench data {folder.name[1:].rpartition('-')[0]} removes it)"
+            f"(fobench data {name}{size} removes it)"
         )
     stems = {path.stem for path in found}
     others = [

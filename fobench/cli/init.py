@@ -66,6 +66,8 @@ def init(
     from fobench.records.files import exists, make_folder, write_bytes
 
     with errors_as_messages():
+        if model == "" or dataset == "":
+            raise UserError("--model and --data: give a network and a data set, not empty texts")
         if (model is None) != (dataset is None) or (model and name):
             raise UserError("give NAME, or both --model and --data, or none of them")
         if image_size and model is None:

@@ -7,7 +7,7 @@ import click
 from fobench.cli.messages import errors_as_messages, print_notes
 from fobench.cli.shared_options import UserPath, folders_argument, include_resumed_option
 from fobench.errors import UserError
-from fobench.figures import FIGURES
+from fobench.figures import FIGURES, SUFFIXES
 
 
 @click.command()
@@ -41,6 +41,8 @@ def plot(folders: tuple[Path, ...], kind: str, output: Path | None, include_resu
             click.echo(path)
             return
         folder = output or panels[0].folder
+        if folder.suffix.lower() in SUFFIXES and not folder.is_dir():
+            raise UserError(f"-o {folder}: --kind all makes several figures; give a folder")
         make_folder(folder)
         for each in FIGURES:
             path = folder / f"{each}.svg"

@@ -23,7 +23,7 @@ from fobench.cli.shared_options import (
     overrides_option,
     results_option,
 )
-from fobench.errors import UserError
+from fobench.errors import UserError, counted
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +79,8 @@ def predict(
     from fobench.sweep.plan import plan_all
 
     with errors_as_messages(), stops_as_messages(force=False):
+        if profile_only and output is not None:
+            raise UserError("-o: it is for predictions, and --profile-only makes none")
         require_one_process("`fobench predict`")
         experiments = load_all([find_config(path) for path in configs], overrides)
         plans = plan_all(experiments, results, data_root, only)
@@ -182,8 +184,8 @@ def row_of(prediction: "RunPrediction", runs: int) -> dict[str, object]:
         "steps": prediction.run.total_steps,
         "seconds": f"{prediction.time.seconds:.1f}",
         "saved, %": f"{prediction.time.saved_percent:.1f}",
-        "by FLOPs": f"{prediction.flops_saved_percent:.1f}",
-        "paper's": f"{prediction.paper_saved_percent:.1f}",
+        "by FLOPs, %": f"{prediction.flops_saved_percent:.1f}",
+        "paper's, %": f"{prediction.paper_saved_percent:.1f}",
         "memory": format_bytes(prediction.peak_memory_bytes),
         "stores": stored,
     }
@@ -222,8 +224,9 @@ def print_totals(plans: "Sequence[Plan]", predictions: "Sequence[list[RunPredict
         each_hours, each_disk = sum(each.seconds for each in due) / 3600, disk_bytes(due)
         hours, disk = hours + each_hours, disk + each_disk
         click.echo(
-            f"{plan.experiment.name}: {len(due)} runs to do, about {each_hours:.2f} hours, "
-            f"{each_disk / 1e6:.1f} MB of results, checkpoints and scratch files"
+            f"{plan.experiment.name}: {counted(len(due), 'run')} to do, about "
+            f"{each_hours:.2f} hours, {each_disk / 1e6:.1f} MB of results, checkpoints and scratch "
+            "files"
         )
     if len(chosen) > 1:
         click.echo(f"all: about {hours:.2f} hours, {disk / 1e6:.1f} MB")

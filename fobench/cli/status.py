@@ -15,7 +15,7 @@ from fobench.cli.shared_options import (
     overrides_option,
     results_option,
 )
-from fobench.errors import printable
+from fobench.errors import counted, printable
 
 if TYPE_CHECKING:
     from fobench.records.heartbeat import Heartbeat
@@ -152,7 +152,7 @@ def print_totals(blocks: "list[BlockState]", pace: "Pace") -> None:
         told += f"; {duration(left)} left with {running} at a time"
     elif left is None:
         told += "; time left unknown before each experiment has trained an epoch"
-    click.echo(f"\n{counts.total()} runs: {told}")
+    click.echo(f"\n{counted(counts.total(), 'run')}: {told}")
 
 
 def duration(seconds: float | None) -> str:

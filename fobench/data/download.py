@@ -50,7 +50,10 @@ def prepare(name: str, root: Path, image_size: int | None = None) -> Path:
             ) from error
     if varies or image_size is None:
         return target
-    return root / f"{open_resized(target, root, image_size).name}.npz"
+    resized = root / f"{open_resized(target, root, image_size).name}.npz"
+    if not exists(resized):  # then they were resized in memory, and a warning said why
+        raise UserError(f"{resized} cannot be written: give another --data-root, with room for it")
+    return resized
 
 
 def require_known(names: Iterable[str], image_size: int | None = None) -> None:

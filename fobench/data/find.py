@@ -41,11 +41,13 @@ def data_root(given: str | Path | None = None) -> Path:
 def locate(name: str, root: str | Path | None) -> Path:
     """The file or folder of a set given by name or path (with a folder in it, or ending in .npz).
 
+    "." and ".." are paths, too.
+
     A name stands for a file in the data root, or, if there is none, for a folder of images there.
 
     Raises UserError if it lies in a home folder that there is not.
     """
-    if name.endswith(".npz") or "/" in name or os.sep in name:
+    if name.endswith(".npz") or "/" in name or os.sep in name or name in (os.curdir, os.pardir):
         return expand_user(name)
     file, folder = data_root(root) / f"{name}.npz", data_root(root) / name
     return folder if not exists(file) and exists(folder) and folder.is_dir() else file
@@ -84,6 +86,8 @@ def open_first(
                 require_origin(sized, download_of(path.stem), resized_from(path))
                 return open_npz(sized)
         tried.append(str(path))
+        if Path(name).is_dir():
+            problems.append(f"{name}: for the folder of that name here, give ./{name}")
     if tried:
         size = f" --image-size {image_size}" if image_size else ""
         problems.append(

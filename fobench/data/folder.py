@@ -19,7 +19,7 @@ from fobench.data.parts import first_of
 from fobench.data.prepared import Content, Part, Source, open_prepared, with_place
 from fobench.data.resize import COLOUR, pieces_of, resized
 from fobench.data.sized import VERSION, sized_name
-from fobench.errors import UserError
+from fobench.errors import UserError, counted
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 TEST_FOLDERS = ("test", "val")  # the first that has classes is used
@@ -205,6 +205,6 @@ def pixels_of(
 
 def unreadable(path: Path, files: Sequence[str]) -> UserError:
     return UserError(
-        f"{path}: {len(files):,} unreadable images, {first_of(files)}: restore or remove these "
-        f"files, or save them as {COLOUR} with 8 bits a channel"
+        f"{path}: {counted(len(files), 'unreadable image')}, {first_of(files)}: restore or remove "
+        f"what cannot be read, or save it as {COLOUR} with 8 bits a channel"
     )

@@ -19,7 +19,7 @@ from fobench.data.npz import open_npz
 from fobench.data.scratch import remove_leftovers, scratch_folder
 from fobench.errors import UserError, printable
 from fobench.machine.host_memory import available_host_memory
-from fobench.machine.lock import try_lock
+from fobench.machine.lock import hold_folder, release_folder
 from fobench.records.files import exists, move
 
 log = logging.getLogger(__name__)
@@ -232,15 +232,18 @@ def in_memory(name: str, content: Content, remedy: str) -> DataSet:
 def folder_locked(folder: Path) -> Iterator[None]:
     """Lock a folder for the block, after waiting for processes that have.
 
-    Where folders cannot be locked, as on network file systems, the block runs without.
+    Where it cannot be locked, the block runs without.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = None
+    with suppress(OSError):
+        descriptor = hold_folder(folder)
+        if descriptor is None:
+            log.info("waiting for another process that prepares data in %s", folder)
+        while descriptor is None:
+            time.sleep(POLL_SECONDS)
+            descriptor = hold_folder(folder)
     try:
-        with suppress(OSError):
-            if not try_lock(descriptor):
-                log.info("waiting for another process that prepares data in %s", folder)
-                while not try_lock(descriptor):
-                    time.sleep(POLL_SECONDS)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            release_folder(folder, descriptor)

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fobench.machine.lock import try_lock
+from fobench.machine.lock import hold_folder
 
-LOCK = ".lock"
 SUFFIX = "[a-z0-9_]{8}"  # of tempfile.mkdtemp
 
 
@@ -72,18 +71,9 @@ def hold(folder: Path) -> int | None:
     Raises OSError if it cannot be locked.
     """
     try:
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        return hold_folder(folder)
     except FileNotFoundError:
         return None
-    try:
-        # Without a link it was removed before this process locked it.
-        if try_lock(lock) and os.fstat(lock).st_nlink:
-            return lock
-    except OSError:
-        os.close(lock)
-        raise
-    os.close(lock)
-    return None
 
 
 def size_of(folder: Path) -> int:

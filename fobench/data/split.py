@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # Of the device's free memory; the rest is for training.
 SHARE_FOR_IMAGES = 0.5
+MEMORY_OF_GPU = "the GPU's memory"
 
 
 @dataclass(frozen=True)
@@ -234,12 +235,13 @@ def fits(size: int, device: torch.device) -> bool:
 def where_images_are(images: Images, size: int, place: str, device: torch.device) -> str:
     """Where the images are and how much memory they take, for the log. `size` is in bytes."""
     if place == "device":
-        memory = "memory" if device.type == "cpu" else "the GPU's memory"
+        memory = "memory" if device.type == "cpu" else MEMORY_OF_GPU
         return f"images: {format_size(size)} in {memory}"
     source = f"in {images.path}" if isinstance(images, FileImages) else "in the host's memory"
     return (
-        f"images: {format_size(size)} are too many for the {'' if device.type == 'cpu' else 'GPU'}"
-        f"memory: they stay {source}, and batches are read ahead of use"
+        f"images: {format_size(size)} are too many for "
+        f"{'the memory' if device.type == 'cpu' else MEMORY_OF_GPU}: they stay {source}, and "
+        "batches are read ahead of use"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from fobench.errors import UserError
+from fobench.errors import UserError, counted
 from fobench.evidence.pairs import ranks_of, table
 from fobench.evidence.summary import summary
 from fobench.experiment.expand import dataset_title
@@ -97,10 +97,6 @@ def title_of_process(environment: dict[str, Any]) -> str:
         return f"{environment['gpu']}, {precision}, {steps}"
     title = f"{environment['processor']}, {counted(environment['threads'], 'thread')}"
     return title if precision == "float32" else f"{title}, {precision}"
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def read_results(

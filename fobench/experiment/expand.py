@@ -142,7 +142,9 @@ def dataset_title(used: str, requested: Sequence[str]) -> str:
     A name can be that of a file, and hold any characters. That of a set of resized images, or of a
     folder of images, ends with their size.
     """
-    names = (requested[0], Path(requested[0]).stem, Path(requested[0]).name)
-    if used in names or SIZE.sub("", used) in names:
+    path = Path(requested[0])
+    names = (requested[0], path.stem, path.name)
+    # "." and ".." have no name of their own.
+    if used in names or SIZE.sub("", used) in names or path.name in ("", ".."):
         return printable(used)
     return printable(f"{used} ({requested[0]} not found)")

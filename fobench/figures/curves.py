@@ -39,10 +39,10 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
             label = f"{row['method'].label()} ({seeds_note(runs, timed)})"
             seconds = mean_seconds(timed)
             for ax, x in ((by_epoch, curve["epoch"]), (by_time, seconds)):
-                line = {"color": style.colour, "linestyle": LINES[number % len(LINES)]}
+                line = {"linestyle": LINES[number % len(LINES)], "markevery": [-1]}
                 if len(x):
-                    ax.plot(x, curve["mean"], linewidth=1.3, label=label, **line)
-                    draw_end(ax, x.iloc[-1], curve.iloc[-1], style)
+                    ax.plot(x, curve["mean"], linewidth=1.3, label=label, **style.points, **line)
+                    draw_interval(ax, x.iloc[-1], curve.iloc[-1], style)
         room = 0.1 * (max(means) - min(means)) or 1.0
         by_epoch.set_ylim(min(means) - room, max(means) + room)
         name = {"val_error": "validation", "train_error": "training"}[measured]
@@ -80,12 +80,12 @@ def mean_seconds(runs: Sequence[RunResult]) -> pd.Series:
     )
 
 
-def draw_end(ax: Axes, x: float, end: pd.Series, style: Style) -> None:
-    """A line's last point, with its interval if it has one."""
-    bars = None
+def draw_interval(ax: Axes, x: float, end: pd.Series, style: Style) -> None:
+    """The interval of a line's last point, if it has one."""
     if end["low"] is not None:
         bars = [[end["mean"] - end["low"]], [end["high"] - end["mean"]]]
-    ax.errorbar([x], [end["mean"]], yerr=bars, capsize=2, elinewidth=0.6, **style.points)
+        look = {"fmt": "none", "ecolor": style.colour, "capsize": 2, "elinewidth": 0.6}
+        ax.errorbar([x], [end["mean"]], yerr=bars, **look)
 
 
 def mean_curve(runs: Sequence[RunResult], measured: str) -> pd.DataFrame:

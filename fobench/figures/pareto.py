@@ -27,6 +27,7 @@ from fobench.figures.style import (
 )
 
 PALE_ALPHA = 0.4
+PALE = "pale: off the front"
 
 
 def draw(panels: Sequence[ExperimentResults]) -> Figure:
@@ -51,7 +52,8 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
         ax.set_xlabel("training time (% of the baseline's)")
     for ax, summary in zip(axes, summaries, strict=True):
         frame(ax, 100 - points["saved"], errors_drawn(summary))
-    legend_below(figure, axes, f"{count_note(panels)}; {points_note(panels)}")
+    notes = [count_note(panels), points_note(panels), *([] if points["on_front"].all() else [PALE])]
+    legend_below(figure, axes, "; ".join(filter(None, notes)))
     for ax, summary in zip(axes, summaries, strict=True):
         labels = [labels_of(row, known[row["method"].line()]) for _, row in summary.iterrows()]
         draw_labels(ax, [label for each in labels for label in each])

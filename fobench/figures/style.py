@@ -25,7 +25,7 @@ CHARACTER, HANDLE, ROW = 0.062, 0.5, 0.19  # inches in a legend
 LEGEND_ROWS = 8  # for which a figure has room
 MARGIN = 0.25  # around the points, as a share of their range
 SHORTER = "0.45"  # the line to beat
-FILLS = ("full", "left", "bottom", "right", "top")
+MARKERS = ("v", "p", "h", "P", "d", "<", ">", "o", "s", "^", "D", "8")
 PREDICTED = "open: time saved predicted from the profile, not measured"
 LINES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 3)))
 
@@ -37,18 +37,16 @@ class Style:
     colour: str
     marker: str
     line: Any = "-"
-    fill: str = "full"
 
     @property
     def points(self) -> dict[str, Any]:
         """For matplotlib: points whose time was measured."""
-        face = {"fillstyle": self.fill, "markerfacecoloralt": "white"}
-        return {"color": self.colour, "marker": self.marker, **face}
+        return {"color": self.colour, "marker": self.marker}
 
     @property
     def open_points(self) -> dict[str, Any]:
         """Points whose time is predicted."""
-        return {"color": self.colour, "marker": self.marker, "markerfacecolor": "white"}
+        return self.points | {"markerfacecolor": "white"}
 
     @property
     def size(self) -> float:
@@ -57,17 +55,24 @@ class Style:
 
 
 def styles(panels: Sequence[ExperimentResults]) -> dict[str, Style]:
-    """A style for each line: lines of the same colour differ in dashes and fill."""
+    """A style for each line: lines of the same colour differ in dashes and markers."""
     found: dict[str, Style] = {}
     for panel in panels:
         for method in panel.summary["method"]:
             name = method.line()
             if name not in found:
                 colour, marker = method.look()
-                earlier = sum(style.colour == colour for style in found.values())
-                line, fill = LINES[earlier % len(LINES)], FILLS[earlier % len(FILLS)]
-                found[name] = Style(colour, marker, line, fill)
+                earlier = [style.marker for style in found.values() if style.colour == colour]
+                if marker in earlier:
+                    marker = another_marker(earlier, [style.marker for style in found.values()])
+                found[name] = Style(colour, marker, LINES[len(earlier) % len(LINES)])
     return found
+
+
+def another_marker(of_colour: Sequence[str], of_all: Sequence[str]) -> str:
+    """One that no line of the colour has, and as few of the others as possible."""
+    free = [each for each in MARKERS if each not in of_colour] or MARKERS
+    return min(free, key=of_all.count)
 
 
 def with_times_saved(panels: Sequence[ExperimentResults]) -> list[ExperimentResults]:
@@ -152,10 +157,10 @@ def frame(ax: Axes, x: Sequence[float], y: Sequence[float]) -> None:
 
 def legend_below(figure: Figure, axes: Sequence[Axes], note: str) -> None:
     """One legend for all panels, without bars, and a note on what the bars mean."""
-    handles = {}
+    handles: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle.lines[0] if hasattr(handle, "lines") else handle)
+            handles.setdefault(label, handle)
     column = max(LEGEND_WIDTH, HANDLE + CHARACTER * max(map(len, handles)))
     columns = max(1, int(figure.get_figwidth() // column))
     rows = -(-len(handles) // columns)

@@ -77,9 +77,13 @@ class Deadline:
         Raises Stopped if there is no time for it, except before the first epoch: every start of a
         sweep trains at least one, so that it makes progress under any time limit.
         """
-        self._longest = max(self._longest, seconds)
+        self.expect(seconds)
         if self._epochs:
             self.require_time()
+
+    def expect(self, seconds: float) -> None:
+        """Report the known duration of the next epoch, if it is longer than all before."""
+        self._longest = max(self._longest, seconds)
 
     def start_epoch(self) -> None:
         """Report the start of an epoch."""

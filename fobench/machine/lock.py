@@ -1,5 +1,6 @@
 """Locks: a timed run has its machine to itself, untimed ones share it; one process per run."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 FOR_ALL_USERS = 0o666
+FILE = ".lock"  # in a folder that is locked, while it is
 
 
 def lock_path() -> Path:
@@ -144,28 +146,53 @@ def try_lock(descriptor: int, shared: bool = False) -> bool:
     return True
 
 
+def hold_folder(folder: Path) -> int | None:
+    """Lock a folder, by the file FILE in it: a descriptor for `release_folder`, or None if another
+    process holds it.
+
+    Not the folder itself: NFS and Lustre lock folders on one machine only, without an error.
+
+    Raises OSError if it cannot be locked.
+    """
+    while True:
+        descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            locked = try_lock(descriptor)
+            if locked and os.fstat(descriptor).st_nlink:
+                return descriptor
+        except OSError as error:
+            # On NFS, a file that another machine has removed.
+            if error.errno != errno.ESTALE:
+                os.close(descriptor)
+                raise
+            locked = True
+        os.close(descriptor)
+        if not locked:
+            return None
+        # What was locked had been removed meanwhile, and locks nothing.
+
+
+def release_folder(folder: Path, descriptor: int) -> None:
+    """Remove the file that was locked, while it still is, and let it go."""
+    with suppress(OSError):
+        (folder / FILE).unlink()
+    os.close(descriptor)
+
+
 @contextmanager
 def run_lock(folder: Path) -> Iterator[bool]:
     """Lock a run's folder for the block; yields false if another process trains this run.
 
-    The folder itself is locked, so that no lock file stays among the results; no known library
-    does that. Network file systems lock files only: there, `.lock` in the folder is locked.
-
-    Raises UserError if neither can be locked.
+    Raises UserError if it cannot be locked.
     """
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            locked = try_lock(descriptor)
-        except OSError:
-            os.close(descriptor)
-            descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-            locked = try_lock(descriptor)
+        descriptor = hold_folder(folder)
     except OSError as error:
         raise UserError(
             f"{folder} cannot be locked ({error.strerror}): give another --results folder"
         ) from error
     try:
-        yield locked
+        yield descriptor is not None
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            release_folder(folder, descriptor)

@@ -157,7 +157,7 @@ class MethodOptions(Options):
         return f"{self.title()}{share_note(self.epoch_share)}"
 
     def look(self) -> tuple[str, str]:
-        """Colour and marker in figures; lines that share both differ in dashes and fill."""
+        """Colour and marker in figures; lines of one colour get markers and dashes of their own."""
         return DEFAULT_LOOK
 
     @property

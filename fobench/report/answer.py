@@ -191,13 +191,14 @@ def judge(numbers: Numbers, no_line: str = "") -> tuple[Kind, str]:
         return "not known", f"Not known: {no_line}."
     if numbers.beyond:
         return "not known", (
-            f"Not known: freezing saved {number(saved.mean)} % of the time, more than the shortest "
-            "baseline, so there is nothing to compare it with."
+            f"Not known: freezing {'should save' if numbers.predicted else 'saved'} "
+            f"{number(saved.mean)} % of the time, more than the shortest baseline, so there is "
+            "nothing to compare it with."
         )
     if math.isnan(distance.mean):
         return "not known", (
-            "Not known: no seed has the baselines trained for fewer steps beside it, on the same "
-            "machine."
+            "Not known: every seed lacks a share of the baseline on its machine, or saves more "
+            "than its shortest share does."
         )
     return compare(distance)
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from fobench.errors import counted
 from fobench.evidence import clock_noise
 from fobench.evidence.results import ExperimentResults
 from fobench.report.tables import number
@@ -43,8 +44,8 @@ def noise_notes(results: ExperimentResults) -> list[str]:
 
 
 def deviation(found: clock_noise.Noise) -> str:
-    degrees = f"{found.degrees:.0f} degrees of freedom"
-    return f"standard deviation {number(found.percent)} % ({degrees})"
+    degrees = counted(round(found.degrees), "degree")
+    return f"standard deviation {number(found.percent)} % ({degrees} of freedom)"
 
 
 def errors_repeat(table: pd.DataFrame) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from fobench.errors import counted
 from fobench.evidence import clock_noise
 from fobench.evidence.ensembles import shorter_notes
 from fobench.evidence.epoch_times import LongEpoch, long_epochs
@@ -26,7 +27,7 @@ def warnings(results: ExperimentResults) -> list[str]:
     found += count_notes(results.summary)
     if untimed := int((~table["alone"]).sum()):
         found.append(
-            f"{untimed} of {len(table)} runs were trained beside others: their errors count, their "
+            f"runs trained beside others, {untimed} of {len(table)}: their errors count, their "
             "times do not"
         )
     found += line_notes(results.summary)
@@ -34,7 +35,7 @@ def warnings(results: ExperimentResults) -> list[str]:
     found += prediction_notes(results)
     lost = [note for note in results.left_out if LOST.search(note)]
     if lost:
-        found.append(f"{len(lost)} runs diverged or failed: means are over the others")
+        found.append(f"{counted(len(lost), 'run')} diverged or failed: means are over the others")
     outliers = clock_noise.outliers(table)
     if outliers is None and table["timed"].any():
         found.append("outlying times were not looked for, as this needs three runs of a method")
@@ -82,7 +83,10 @@ def count_notes(variants: pd.DataFrame) -> Iterator[str]:
         yield "methods have different numbers of seeds: compare only what is paired"
     whole = [method.is_whole_baseline for method in variants["method"]]
     if predicted := int(variants["predicted"].mask(whole, False).sum()):
-        yield f"the time saved of {predicted} methods is predicted from the profile, not measured"
+        yield (
+            f"the time saved of {counted(predicted, 'method')} is predicted from the profile, not "
+            "measured"
+        )
 
 
 def prediction_notes(results: ExperimentResults) -> Iterator[str]:

@@ -74,8 +74,8 @@ class Worker:
         self.share_done = 0.0  # of its run's images
         self.is_leaving = False
         self._options, self._images = options, ""
-        self.connection, its = Pipe()
         try:
+            self.connection, its = Pipe()
             self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by `reap`
             with its:
                 self.process = start_process(its.fileno(), torch.get_num_threads(), self._output)
@@ -241,7 +241,7 @@ class Crew:
             self._finish(worker)
         else:
             self.lost.append(task)
-        if self._waiting:
+        if self._waiting and self.out_of_time is None:
             self.add(worker.number)
 
     def _seconds_left(self) -> float | None:

@@ -11,6 +11,7 @@ import torch
 from fobench.errors import UserError
 from fobench.machine import device, threads
 from fobench.machine.lock import MachineLock
+from fobench.machine.memory import release_memory
 from fobench.machine.ranks import current
 from fobench.records.files import exists
 from fobench.records.runs import read_record
@@ -29,7 +30,8 @@ from fobench.sweep.tasks import (
     out_of_step,
 )
 from fobench.sweep.time_left import format_duration
-from fobench.training.execute import DeviceLostError, ExecutionOptions, OutOfStepError, execute
+from fobench.training.execute import ExecutionOptions, execute
+from fobench.training.failure import DeviceLostError, OutOfStepError
 from fobench.training.progress import RunProgress
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ def train_all(
             measure_plans(tasks, execution, machine)
             find_statistics(tasks[0])
             found += tasks
+        release_memory(execution.device)  # the images that were measured with
         lost = train_at_once(replace(sweep, tasks=tuple(found)), options.jobs)
     else:
         lost = []
@@ -103,12 +106,13 @@ def train_in_turn(
     """Train one run after another, in this process."""
     options, left = sweep.options, deque(sweep.tasks)
     for tasks in by_experiment(sweep):
+        options.deadline.expect_epoch(0.0)  # the first run of all is trained in any case
         data = images_of(tasks[0], options)
         options.ranks.tell(message_of_images(tasks[0]))
         tasks = profiled(tasks, options, machine, measure_with, data)
         measure_plans(tasks, options, machine, data)
         for task in tasks:
-            options.deadline.expect_epoch(0.0)  # the first of all is trained in any case
+            options.deadline.expect_epoch(0.0)
             seconds = sweep.pace.seconds_for(each.run for each in left)
             note = "" if seconds is None else f", about {format_duration(seconds)} left"
             log.info("%s%s", task.title, note)

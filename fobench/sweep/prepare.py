@@ -11,7 +11,7 @@ from fobench.activations import plan_file
 from fobench.costs.flops import freeze_steps_of
 from fobench.costs.unit_costs import network_on_meta
 from fobench.data.split import Data
-from fobench.errors import UserError
+from fobench.errors import UserError, counted
 from fobench.experiment.run import Run
 from fobench.machine import environment
 from fobench.machine.lock import MachineLock
@@ -224,9 +224,9 @@ def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
     others = unlisted_runs(plan.folder, {run.id for run in plan.runs})
     if others:
         log.warning(
-            "%d runs of an earlier config or data set remain in %s, but no longer belong to the "
-            "experiment; to keep both, set another experiment.name",
-            *(len(others), plan.folder),
+            "%s of an earlier config or data set in %s no longer belong to the experiment: to keep "
+            "both, set another experiment.name",
+            *(counted(len(others), "run"), plan.folder),
         )
 
 

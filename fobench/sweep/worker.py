@@ -38,7 +38,8 @@ from fobench.sweep.messages import (
     Stop,
     Trained,
 )
-from fobench.training.execute import DeviceLostError, ExecutionOptions, execute
+from fobench.training.execute import ExecutionOptions, execute
+from fobench.training.failure import DeviceLostError
 
 REPORT_SECONDS = 0.2
 

@@ -15,34 +15,26 @@ from fobench.data.split import Data
 from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine import environment
-from fobench.machine.device import is_lost
 from fobench.machine.interruption import Deadline, Stopped
 from fobench.machine.lock import run_lock
-from fobench.machine.memory import is_out_of_memory, release_memory, reset_peak_memory
-from fobench.machine.ranks import ALONE, LostRankError, Ranks
-from fobench.models.user_file import described, is_of_users_code, printing_to_stderr
+from fobench.machine.memory import release_memory, reset_peak_memory
+from fobench.machine.ranks import ALONE, Ranks
+from fobench.models.user_file import printing_to_stderr
 from fobench.records.epochs import Epoch, write_epochs
 from fobench.records.files import make_folder
 from fobench.records.runs import ENDED, status_of, write_record
 from fobench.training import checkpoint, predictions
 from fobench.training.ensemble import evaluate_and_keep
+from fobench.training.failure import end_as_failed
 from fobench.training.followed import RunToFollow
 from fobench.training.heartbeat import heartbeats
-from fobench.training.loop import DivergedError, train
+from fobench.training.loop import DivergedError, expected_seconds, train
 from fobench.training.peak_memory import log_least_memory, log_peak_memory
 from fobench.training.progress import Progress, RunProgress
 from fobench.training.run_record import begin, end, remove_unneeded_checkpoint
 from fobench.training.state import Training
 
 log = logging.getLogger(__name__)
-
-
-class DeviceLostError(Exception):
-    """The device does not work any more in this process."""
-
-
-class OutOfStepError(Exception):
-    """A run has failed in one rank, and the others are elsewhere in it."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +196,7 @@ def train_and_save(
         training.load_state_dict(saved.pop("training"))
         rows = [Epoch(**row) for row in saved["rows"]]
         if not training.is_done:
-            deadline.expect_epoch(max(row.train_seconds + row.eval_seconds for row in rows))
+            deadline.expect_epoch(expected_seconds(training, rows))
     # Not before the stores of a resumed run are built: room for them is what the warm-up left.
     reset_peak_memory(options.device)
     origin = {
@@ -226,6 +218,7 @@ def train_and_save(
                 record |= training.summary()
                 sha256 = write_epochs(folder, rows)
                 deadline.end_epoch()
+                deadline.expect(expected_seconds(training, rows))
                 stops = deadline.is_close and not training.is_done
                 # An ensemble is still to be tested after the last epoch.
                 if not training.is_done or options.keep_checkpoints or training.snapshots:
@@ -252,47 +245,3 @@ def train_and_save(
         )
         raise
     return sha256
-
-
-def end_as_failed(
-    run: Run,
-    folder: Path,
-    record: dict[str, Any],
-    error: Exception,
-    device: torch.device,
-    ranks: Ranks = ALONE,
-) -> None:
-    """Write the record of a run that failed.
-
-    Raises DeviceLostError if the device is lost, OutOfStepError if other ranks trained it, too.
-    """
-    reason = log_failure(run, error)
-    lost = not isinstance(error, LostRankError) and is_lost(device)
-    if lost:
-        reason = f"{reason}; the device was lost"
-    end(folder, record, "failed", reason)
-    if lost:
-        # Chained, so that no tensor of the run is freed before the user is told: that may crash.
-        raise DeviceLostError(f"{type(error).__name__}: {error}".partition("\n")[0]) from error
-    if ranks.count > 1:
-        raise OutOfStepError(reason) from error
-
-
-def log_failure(run: Run, error: Exception) -> str:
-    """Log why a run failed. Returns the reason.
-
-    With a traceback, unless it is out of memory or the error arose in the user's network.
-    """
-    reason = f"{type(error).__name__}: {error}"
-    if is_out_of_memory(error):
-        reason = f"out of memory: lower train.batch_size, or free memory ({reason})"
-        log.error("%s failed: %s", run.id, reason)
-    elif isinstance(error, LostRankError):
-        reason = str(error)
-        log.error("%s failed: %s", run.id, reason)
-    elif is_of_users_code(error):
-        reason = described(error)
-        log.error("%s failed: %s", run.id, reason)
-    else:
-        log.error("%s failed", run.id, exc_info=error)
-    return reason

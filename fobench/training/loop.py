@@ -7,7 +7,7 @@ built or the step captured.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -84,6 +84,19 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
             cache_bytes=training.activations.bytes,
             peak_memory_bytes=peak,
         )
+
+
+def expected_seconds(training: Training, rows: Sequence[Epoch]) -> float:
+    """How long the next epoch may take: as long as the longest so far; the last is tested, too."""
+    longest = max(row.train_seconds + row.eval_seconds for row in rows)
+    if training.epoch != training.run.epochs - 1:
+        return longest
+    data, row = training.data, rows[-1]
+    # Training on an image takes longer than testing on it, so this is enough in any case.
+    per_image = row.train_seconds / len(data.train)
+    if len(data.validation):
+        per_image = row.eval_seconds / len(data.validation)
+    return longest + per_image * len(data.test) * training.run.method.ensemble_size
 
 
 def require_finite(loss: float | None, what: str) -> None:

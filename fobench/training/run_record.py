@@ -67,14 +67,17 @@ def resumption(
     One whose training was complete, by the `rows` of its epochs, was not trained in pieces: its
     ensemble alone remains to be tested.
     """
-    before = read_record(folder) if exists(folder / "run.json") else record
+    # Without its record, nothing is known of how it was trained before.
+    lost = record | {"timed": False, "resumed": True}
+    before = read_record(folder) if exists(folder / "run.json") else lost
     environment = record["environment"]
     is_trained = rows[-1]["step"] == record["total_steps"]
     here = {"epochs": len(rows), "when": now()}
     here |= {key: environment[key] for key in RECORDED_WHEN_RESUMED}
     log.info("resuming after epoch %d", len(rows))
     if record["timed"] and not before.get("timed", True):
-        log.info("it was trained beside others before: its time will not count")
+        why = "its record is lost" if before is lost else "it was trained beside others before"
+        log.info("%s: its time will not count", why)
     if before["environment"]["commit"] != environment["commit"]:
         log.warning(
             "it started at commit %s and resumes at %s: exact only if training did not change",
@@ -100,7 +103,7 @@ def remove_earlier_files(folder: Path) -> None:
 
 def remove_temporary_files(folder: Path) -> None:
     """Remove files that a process was writing when it died."""
-    for name in ("run.json", "epochs.csv", heartbeat.FILE, checkpoint.NEW, snapshots.FILE):
+    for name in ("run.json", "epochs.csv", heartbeat.FILE, snapshots.FILE):
         for path in folder.glob(f".{name}.*"):
             remove(path)
 

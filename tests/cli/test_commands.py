@@ -276,7 +276,7 @@ def test_runs_that_no_longer_belong_are_reported(fobench, tiny, caplog):
     assert fobench(*words, "train.epochs=1").exit_code == 0
     assert "no longer belong" not in caplog.text
     assert fobench(*words, "train.epochs=2").exit_code == 0
-    assert "1 runs of an earlier config or data set remain" in caplog.text
+    assert "1 run of an earlier config or data set in" in caplog.text
 
 
 def test_plot_writes_the_figure_it_names(fobench, tiny_results, tmp_path):

@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from fobench.data.find import open_first
 from fobench.data.split import load as put_on_device
 from fobench.experiment.config import load
+from fobench.experiment.expand import dataset_title
 from fobench.sweep.plan import plan_all
 from tests.cli.test_commands import imported_by
 
@@ -166,6 +168,21 @@ def test_a_folder_of_images_is_trained_on(fobench, tiny, folder, tmp_path, caplo
     assert len(list(tmp_path.glob("results/tiny/*_mine-16px_*/run.json"))) == 1
     assert len(list((tmp_path / "root").glob("mine-16px-*.npz"))) == 1
     assert "mine-16px" in fobench("report", "results/tiny").output
+
+
+@pytest.mark.parametrize("inside", [".", "./", "train/.."])
+def test_a_folder_of_images_is_named_by_its_place_too(tiny, folder, tmp_path, monkeypatch, inside):
+    """Such as "." for the folder that one is in; the title says of none that it was not found."""
+    monkeypatch.chdir(folder)
+    dataset = open_first([inside], tmp_path / "root", image_size=16)
+    assert dataset.name == "mine-16px"
+    assert dataset_title(dataset.name, [inside]) == "mine-16px"
+
+
+def test_for_a_folder_here_the_message_says_how_to_name_it(fobench, tiny, folder):
+    ran = fobench("run", tiny, "--set", "data.dataset=mine", "--dry-run")
+    assert ran.exit_code == 2
+    assert "for the folder of that name here, give ./mine" in ran.output
 
 
 def test_a_folder_is_prepared_and_checked_without_torch(tiny, folder, tmp_path, monkeypatch):

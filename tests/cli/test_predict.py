@@ -8,7 +8,9 @@ import pytest
 from fobench.training import profiling
 from tests.costs.test_run_time import profile
 
-HEADER = re.compile(r"method +runs +steps +seconds +saved, % +by FLOPs +paper's +memory +stores")
+HEADER = re.compile(
+    r"method +runs +steps +seconds +saved, % +by FLOPs, % +paper's, % +memory +stores"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Preparation from torchvision, its download replaced by pictures made here or a server here."""
 
+import errno
 import inspect
 import signal
 import socket
@@ -96,6 +97,19 @@ def test_grey_images_are_prepared_from_their_array(tmp_path, monkeypatch):
     assert dataset.image_shape == (28, 28, 1)
     assert (dataset.train_images == 6).all()
     assert dataset.test_labels.tolist() == [0, 1, 1, 0]
+
+
+def test_resized_images_that_no_file_can_hold_are_no_success(tmp_path, monkeypatch):
+    """It would name a file that is not there."""
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeCIFAR10)
+    download.prepare("cifar10", tmp_path)
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fobench.data.prepared.write_prepared", full)
+    with pytest.raises(UserError, match="cannot be written: give another"):
+        download.prepare("cifar10", tmp_path, 8)
 
 
 def test_images_that_differ_in_size_need_one_and_come_in_it(tmp_path, monkeypatch, asked):

@@ -14,6 +14,7 @@ import pytest
 
 from fobench.data import scratch
 from fobench.data.scratch import leftovers, remove_leftovers, scratch_folder, size_of
+from fobench.machine import lock
 
 NAMES = ("cifar10", "cifar100")
 WAITING = """
@@ -103,14 +104,17 @@ def test_a_new_folder_that_another_process_took_for_a_leftover_is_replaced(tmp_p
         assert folder != taken[0]
 
 
-def test_a_lock_that_was_removed_before_it_was_held_is_no_lock(tmp_path, monkeypatch):
+def test_a_folder_that_was_removed_before_it_was_held_is_not(tmp_path, monkeypatch):
+    folder = tmp_path / "removed"
+    folder.mkdir()
+
     def too_late(descriptor):
-        (tmp_path / scratch.LOCK).unlink()
+        shutil.rmtree(folder)
         return True
 
-    monkeypatch.setattr(scratch, "try_lock", too_late)
+    monkeypatch.setattr(lock, "try_lock", too_late)
     before = os.dup(0)
-    assert scratch.hold(tmp_path) is None
+    assert scratch.hold(folder) is None
     after = os.dup(0)
     os.close(before)
     os.close(after)
@@ -142,7 +146,7 @@ def test_without_locks_nothing_is_taken_for_a_leftover(tmp_path, monkeypatch):
     def no_locks(descriptor):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(scratch, "try_lock", no_locks)
+    monkeypatch.setattr(lock, "try_lock", no_locks)
     with scratch_folder(tmp_path, "cifar10") as folder:
         remove_leftovers(tmp_path, NAMES)
         assert list(leftovers(tmp_path, NAMES)) == []

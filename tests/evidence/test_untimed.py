@@ -97,7 +97,7 @@ def test_untimed_runs_are_not_said_to_have_waited():
     beside.record["timed"] = False
     found = warnings(results_of(Path("x"), [*runs, beside]))
     assert not any("other work" in each for each in found)
-    assert any("1 of 3 runs were trained beside others" in each for each in found)
+    assert any("runs trained beside others, 1 of 3:" in each for each in found)
 
 
 def test_a_prediction_takes_the_place_of_a_time_that_was_not_measured():

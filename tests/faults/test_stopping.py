@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,7 @@ from fobench.machine.interruption import EXIT_TIME_LIMIT, Deadline, Stopped
 from fobench.machine.lock import machine_lock
 from fobench.records.runs import read_run, status_of
 from fobench.training import checkpoint
+from fobench.training.loop import expected_seconds
 from tests.faults.kills import differences
 
 # The parent process may have had signals ignored.
@@ -269,6 +271,21 @@ def test_a_deadline_knows_an_epoch_before_one_is_done(clock):
     deadline.end_epoch()
     with pytest.raises(Stopped):
         deadline.expect_epoch(1)
+
+
+@pytest.mark.parametrize(
+    ("epochs_done", "validation", "members", "seconds"),
+    [(1, 10, 1, 6.0), (2, 10, 1, 6.0 + 20 * 0.1), (2, 10, 5, 6.0 + 100 * 0.1), (3, 10, 1, 6.0),
+     (2, 0, 1, 6.0 + 20 * 0.04)],
+)  # fmt: skip
+def test_the_last_epoch_is_expected_to_take_its_test_too(epochs_done, validation, members, seconds):
+    """Of three; validation took 1 s for 10 images, training 4 s for 100. 20 are tested."""
+    rows = [SimpleNamespace(train_seconds=each, eval_seconds=1.0) for each in (5.0, 4.0)]
+    data = SimpleNamespace(train=range(100), validation=range(validation), test=range(20))
+    method = SimpleNamespace(ensemble_size=members)
+    run = SimpleNamespace(epochs=3, method=method)
+    training = SimpleNamespace(epoch=epochs_done, run=run, data=data)
+    assert expected_seconds(training, rows) == pytest.approx(seconds)
 
 
 def test_with_force_the_same_command_would_begin_again(fobench, tiny, monkeypatch):

@@ -68,33 +68,37 @@ def test_a_clock_set_back_changes_no_time_that_was_measured(victim, monkeypatch)
 
 def test_a_run_that_another_process_trains_is_left_to_it(victim, caplog):
     victim.cut_off(epochs=1)
-    before = {path.name: path.read_bytes() for path in victim.folder.iterdir()}
     with lock.run_lock(victim.folder) as ours:
         assert ours
+        before = {path.name: path.read_bytes() for path in victim.folder.iterdir()}
         assert victim.run().exit_code == 1
+        assert before == {path.name: path.read_bytes() for path in victim.folder.iterdir()}
     assert "another process trains it" in caplog.text
-    assert before == {path.name: path.read_bytes() for path in victim.folder.iterdir()}
     assert victim.run().exit_code == 0
     victim.require_its_end(resumed_after=1)
 
 
-def test_a_folder_that_cannot_be_locked_holds_a_file_that_can(victim, monkeypatch, caplog):
-    """As network file systems are."""
+def test_machines_that_share_a_folder_lock_each_other_out(victim, monkeypatch, caplog):
+    """Network file systems lock folders on one machine only, files on all."""
     lock_now = lock.try_lock
 
-    def unsupported(descriptor, *shared):
-        if S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(errno.ENOLCK, "No locks available")
-        return lock_now(descriptor, *shared)
+    def of_files(descriptor, *shared):
+        return S_ISDIR(os.fstat(descriptor).st_mode) or lock_now(descriptor, *shared)
 
-    monkeypatch.setattr(lock, "try_lock", unsupported)
+    monkeypatch.setattr(lock, "try_lock", of_files)
     victim.cut_off(epochs=1)
     with lock.run_lock(victim.folder) as ours:
         assert ours
         assert victim.run().exit_code == 1
         assert "another process trains it" in caplog.text
     assert victim.run().exit_code == 0
-    (victim.folder / ".lock").unlink()
+    victim.require_its_end(resumed_after=1)
+
+
+def test_a_lock_that_a_killed_process_left_locks_nothing(victim):
+    victim.cut_off(epochs=1)
+    (victim.folder / ".lock").touch()
+    assert victim.run().exit_code == 0
     victim.require_its_end(resumed_after=1)
 
 

@@ -4,8 +4,10 @@ from copy import deepcopy
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.text import Text
 
@@ -16,7 +18,11 @@ from fobench.figures import FIGURES, SUFFIXES, curves, pareto, speedup_error, ti
 from fobench.figures.curves import mean_curve
 from fobench.figures.export import draw
 from fobench.figures.schedule import unit_rates
+from fobench.figures.style import styles
 from fobench.freezing.freezeout import FreezeOut
+from fobench.methods.baseline import BaselineOptions
+from fobench.methods.freezeout import FreezeOutOptions
+from fobench.methods.snapshot import SnapshotOptions
 
 
 def figure_of(kind):
@@ -93,6 +99,32 @@ def test_each_format_is_written_and_repeats(panels, kind, suffix, tmp_path):
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     assert files[0].read_bytes().startswith(starts[suffix])
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_every_line_has_a_marker_of_its_own():
+    """Whether it is joined by a line or not, and whether its points are open or full."""
+    lines = [
+        BaselineOptions(),
+        BaselineOptions(epoch_share=0.5),
+        BaselineOptions(annealing="constant"),
+        *(FreezeOutOptions(scaling=each) for each in ("linear", "cubic")),
+        *(FreezeOutOptions(views=views) for views in range(1, 8)),
+        FreezeOutOptions(match_time=True),
+        SnapshotOptions(),
+    ]
+    panel = SimpleNamespace(summary=pd.DataFrame({"method": lines}))
+    found = list(styles([panel]).values())
+    assert len(found) == len(lines)
+    assert len({(style.colour, style.marker) for style in found}) == len(lines)
+    assert found[0].marker == "*"
+
+
+def test_the_legend_of_curves_shows_the_markers_at_their_ends(panels):
+    by_epoch, by_time = curves.draw(panels[:1]).axes
+    drawn = [line for line in by_epoch.lines if not line.get_label().startswith("_")]
+    assert all(line.get_marker() != "None" and line.get_markevery() == [-1] for line in drawn)
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in drawn}
+    assert len(looks) == len(drawn) == len(by_time.legend_.get_texts())
 
 
 def test_repeats_do_not_narrow_the_bands_of_the_curves(panels):

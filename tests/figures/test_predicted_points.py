@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from fobench.errors import UserError
 from fobench.evidence.results import ExperimentResults, read_results, results_of
 from fobench.figures import curves, pareto, schedule, speedup_error, time_spent
-from fobench.figures.style import FILLS, PREDICTED, styles
+from fobench.figures.style import PREDICTED
 
 WHITE = "#ffffff"
 PROFILES = {"baseline_": 0.0, "share0.50": 48.0, "t0.30": 33.0, "t1.00": 1.0}
@@ -102,14 +102,6 @@ def test_seeds_of_times_are_told_from_seeds_of_errors(mixed, predicted):
     assert "n = 2 of errors, 0 to 1 of times" in note(two)
     labels = [text.get_text() for text in curves.draw([two]).axes[1].legend_.get_texts()]
     assert labels[0] == "baseline (n = 2 of errors, 1 of times)"
-
-
-def test_no_line_of_a_colour_looks_open(predicted):
-    """The more lines a colour has, the more fills are taken."""
-    assert "none" not in FILLS
-    for style in styles([predicted]).values():
-        assert style.points["fillstyle"] != "none"
-        assert to_hex(style.open_points["markerfacecolor"]) == WHITE
 
 
 def test_curves_against_time_are_of_timed_runs(mixed, unknown):

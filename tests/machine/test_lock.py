@@ -1,5 +1,6 @@
 """A timed run never shares its machine; untimed ones share it with each other."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -7,10 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fobench.errors import UserError
+from fobench.machine import lock
 from fobench.machine.lock import lock_path, machine_lock
 
 
@@ -120,6 +123,46 @@ def test_a_lock_that_another_user_made_is_used(monkeypatch):
     monkeypatch.setattr(os, "open", refuse_to_create)
     with machine_lock(wait=False):
         pass
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_file_that_its_holder_removed_meanwhile_is_made_anew(tmp_path, monkeypatch, stale):
+    """Between this process's opening it and locking it; on NFS the lock is an error then."""
+    locks, calls = lock.try_lock, []
+
+    def removed(descriptor, *shared):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            (tmp_path / lock.FILE).unlink()
+            if stale:
+                raise OSError(errno.ESTALE, "Stale file handle")
+        return locks(descriptor, *shared)
+
+    monkeypatch.setattr(lock, "try_lock", removed)
+    with lock.run_lock(tmp_path) as ours:
+        assert ours
+        assert len(calls) == 2
+        with lock.run_lock(tmp_path) as theirs:
+            assert not theirs
+        assert (tmp_path / lock.FILE).exists(), "who does not hold it does not remove it"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_at_a_time_holds_a_folder_however_often_it_is_let_go(tmp_path):
+    inside, most = [], []
+
+    def work(number: int) -> None:
+        for _ in range(200):
+            with lock.run_lock(tmp_path) as ours:
+                if ours:
+                    inside.append(number)
+                    most.append(len(inside))
+                    inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert max(most) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_lock_dies_with_its_holder():

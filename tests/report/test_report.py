@@ -123,7 +123,7 @@ def test_repeats_show_the_noise_of_the_clock(fobench, tiny, tmp_path):
     found = clock_noise.noise_of_repeats(panel.table)
     text = report_of(tmp_path / "results" / "tiny")
     assert found.degrees == 1
-    assert f"Repeats (A/A): standard deviation {found.percent:.1f} % (1 degrees" in text
+    assert f"Repeats (A/A): standard deviation {found.percent:.1f} % (1 degree of" in text
     assert "Their test errors are equal to the last digit." in text
 
 
@@ -132,7 +132,7 @@ def test_runs_that_were_lost_are_warned_of(copied):
     record = read_record(victim)
     write_record(victim, record | {"status": "diverged", "reason": "loss"})
     text = report_of(copied)
-    assert "1 runs diverged or failed: means are over the others" in text
+    assert "1 run diverged or failed: means are over the others" in text
     assert "| FreezeOut linear, scaled rates, t0 = 0.3 |" not in text
 
 
@@ -175,7 +175,7 @@ def test_an_experiment_of_untimed_runs_is_reported_and_drawn(fobench, copied, tm
     assert cells[1:3] == ["1", "0"]
     assert cells[4:7] == ["–", "–", "–"]
     assert cells[8] != "–"
-    assert "4 of 4 runs were trained beside others" in text
+    assert "runs trained beside others, 4 of 4:" in text
     assert "| baseline | 1 of 1 | 0 | – |" in text
     assert "no run's time counts" in text
     ran = fobench("plot", copied, "--kind", "all", "-o", tmp_path / "figures")

@@ -178,6 +178,14 @@ def test_workers_out_of_time_end_the_sweep_when_all_are(scripted, caplog):
     assert "died" not in caplog.text
 
 
+def test_once_the_time_is_up_no_worker_takes_the_place_of_a_dead_one(scripted, caplog):
+    """It would train an epoch, as it knows none that is too long."""
+    late = "sweep.recv(); sweep.send(Stop('the time limit', 75))"
+    dies = "sweep.recv(); import time; time.sleep(2); os.kill(os.getpid(), signal.SIGKILL)"
+    assert scripted(late, dies).exit_code == 75
+    assert "worker 2 died" in caplog.text
+
+
 def test_processes_that_cannot_be_started_are_a_mistake(fobench, tiny, monkeypatch):
     def refuse(*_):
         raise BlockingIOError(11, "Resource temporarily unavailable")

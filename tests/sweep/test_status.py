@@ -204,10 +204,10 @@ def test_a_run_is_seen_where_it_is_and_lost_when_its_process_is_killed(fobench, 
         assert read_heartbeat(found[0].parent).process == started.pid
         ran = fobench("status", tiny, *more)
         assert f"on {process.describe()['node']}, heard " in ran.output
-        assert "1 runs: 1 running; " in ran.output
+        assert "1 run: 1 running; " in ran.output
         started.send_signal(signal.SIGKILL)
         started.wait()
-        assert "1 runs: 1 lost; " in fobench("status", tiny, *more).output
+        assert "1 run: 1 lost; " in fobench("status", tiny, *more).output
     finally:
         started.kill()
         started.wait()

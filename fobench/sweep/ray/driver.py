@@ -37,7 +37,8 @@ def train_blocks(plans: Sequence[Plan], options: SweepOptions) -> bool:
             tasks.watch()
     if tasks.out_of_time is not None:
         raise tasks.out_of_time
-    return all(each.is_finished for each in work)
+    # Blocks without runs to do may hold some that diverged.
+    return all(each.is_finished for each in work) and log_unfinished(plans) == 0
 
 
 def due_blocks(plans: Sequence[Plan]) -> list[Work]:

@@ -41,6 +41,10 @@ def require_usable(options: SweepOptions) -> None:
             "--force and --on ray: a block whose worker is lost would begin from scratch; give "
             "--force to a `fobench run` without --on ray, or move the results away"
         )
+    if not options.wait:
+        problems.append(
+            "--no-wait and --on ray: timed blocks on one machine wait for each other; leave it out"
+        )
     if options.device == "cuda" and not options.resources.get("gpus"):
         problems.append(
             "--device cuda and --on ray: Ray hides the GPUs from tasks that ask for none; give "

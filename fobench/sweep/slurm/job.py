@@ -67,7 +67,7 @@ def train(plans: Sequence[Plan], options: SweepOptions) -> bool:
         *(job.id, job.node, "no time limit" if isinf(left) else f"{format_duration(left)} left"),
     )
     ends = time.monotonic() + left
-    if isinf(options.deadline.seconds_left) and not isinf(left):
+    if left - MARGIN_SECONDS < options.deadline.seconds_left:
         options = replace(options, deadline=Deadline(left - MARGIN_SECONDS))
     stays = options.timed and keep_together(plans, job)
     try:

@@ -5,8 +5,10 @@ import math
 
 import pytest
 
+from fobench.errors import UserError
 from fobench.machine.interruption import Deadline
 from fobench.sweep.options import SweepOptions
+from fobench.sweep.ray.start import require_usable
 from fobench.sweep.ray.wanted import room_for, task_options, threads_of, warnings
 
 NODE = {"CPU": 8.0, "GPU": 2.0}
@@ -92,6 +94,11 @@ def test_one_who_will_wait_is_told_why():
     assert not told({"n1": NODE}), "they wait in a row anyway"
     assert not told(nodes, cpus=8.0)
     assert not told(nodes, device="auto", gpus=1.0), "a card a block"
+
+
+def test_blocks_wait_for_each_other():
+    with pytest.raises(UserError, match="timed blocks on one machine wait for each other"):
+        require_usable(SweepOptions("cpu", Deadline(None), wait=False, address="local"))
 
 
 def test_one_who_leaves_the_gpus_idle_is_told():

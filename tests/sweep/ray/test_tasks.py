@@ -4,6 +4,7 @@ import math
 import os
 import time
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -24,7 +25,7 @@ from tests.records.test_runs import ROW
 pytest.importorskip("ray", reason="Ray is not installed")
 from ray.exceptions import RaySystemError, RayTaskError
 
-from fobench.sweep.ray import hosts, task, tasks
+from fobench.sweep.ray import driver, hosts, task, tasks
 from fobench.sweep.ray.mailbox import Mailbox, Sent
 from fobench.sweep.ray.task import Began, Block, BlockDone
 from fobench.sweep.ray.tasks import MAX_LOSSES, Ended, Tasks, Work
@@ -90,6 +91,20 @@ def test_what_a_task_returns_ends_the_sweep_or_its_block(run):
         watched(run, ended(Mistake(["the disk is full"])))
     with pytest.raises(Stopped):
         watched(run, ended(Stop("SIGINT", 130)))
+
+
+@pytest.mark.parametrize("unfinished", [0, 1])
+def test_a_run_that_diverged_before_leaves_the_sweep_unfinished(monkeypatch, unfinished):
+    """Its block has nothing to do, so no task tells of it."""
+    done = SimpleNamespace(due=[None], is_finished=True)
+    monkeypatch.setattr(driver, "due_blocks", lambda plans: [done])
+    monkeypatch.setattr(driver, "connected", lambda address: nullcontext())
+    monkeypatch.setattr(driver, "log_cluster", lambda *_: None)
+    monkeypatch.setattr(driver, "log_unfinished", lambda plans: unfinished)
+    tasks = SimpleNamespace(start=lambda: None, watch=lambda: None, out_of_time=None)
+    monkeypatch.setattr(driver, "Tasks", lambda *_: nullcontext(tasks))
+    options = SweepOptions("cpu", Deadline(None), address="local")
+    assert driver.train_blocks([], options) == (unfinished == 0)
 
 
 def test_a_node_without_fobench_is_a_mistake(run):

@@ -124,6 +124,8 @@ def test_the_deadline_is_the_jobs_less_a_margin(plans, in_job, trained):
     own = Deadline(100.0)
     train(plans, replace(OPTIONS, deadline=own))
     assert calls[1].deadline is own
+    train(plans, replace(OPTIONS, deadline=Deadline(7200.0)))
+    assert calls[2].deadline.seconds_left == pytest.approx(3600 - MARGIN_SECONDS, abs=5)
 
 
 def test_an_unknown_time_limit_is_told(plans, in_job, trained, caplog):

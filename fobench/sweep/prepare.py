@@ -25,6 +25,7 @@ from fobench.sweep.plan import Plan
 from fobench.sweep.profiles import is_worth_a_profile, kept_profile, planned_place, profile_for
 from fobench.sweep.tasks import Sweep, Task, images_of
 from fobench.sweep.time_left import Pace
+from fobench.sweep.warmup import log_shortened_by_warmup
 from fobench.training import checkpoint
 from fobench.training.execute import ExecutionOptions
 from fobench.training.optimizer import exempt_from_decay
@@ -215,7 +216,7 @@ def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
     controls = plan.missing(lambda run: run.control_run).values()
     for label in dict.fromkeys(run.method.label() for run in controls):
         log.warning("%s lacks the control of one of its methods: %s", name, label)
-    log_frozen_in_warmup(due, name)
+    log_shortened_by_warmup(due, name)
     log_other_machines(plan, due, here)
     due_ids = {run.id for run in due}
     for run in plan.chosen:
@@ -228,18 +229,6 @@ def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
             "both, set another experiment.name",
             *(counted(len(others), "run"), plan.folder),
         )
-
-
-def log_frozen_in_warmup(due: Sequence[Run], name: str) -> None:
-    """Warn of methods whose first units freeze before their learning rates have warmed up."""
-    for run in {run.method: run for run in due if run.warmup_steps}.values():
-        freeze_steps = freeze_steps_of(run)
-        if early := sum(step < run.warmup_steps for step in freeze_steps):
-            log.warning(
-                "%s: in %s, %d of %d units freeze while learning rates still warm up, so that they "
-                "never train at their full rates; a lower train.warmup_epochs avoids it",
-                *(name, run.method.label(), early, len(freeze_steps)),
-            )
 
 
 def log_other_machines(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ from fobench.experiment.config import load
 from fobench.records.experiments import read_experiment
 from fobench.records.runs import read_record
 from fobench.sweep.plan import plan_all
-from fobench.sweep.prepare import log_frozen_in_warmup
 from fobench.sweep.shard import Shard
 from fobench.sweep.time_left import Pace, format_duration
 
@@ -173,19 +172,3 @@ def test_runs_that_cannot_be_paired_are_told_of_before_hours_of_training(
     caplog.clear()
     assert fobench("run", tiny, "--device", "cpu").exit_code == 0
     assert "another machine" not in caplog.text, "nothing is due"
-
-
-def test_units_that_freeze_while_rates_warm_up_are_named_once_a_method(tiny, tmp_path, caplog):
-    """Of 30 steps, FreezeOut's first units freeze at 9; 10 are the warm-up."""
-    changes = ["train.epochs=6", "experiment.seeds=[0, 1]"]
-    for warmup, warnings in (("1.8", 0), ("2", 1)):
-        experiment = load(tiny, [*changes, f"train.warmup_epochs={warmup}"])
-        [plan] = plan_all([experiment], tmp_path, tmp_path)
-        caplog.clear()
-        log_frozen_in_warmup(plan.due(), "tiny")
-        assert len(caplog.messages) == warnings
-    assert re.fullmatch(
-        r"tiny: in FreezeOut .*t0 = 0\.3.*, 1 of \d+ units freeze while learning rates still warm "
-        r"up, .*a lower train\.warmup_epochs avoids it",
-        caplog.messages[0],
-    )

@@ -59,7 +59,7 @@ def plan_of(run: Run, folder: Path, split: Split, kept: KeptProfile | None = Non
     Raises UserError for a file that is invalid or cannot be written.
     """
     stores, device = run.method.stores, split.labels.device
-    if not stores.precompute:
+    if not stores.precompute or not frozen_epochs_of(run):
         return STORE_NOTHING
     path = path_of(run, folder, device, split.place)
     if exists(path):
@@ -246,8 +246,11 @@ def describe(kept: StorePlan, run: Run) -> dict[str, Any]:
     return {"store_plan": described}
 
 
-def log_plan(described: dict[str, Any]) -> None:
+def log_plan(described: dict[str, Any], run: Run) -> None:
     """Log what is stored when, and the predicted saving."""
+    if not frozen_epochs_of(run):
+        log.info("nothing is stored, and views change nothing: no epoch starts with a frozen unit")
+        return
     if not described["builds"]:
         budget = format_bytes(described["budget_bytes"])
         log.info("nothing is stored: no store within %s would save time", budget)

@@ -6,6 +6,7 @@ import click
 
 from fobench.cli.messages import errors_as_messages, write_or_print
 from fobench.cli.shared_options import Percent, UserPath, folders_argument, include_resumed_option
+from fobench.errors import UserError
 
 PAGES = (".html", ".htm")
 
@@ -44,6 +45,7 @@ def report(
     """
     from fobench.evidence.claims import read_claims
     from fobench.evidence.results import read_results
+    from fobench.report import tables
 
     with errors_as_messages():
         if output is not None and output.suffix.lower() in PAGES:
@@ -54,5 +56,10 @@ def report(
         else:
             from fobench.report.report import report as written
         claims = read_claims(claims_file)
-        text = written(*read_results(folders, include_resumed), target_error, claims)
+        experiments, left_out = read_results(folders, include_resumed)
+        if target_error is not None and all(
+            tables.target_error(each, target_error) is None for each in experiments
+        ):
+            raise UserError("--target-error: no run here has validation images; leave it out")
+        text = written(experiments, left_out, target_error, claims)
         write_or_print(text, output)

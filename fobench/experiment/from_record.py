@@ -1,6 +1,7 @@
 """The method and variant of a recorded run, read from its run.json. No torch."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from fobench.experiment.options import DataOptions, TrainOptions
 from fobench.freezing import schedule
 from fobench.methods import METHODS, MethodOptions
 from fobench.methods.base import RunInfo
-from fobench.models import FAMILIES
+from fobench.models import options_class
 from fobench.validation import Options
 
 
@@ -46,10 +47,9 @@ def warmup_factors(record: Mapping[str, Any], steps: Iterable[float]) -> list[fl
 
 def variant(record: Mapping[str, Any]) -> str:
     """A key that is equal for runs that differ only in seed and repeat."""
-    run, family = record["run"], record["run"]["model"].get("name")
-    model = {key: value for key, value in run["model"].items() if key != "title"}
+    run = record["run"]
     options = (
-        with_defaults(FAMILIES.get(family), model),
+        network_of(run["model"]),
         with_defaults(TrainOptions, run["train"]),
         {"name": run["method"]["name"], **method_of(record).as_dict()},
     )
@@ -59,6 +59,14 @@ def variant(record: Mapping[str, Any]) -> str:
     # With `match_time` the steps depend on FLOPs, not only on options.
     steps = record.get("total_steps")
     return str([steps, *(sorted(each.items()) for each in (run["data_used"], data, *options))])
+
+
+def network_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a recorded network, of files their content alone, not where they lie."""
+    name = model.get("name")
+    options = with_defaults(None if name is None else options_class(name), model)
+    content = {key: value for key, value in options.items() if key not in ("title", "weights")}
+    return content if name is None else content | {"name": PurePath(name).name}
 
 
 def with_defaults(cls: type[Options] | None, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class MethodOptions(Options):
 
     def point(self) -> str:
         """The text that distinguishes a variant from the others on its line in a figure."""
-        return "" if self.epoch_share == 1 else f"{self.epoch_share:.0%}"
+        return "" if self.epoch_share == 1 else percent(self.epoch_share)
 
     def position(self) -> float:
         """The sort key of a variant on its line in a figure."""
@@ -171,7 +171,12 @@ class MethodOptions(Options):
 
 
 def share_note(epoch_share: float) -> str:
-    return "" if epoch_share == 1 else f", {epoch_share:.0%} of the steps"
+    return "" if epoch_share == 1 else f", {percent(epoch_share)} of the steps"
+
+
+def percent(share: float) -> str:
+    """Such as "85%" or "12.5%"."""
+    return f"{100 * share:.4g}%"
 
 
 def share_slug(epoch_share: float) -> str:

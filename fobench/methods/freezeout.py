@@ -119,7 +119,9 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
         return self.match_time
 
     def control(self, family: str) -> MethodOptions | None:
-        return None if self.anneals(family) else BaselineOptions(annealing="constant")
+        if self.anneals(family):
+            return None
+        return BaselineOptions(annealing="constant", epoch_share=self.epoch_share)
 
     def slug(self) -> str:
         scaled = "scaled" if self.scale_lr else "unscaled"
@@ -129,7 +131,8 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
 
     def title(self) -> str:
         rates = "scaled" if self.scale_lr else "unscaled"
-        notes = ", equal FLOPs" if self.match_time else ""
+        without = " without a store" if self.precompute else ""
+        notes = f", equal FLOPs{without}" if self.match_time else ""
         notes += "" if self.compat == "none" else f", as the {self.compat} code does"
         return f"FreezeOut {self.scaling}, {rates} rates{notes}{self.stores_note()}"
 

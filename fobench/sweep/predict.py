@@ -1,5 +1,6 @@
 """What the runs of a plan should take: seconds, time saved, memory and disk. Not their errors."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from fobench.costs.profile import KeptProfile
 from fobench.costs.unit_costs import unit_costs_of
 from fobench.data.split import Data
 from fobench.experiment.run import Run
+from fobench.methods import MethodOptions
 from fobench.sweep.plan import Plan
 from fobench.training.optimizer import MOMENTS
 from fobench.training.peak_memory import store_bytes
@@ -113,11 +115,9 @@ def disk_bytes(predictions: list[RunPrediction]) -> int:
 
 def methods_of(predictions: list[RunPrediction]) -> Iterator[tuple[RunPrediction, int]]:
     """A prediction for each method, which is the same for all its runs, and their number."""
-    numbers: dict[str, int] = {}
-    first: dict[str, RunPrediction] = {}
+    first: dict[MethodOptions, RunPrediction] = {}
     for each in predictions:
-        label = each.run.method.label()
-        first.setdefault(label, each)
-        numbers[label] = numbers.get(label, 0) + 1
-    for label, each in first.items():
-        yield each, numbers[label]
+        first.setdefault(each.run.method, each)
+    numbers = Counter(each.run.method for each in predictions)
+    for method, each in first.items():
+        yield each, numbers[method]

@@ -184,6 +184,7 @@ def measure_plans(
         task
         for task in tasks
         if task.run.method.stores.precompute
+        and plan_file.frozen_epochs_of(task.run)
         and not exists(plan_file.path_of(task.run, task.plan.folder, options.device, task.place))
     ]
     if not missing:

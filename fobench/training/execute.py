@@ -204,7 +204,7 @@ def train_and_save(
         "bits_depend_on": environment.bits_depend_on(record["environment"]),
     }
     if run.method.stores.precompute:
-        plan_file.log_plan(record["store_plan"])
+        plan_file.log_plan(record["store_plan"], run)
     log_peak_memory(training, options.memory_share)
     if summary := training.summary():
         record |= summary

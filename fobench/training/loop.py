@@ -49,6 +49,7 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
     while not training.is_done:
         epoch = training.epoch
         steps = min(run.steps_per_epoch, run.total_steps - training.step)
+        training.start_member()  # before the clock starts, as the first was built before it
         ranks.all(True)  # all start the clock together, whatever the first one has written
         with timed(device) as trained:
             totals = train_epoch(training, epoch, steps, progress)

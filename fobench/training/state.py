@@ -80,10 +80,13 @@ class Training:
     def is_done(self) -> bool:
         return self.step == self.run.total_steps
 
-    def start_epoch(self, epoch: int) -> None:
-        """Prepare the network and its inputs; a member of an ensemble may start anew."""
+    def start_member(self) -> None:
+        """Give the network new initial weights, if a member of an ensemble is due to start anew."""
         if self.run.method.starts_members_anew and self.snapshots.starts_member(self.step):
             self._start_anew(member=len(self.snapshots))
+
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare the network and its inputs."""
         seed_globally(self.run.seed, epoch, "dropout")
         if self.ranks.rank:
             # Masks of its own; what Python draws, which may decide what is run, is drawn by all.

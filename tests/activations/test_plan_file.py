@@ -293,3 +293,14 @@ def test_report_and_figure_show_what_storing_saved(fobench, storing, tmp_path):
 )  # fmt: skip
 def test_sizes(text, size):
     assert size_in_bytes(text) == size
+
+
+def test_where_no_epoch_starts_frozen_nothing_is_measured_and_the_log_says_why(
+    fobench, storing, monkeypatch, caplog
+):
+    """The first unit freezes within the only epoch."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(plan_file, "measure_costs", None)
+    words = ("run", storing, "--device", "cpu", "--only", "*precompute*")
+    assert fobench(*words, "--set", "train.epochs=1").exit_code == 0
+    assert "views change nothing: no epoch starts with a frozen unit" in caplog.text

@@ -29,6 +29,17 @@ def test_a_run_recorded_before_an_option_with_a_list_was_added_is_of_the_same_va
     assert variant(older) == variant(newer) != variant(other)
 
 
+def test_a_network_of_a_file_is_the_same_wherever_the_file_lies():
+    """As run ids are: of what files hold, not of their places."""
+    here, moved, other = (result("baseline", 0, 100, 30).record for _ in range(3))
+    model = {"name": "./net.py:Net", "file_sha256": "a", "weights": "w.pt", "weights_sha256": "b"}
+    here["run"]["model"] = model
+    moved["run"]["model"] = {**model, "name": "/nets/net.py:Net", "weights": "/w.pt"}
+    moved["run"]["model"]["units"] = "auto"  # an option younger than the first record
+    other["run"]["model"] = {**model, "weights_sha256": "c"}
+    assert variant(here) == variant(moved) != variant(other)
+
+
 @pytest.mark.parametrize("method", [{"name": "of the future"}, {}, {"name": "baseline", "x": 1}])
 def test_a_method_that_is_not_known_is_left_out_and_reported(method):
     known, unknown = result("baseline", 0, 100, 30), result("baseline", 1, 100, 30)

@@ -140,6 +140,25 @@ def test_its_control_is_a_baseline_at_a_constant_rate(run):
     assert "_baseline-constant_" in control.id
 
 
+def test_the_control_of_a_shorter_run_is_as_short():
+    published = FreezeOutOptions(compat="reference", epoch_share=0.5)
+    assert published.control("vgg") == BaselineOptions(annealing="constant", epoch_share=0.5)
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.85, "85%"), (0.125, "12.5%"), (0.025, "2.5%")])
+def test_shares_of_the_steps_are_told_apart_in_names(share, text):
+    method = BaselineOptions(epoch_share=share)
+    assert method.label() == f"baseline, {text} of the steps"
+    assert method.point() == text
+
+
+def test_with_a_store_matched_flops_are_those_without_it():
+    plain = FreezeOutOptions(match_time=True, views=4)
+    stored = FreezeOutOptions(match_time=True, views=4, precompute=True)
+    assert "rates, equal FLOPs, 4 views" in plain.title()
+    assert "rates, equal FLOPs without a store, 4 views, stored" in stored.title()
+
+
 def test_the_published_vgg_is_compared_with_its_control(fobench, tiny, tmp_path, caplog):
     text = TINY.replace('"densenet"\ndepth = 10\ngrowth_rate = 4', '"vgg"\nwidth = 0.05').replace(
         "epoch_share = [1.0, 0.5]", 'annealing = ["cosine", "constant"]'

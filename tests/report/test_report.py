@@ -188,8 +188,11 @@ def test_an_experiment_of_untimed_runs_is_reported_and_drawn(fobench, copied, tm
 def test_an_experiment_without_validation_is_reported_and_drawn(fobench, tiny, tmp_path):
     words = ("run", tiny, "--set", "data.validation=0", "--set", "train.epochs=1")
     assert fobench(*words, "--only", "t0.30").exit_code == 0
-    text = fobench("report", "results/tiny", "--target-error", "50").output
+    text = fobench("report", "results/tiny").output
     assert "Time to a validation error" not in text, "none was measured"
+    ran = fobench("report", "results/tiny", "--target-error", "50")
+    assert ran.exit_code == 2
+    assert "no run here has validation images" in ran.output
     assert fobench("plot", "results/tiny", "--kind", "all").exit_code == 0
 
 

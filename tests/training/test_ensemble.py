@@ -1,6 +1,7 @@
 """Ensembles: their snapshots, what is shared, their test errors, and the file they are kept in."""
 
 import io
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from fobench.errors import UserError
 from fobench.experiment.config import load
 from fobench.experiment.expand import expand
 from fobench.experiment.run import Run
+from fobench.machine.clock import timed
 from fobench.methods import BaselineOptions, EnsembleOptions, SnapshotOptions
 from fobench.models import build
 from fobench.records.runs import read_run
@@ -394,6 +396,28 @@ def test_members_start_anew_and_are_tested_without_momentum_and_in_bfloat16(resi
     tested = evaluate_ensemble(trained(plain))
     assert [each["epoch"] for each in tested["members"]] == [2, 4, 6, 8]
     assert all(0 < each["test_loss"] < 100 for each in tested["last"])
+
+
+def test_members_are_built_before_the_clock_starts(residual, monkeypatch):
+    """The first is, too."""
+    events = []
+
+    @contextmanager
+    def noted(device):
+        events.append("start")
+        with timed(device) as found:
+            yield found
+        events.append("stop")
+
+    def built(self, member):
+        events.append(f"member {member}")
+
+    monkeypatch.setattr("fobench.training.loop.timed", noted)
+    monkeypatch.setattr(Training, "_start_anew", built)
+    trained(replace(residual, method=EnsembleOptions(members=2)))
+    place = events.index("member 1")
+    assert events[:place].count("start") == events[:place].count("stop")
+    assert [each for each in events if each.startswith("member")] == ["member 1"]
 
 
 def test_an_ensemble_may_train_a_share_of_the_steps(residual):

@@ -20,7 +20,7 @@ from fobench.machine.lock import machine_lock
 from fobench.machine.ranks import FIRST, LostRankError, Ranks
 from fobench.sweep.leader import Start, meet
 from fobench.sweep.messages import Images
-from fobench.training.execute import log_failure
+from fobench.training.failure import log_failure
 from fobench.training.followed import RunToFollow, follow
 
 log = logging.getLogger(__name__)

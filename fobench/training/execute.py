@@ -31,7 +31,7 @@ from fobench.training.heartbeat import heartbeats
 from fobench.training.loop import DivergedError, expected_seconds, train
 from fobench.training.peak_memory import log_least_memory, log_peak_memory
 from fobench.training.progress import Progress, RunProgress
-from fobench.training.run_record import begin, end, remove_unneeded_checkpoint
+from fobench.training.run_record import begin, end, for_checkpoint, remove_unneeded_checkpoint
 from fobench.training.state import Training
 
 log = logging.getLogger(__name__)
@@ -202,6 +202,7 @@ def train_and_save(
     origin = {
         "run": run.id,
         "bits_depend_on": environment.bits_depend_on(record["environment"]),
+        "record": for_checkpoint(record),
     }
     if run.method.stores.precompute:
         plan_file.log_plan(record["store_plan"], run)

@@ -1,7 +1,7 @@
 """The record of a run, run.json, at its start, when resumed and at its end."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from fobench.training import checkpoint, snapshots
 
 log = logging.getLogger(__name__)
 
+IN_CHECKPOINTS = ("started", "environment", "timed", "resumed", "resumed_at")
 RECORDED_WHEN_RESUMED = ("host", "cpu_quota", "cpus_allowed", "images", "commit", "dirty")
 
 
@@ -53,31 +54,36 @@ def begin(
     if saved is None:
         remove_earlier_files(folder)
     else:
-        record |= resumption(folder, record, saved["rows"])
+        record |= resumption(folder, record, saved)
     remove_temporary_files(folder)
     write_record(folder, record)
     return record
 
 
-def resumption(
-    folder: Path, record: dict[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def for_checkpoint(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's record says of how it was trained, to go on from if the record is lost."""
+    return {key: record[key] for key in IN_CHECKPOINTS}
+
+
+def resumption(folder: Path, record: dict[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a resumed run: where it started, when and where it was resumed.
 
-    One whose training was complete, by the `rows` of its epochs, was not trained in pieces: its
+    One whose training was complete, by the rows in the checkpoint, was not trained in pieces: its
     ensemble alone remains to be tested.
     """
-    # Without its record, nothing is known of how it was trained before.
-    lost = record | {"timed": False, "resumed": True}
-    before = read_record(folder) if exists(folder / "run.json") else lost
+    rows = saved["rows"]
+    # Checkpoints of earlier versions do not say how the run was trained.
+    lost = {"timed": False, "resumed": True}
+    before = (
+        read_record(folder) if exists(folder / "run.json") else record | saved.get("record", lost)
+    )
     environment = record["environment"]
     is_trained = rows[-1]["step"] == record["total_steps"]
     here = {"epochs": len(rows), "when": now()}
     here |= {key: environment[key] for key in RECORDED_WHEN_RESUMED}
     log.info("resuming after epoch %d", len(rows))
     if record["timed"] and not before.get("timed", True):
-        why = "its record is lost" if before is lost else "it was trained beside others before"
-        log.info("%s: its time will not count", why)
+        log.info("it was trained beside others before, or may have been: its time will not count")
     if before["environment"]["commit"] != environment["commit"]:
         log.warning(
             "it started at commit %s and resumes at %s: exact only if training did not change",

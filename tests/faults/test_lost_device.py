@@ -11,7 +11,7 @@ import torch
 from fobench.machine import environment
 from fobench.machine.device import is_lost
 from fobench.records.runs import read_run
-from fobench.training import execute
+from fobench.training import execute, failure
 from tests.faults.conftest import after_steps
 from tests.faults.kills import differences
 
@@ -36,7 +36,7 @@ def losing(monkeypatch):
             context.setattr(environment, "describe", fail)
             return True
 
-        context.setattr(execute, "is_lost", is_lost_now)
+        context.setattr(failure, "is_lost", is_lost_now)
 
     return patch
 

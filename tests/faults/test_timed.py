@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fobench.records.runs import read_run
+from fobench.training import checkpoint
 
 
 def test_a_run_timed_in_part_is_untimed(victim):
@@ -20,18 +21,35 @@ def test_a_run_timed_in_part_is_untimed(victim):
 
 
 @pytest.mark.parametrize("is_trained", [False, True])
-def test_without_its_record_a_run_does_not_count_as_timed(victim, caplog, is_trained):
-    """As after --untimed with a record that was damaged and moved away."""
-    caplog.set_level("INFO")
+def test_whose_record_was_moved_away_is_as_timed_as_before(victim, is_trained):
+    """As messages about a damaged record advise: the checkpoint says how it was trained."""
     if is_trained:
         victim.run("--untimed", "--keep-checkpoints")
     else:
         victim.cut_off(1, "--untimed")
+    before = json.loads((victim.folder / "run.json").read_text())
     victim.move_record_away()
     assert victim.run().exit_code == 0
     record = read_run(victim.folder).record
-    assert (record["timed"], record["resumed"]) == (False, True)
-    assert "its record is lost: its time will not count" in caplog.text
+    assert record["timed"] is False
+    assert record["resumed"] is not is_trained
+    assert [record[key] for key in ("started", "environment")] == [
+        before[key] for key in ("started", "environment")
+    ]
+
+
+def test_a_run_of_which_nothing_is_known_is_untimed(victim, caplog):
+    """Its checkpoint is of a version that did not say."""
+    caplog.set_level("INFO")
+    victim.cut_off(1)
+    content = checkpoint.read(victim.folder / checkpoint.LAST)
+    del content["record"]
+    with (victim.folder / checkpoint.LAST).open("wb") as file:
+        checkpoint.write(content, file)
+    victim.move_record_away()
+    assert victim.run().exit_code == 0
+    assert read_run(victim.folder).record["timed"] is False
+    assert "or may have been: its time will not count" in caplog.text
 
 
 def test_a_record_without_the_entry_was_timed(victim):

@@ -230,7 +230,7 @@ def test_plans_of_stores_are_made_alone_on_the_machine_and_once(
 
     monkeypatch.setattr(prepare.plan_file, "plan_of", watched)
     config = tmp_path / "stored.toml"
-    text = tiny.read_text().replace('"tiny"', '"stored"')
+    text = tiny.read_text().replace('"tiny"', '"stored"').replace("[0.3, 1.0]", "[0.3, 0.5]")
     config.write_text(f'{text}precompute = true\nviews = 1\nstore = "float32"\n')
     words = ("run", config, "--device", "cpu", "--jobs", "2", "--set", "experiment.seeds=[0, 1]")
     assert fobench(*words).exit_code == 1

@@ -209,6 +209,7 @@ def test_momentum_and_weights_carry_on_over_a_restart(residual):
         train_epoch(training, epoch, 5, Unseen())
     weights = {key: each.clone() for key, each in training.network.state_dict().items()}
     momentum = [state["momentum_buffer"].clone() for state in training.optimizer.state.values()]
+    training.start_member()
     training.start_epoch(2)
     assert len(training.snapshots) == 1
     assert all(torch.equal(weights[key], now) for key, now in training.network.state_dict().items())
@@ -231,7 +232,7 @@ def test_every_member_of_an_ensemble_starts_from_weights_of_its_own_without_mome
     training, starts = Training(independent(residual), loaded(residual), CPU), []
     for epoch in range(8):
         if epoch % 2 == 0:
-            training.start_epoch(epoch)
+            training.start_member()
             starts.append(
                 {key: each.clone() for key, each in training.network.state_dict().items()}
             )

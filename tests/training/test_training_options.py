@@ -189,7 +189,7 @@ def test_a_member_that_starts_anew_has_no_moments_and_has_taken_no_steps(residua
     for _ in range(4):
         next(rows)
     assert {int(each["step"]) for each in training.optimizer.state.values()} == {20}
-    training.start_epoch(4)
+    training.start_member()
     for kept in training.optimizer.state.values():
         assert sorted(kept) == ["exp_avg", "exp_avg_sq", "step"]
         assert not any(each.any() for each in kept.values())

@@ -111,9 +111,14 @@ def images_evaluated(run: Run) -> int:
     An ensemble and its last member are tested besides the network; units that members share are not
     taken off.
     """
-    used, size = run.data_used, run.method.ensemble_size
-    tests = 1 if size == 1 else size + 2
-    return used.validation_images * run.epochs + used.test_images * tests
+    used = run.data_used
+    return used.validation_images * run.epochs + used.test_images * tests_of(run)
+
+
+def tests_of(run: Run) -> int:
+    """How often a run tests a network: an ensemble's members and the last of them alone, too."""
+    size = run.method.ensemble_size
+    return 1 if size == 1 else size + 2
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Deadline:
         """`seconds` from now on; None for no limit."""
         self._epoch_started = time.monotonic()
         self._end = None if seconds is None else self._epoch_started + seconds
-        self._longest = 0.0
+        self._longest = self._test = 0.0
         self._epochs = 0
 
     def expect_epoch(self, seconds: float) -> None:
@@ -77,13 +77,13 @@ class Deadline:
         Raises Stopped if there is no time for it, except before the first epoch: every start of a
         sweep trains at least one, so that it makes progress under any time limit.
         """
-        self.expect(seconds)
+        self._longest = max(self._longest, seconds)
         if self._epochs:
             self.require_time()
 
-    def expect(self, seconds: float) -> None:
-        """Report the known duration of the next epoch, if it is longer than all before."""
-        self._longest = max(self._longest, seconds)
+    def expect_test(self, seconds: float) -> None:
+        """Report how much longer the next epoch will take than others, as a test follows it."""
+        self._test = seconds
 
     def start_epoch(self) -> None:
         """Report the start of an epoch."""
@@ -95,11 +95,12 @@ class Deadline:
         self._longest = max(self._longest, now - self._epoch_started)
         self._epoch_started = now
         self._epochs += 1
+        self._test = 0.0
 
     @property
     def is_close(self) -> bool:
-        """Whether another epoch, as long as the longest so far, would end too late."""
-        return self._end is not None and time.monotonic() + self._longest > self._end
+        """Whether another epoch, as long as the longest so far, would end too late, or its test."""
+        return self._end is not None and time.monotonic() + self._longest + self._test > self._end
 
     @property
     def seconds_left(self) -> float:

@@ -154,29 +154,52 @@ def hold_folder(folder: Path) -> int | None:
 
     Raises OSError if it cannot be locked.
     """
+    path = folder / FILE
     while True:
-        descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FOR_ALL_USERS)
         try:
             locked = try_lock(descriptor)
-            if locked and os.fstat(descriptor).st_nlink:
+            if locked and is_at(path, descriptor):
                 return descriptor
         except OSError as error:
-            # On NFS, a file that another machine has removed.
             if error.errno != errno.ESTALE:
-                os.close(descriptor)
+                # Where nothing can be locked, nobody holds it.
+                release_folder(folder, descriptor)
                 raise
-            locked = True
+            locked = True  # on NFS, of a file that another machine has removed
         os.close(descriptor)
         if not locked:
             return None
-        # What was locked had been removed meanwhile, and locks nothing.
+        # What was locked had been removed meanwhile.
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one at that path, and not one that was removed from there.
+
+    NFS keeps files that are removed while they are open, so their links say nothing.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def release_folder(folder: Path, descriptor: int) -> None:
     """Remove the file that was locked, while it still is, and let it go."""
-    with suppress(OSError):
-        (folder / FILE).unlink()
-    os.close(descriptor)
+    path = folder / FILE
+    try:
+        with suppress(OSError):
+            if is_at(path, descriptor):
+                path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def remove_left_lock(folder: Path) -> None:
+    """Remove the file that a process left which was killed while it held the folder."""
+    if (folder / FILE).exists():
+        with run_lock(folder):
+            pass
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from fobench.data.split import Data
 from fobench.errors import UserError, counted
 from fobench.experiment.run import Run
 from fobench.machine import environment
-from fobench.machine.lock import MachineLock
+from fobench.machine.lock import MachineLock, remove_left_lock
 from fobench.machine.memory import available_memory
 from fobench.machine.ranks import Ranks
 from fobench.machine.threads import number_of_threads
@@ -80,6 +80,7 @@ def prepare(
         for run in (run for run in plan.chosen if run.id not in due_ids):
             folder = plan.folder_of(run)
             remove_unneeded_checkpoint(folder, read_record(folder))
+            remove_left_lock(folder)
             sweep.record_pace(run, folder)
         log_plan(plan, due, here | {"images": place})
         if options.timed and not force:
@@ -226,9 +227,9 @@ def log_plan(plan: Plan, due: Sequence[Run], here: dict[str, Any]) -> None:
     others = unlisted_runs(plan.folder, {run.id for run in plan.runs})
     if others:
         log.warning(
-            "%s of an earlier config or data set in %s no longer belong to the experiment: to keep "
-            "both, set another experiment.name",
-            *(counted(len(others), "run"), plan.folder),
+            "left of an earlier config or data set in %s: %s, no part of the experiment any more; "
+            "to keep both, set another experiment.name",
+            *(plan.folder, counted(len(others), "run")),
         )
 
 

@@ -14,8 +14,10 @@ LEAST_SHARE = 0.5
 
 
 def log_shortened_by_warmup(due: Sequence[Run], name: str) -> None:
-    """Warn of methods with units to which the warm-up leaves less than LEAST_SHARE."""
+    """Warn of methods that freeze with units to which the warm-up leaves less than LEAST_SHARE."""
     for run in {run.method: run for run in due if run.warmup_steps}.values():
+        if min(freeze_steps_of(run)) == run.total_steps:
+            continue
         kept = share_after_warmup(run)
         few = sum(share < LEAST_SHARE for share in kept)
         if few:

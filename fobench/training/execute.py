@@ -28,7 +28,7 @@ from fobench.training.ensemble import evaluate_and_keep
 from fobench.training.failure import end_as_failed
 from fobench.training.followed import RunToFollow
 from fobench.training.heartbeat import heartbeats
-from fobench.training.loop import DivergedError, expected_seconds, train
+from fobench.training.loop import DivergedError, seconds_of_test, train
 from fobench.training.peak_memory import log_least_memory, log_peak_memory
 from fobench.training.progress import Progress, RunProgress
 from fobench.training.run_record import begin, end, for_checkpoint, remove_unneeded_checkpoint
@@ -196,7 +196,8 @@ def train_and_save(
         training.load_state_dict(saved.pop("training"))
         rows = [Epoch(**row) for row in saved["rows"]]
         if not training.is_done:
-            deadline.expect_epoch(expected_seconds(training, rows))
+            deadline.expect_test(seconds_of_test(training, rows))
+            deadline.expect_epoch(max(row.train_seconds + row.eval_seconds for row in rows))
     # Not before the stores of a resumed run are built: room for them is what the warm-up left.
     reset_peak_memory(options.device)
     origin = {
@@ -219,7 +220,7 @@ def train_and_save(
                 record |= training.summary()
                 sha256 = write_epochs(folder, rows)
                 deadline.end_epoch()
-                deadline.expect(expected_seconds(training, rows))
+                deadline.expect_test(seconds_of_test(training, rows))
                 stops = deadline.is_close and not training.is_done
                 # An ensemble is still to be tested after the last epoch.
                 if not training.is_done or options.keep_checkpoints or training.snapshots:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from fobench.costs.flops import tests_of
 from fobench.data.order import Indices
 from fobench.data.split import Split
 from fobench.machine.clock import timed
@@ -87,17 +88,19 @@ def train(training: Training, progress: Progress) -> Iterator[Epoch]:
         )
 
 
-def expected_seconds(training: Training, rows: Sequence[Epoch]) -> float:
-    """How long the next epoch may take: as long as the longest so far; the last is tested, too."""
-    longest = max(row.train_seconds + row.eval_seconds for row in rows)
-    if training.epoch != training.run.epochs - 1:
-        return longest
-    data, row = training.data, rows[-1]
-    # Training on an image takes longer than testing on it, so this is enough in any case.
-    per_image = row.train_seconds / len(data.train)
+def seconds_of_test(training: Training, rows: Sequence[Epoch]) -> float:
+    """The seconds that testing should take after the next epoch; 0 unless that is the last."""
+    run, data = training.run, training.data
+    if training.epoch != run.epochs - 1:
+        return 0.0
     if len(data.validation):
-        per_image = row.eval_seconds / len(data.validation)
-    return longest + per_image * len(data.test) * training.run.method.ensemble_size
+        per_image = rows[-1].eval_seconds / len(data.validation)
+    else:
+        # To train the whole network on an image takes longer than to test it.
+        per_image = max(row.train_seconds for row in rows) / len(data.train)
+    # The network is tested by all ranks, an ensemble by the first.
+    passes = 1 + (tests_of(run) - 1) * training.ranks.count
+    return per_image * len(data.test) * passes
 
 
 def require_finite(loss: float | None, what: str) -> None:

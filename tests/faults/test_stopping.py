@@ -16,9 +16,10 @@ from fobench.cli.shared_options import Duration
 from fobench.machine import interruption
 from fobench.machine.interruption import EXIT_TIME_LIMIT, Deadline, Stopped
 from fobench.machine.lock import machine_lock
+from fobench.machine.ranks import ALONE
 from fobench.records.runs import read_run, status_of
 from fobench.training import checkpoint
-from fobench.training.loop import expected_seconds
+from fobench.training.loop import seconds_of_test
 from tests.faults.kills import differences
 
 # The parent process may have had signals ignored.
@@ -275,17 +276,32 @@ def test_a_deadline_knows_an_epoch_before_one_is_done(clock):
 
 @pytest.mark.parametrize(
     ("epochs_done", "validation", "members", "seconds"),
-    [(1, 10, 1, 6.0), (2, 10, 1, 6.0 + 20 * 0.1), (2, 10, 5, 6.0 + 100 * 0.1), (3, 10, 1, 6.0),
-     (2, 0, 1, 6.0 + 20 * 0.04)],
+    [(1, 10, 1, 0.0), (2, 10, 1, 20 * 0.1), (2, 10, 5, 7 * 20 * 0.1), (3, 10, 1, 0.0),
+     (2, 0, 1, 20 * 0.05)],
 )  # fmt: skip
 def test_the_last_epoch_is_expected_to_take_its_test_too(epochs_done, validation, members, seconds):
-    """Of three; validation took 1 s for 10 images, training 4 s for 100. 20 are tested."""
+    """Of three; validation took 1 s for 10 images, training 5 s for 100 at most. 20 are tested."""
     rows = [SimpleNamespace(train_seconds=each, eval_seconds=1.0) for each in (5.0, 4.0)]
     data = SimpleNamespace(train=range(100), validation=range(validation), test=range(20))
     method = SimpleNamespace(ensemble_size=members)
     run = SimpleNamespace(epochs=3, method=method)
-    training = SimpleNamespace(epoch=epochs_done, run=run, data=data)
-    assert expected_seconds(training, rows) == pytest.approx(seconds)
+    training = SimpleNamespace(epoch=epochs_done, run=run, data=data, ranks=ALONE)
+    assert seconds_of_test(training, rows) == pytest.approx(seconds)
+
+
+def test_a_deadline_leaves_time_for_the_test_after_the_next_epoch_alone(clock):
+    deadline = Deadline(100)
+    clock["now"] += 10
+    deadline.end_epoch()
+    clock["now"] += 60
+    deadline.expect_test(15)
+    assert not deadline.is_close
+    deadline.expect_test(25)
+    assert deadline.is_close, "70 s are gone, an epoch takes 10 s and its test 25 s"
+    deadline.start_epoch()
+    clock["now"] += 10
+    deadline.end_epoch()
+    assert not deadline.is_close
 
 
 def test_with_force_the_same_command_would_begin_again(fobench, tiny, monkeypatch):

@@ -148,6 +148,50 @@ def test_a_file_that_its_holder_removed_meanwhile_is_made_anew(tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lock_is_let_go_even_if_its_file_cannot_be_removed_for_a_signal(tmp_path, monkeypatch):
+    def stopped(path):
+        raise KeyboardInterrupt
+
+    descriptor = lock.hold_folder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.Path, "unlink", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            lock.release_folder(tmp_path, descriptor)
+    with lock.run_lock(tmp_path) as ours:
+        assert ours
+
+
+def test_the_file_of_another_process_is_not_removed(tmp_path):
+    """As after a folder was removed and made again while it was held."""
+    first = lock.hold_folder(tmp_path)
+    (tmp_path / lock.FILE).unlink()
+    second = lock.hold_folder(tmp_path)
+    lock.release_folder(tmp_path, first)
+    with lock.run_lock(tmp_path) as ours:
+        assert not ours
+    lock.release_folder(tmp_path, second)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_locked_no_file_stays(tmp_path, monkeypatch):
+    def unsupported(descriptor, *shared):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "try_lock", unsupported)
+    with pytest.raises(UserError, match="cannot be locked"), lock.run_lock(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_shares_a_group_with_another_user_can_lock_what_that_one_left(tmp_path):
+    before = os.umask(0o002)
+    try:
+        with lock.run_lock(tmp_path):
+            assert (tmp_path / lock.FILE).stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
+
+
 def test_one_at_a_time_holds_a_folder_however_often_it_is_let_go(tmp_path):
     inside, most = [], []
 

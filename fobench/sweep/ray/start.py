@@ -41,7 +41,7 @@ def require_usable(options: SweepOptions) -> None:
             "--force and --on ray: a block whose worker is lost would begin from scratch; give "
             "--force to a `fobench run` without --on ray, or move the results away"
         )
-    if not options.wait:
+    if not options.wait and options.timed:
         problems.append(
             "--no-wait and --on ray: timed blocks on one machine wait for each other; leave it out"
         )

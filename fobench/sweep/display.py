@@ -37,6 +37,14 @@ def display_for(workers: int, runs: int) -> AbstractContextManager[Display]:
     return nullcontext(Lines())
 
 
+def log_again(record: logging.LogRecord, prefix: str) -> None:
+    """Log here what another process logged, with a prefix that says whose it is."""
+    record.msg = f"{prefix}: {record.msg}"
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
 def progress_text(done: int, of: int, seconds: float | None) -> str:
     left = "" if seconds is None or done == of else f", about {format_duration(seconds)} left"
     return f"{done} of {of} runs done{left}"

@@ -20,7 +20,7 @@ import torch
 from fobench.errors import UserError
 from fobench.machine.interruption import EXIT_TIME_LIMIT, Stopped
 from fobench.records.runs import ENDED
-from fobench.sweep.display import Display, display_for
+from fobench.sweep.display import Display, display_for, log_again
 from fobench.sweep.messages import (
     DeviceLost,
     EpochDone,
@@ -259,8 +259,4 @@ class Crew:
 def show(record: logging.LogRecord, worker: Worker) -> None:
     """Log a message of a worker, with its number and run."""
     names_run = worker.task is None or worker.task.run.id in record.msg
-    run = "" if names_run else f"{worker.task.run.id}: "
-    record.msg = f"{worker.number}: {run}{record.msg}"
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
+    log_again(record, f"{worker.number}" if names_run else f"{worker.number}: {worker.task.run.id}")

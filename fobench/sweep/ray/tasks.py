@@ -19,7 +19,7 @@ import fobench
 from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine.interruption import EXIT_TIME_LIMIT, Stopped
-from fobench.sweep.display import Display
+from fobench.sweep.display import Display, log_again
 from fobench.sweep.messages import EpochDone, JobDone, Mistake, Started, Stop, Trained
 from fobench.sweep.options import SweepOptions
 from fobench.sweep.plan import Plan
@@ -183,7 +183,7 @@ class Tasks:
         work.heard = time.monotonic()
         match message:
             case logging.LogRecord():
-                show(message, work.number)
+                log_again(message, str(work.number))
             case Began(node):
                 self._begin(work, node)
             case Started(run, images):
@@ -289,11 +289,3 @@ def value_of(result: Future) -> object:
         reason = str(getattr(error, "cause", error)).partition("\n")[0]
         message = "a node cannot read its task ({}): install the same fobench on all nodes"
         raise UserError(message.format(reason)) from error
-
-
-def show(record: logging.LogRecord, number: int) -> None:
-    """Log a message of a task, with the number of its block."""
-    record.msg = f"{number}: {record.msg}"
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)

@@ -55,6 +55,7 @@ def shown() -> dict[str, str]:
         "fifty-missed-much": numeral(beyond(missed_with_stores)),
         **below_the_line(panels[ON_TWO_CORES]),
         **differences(panels[ON_TWO_CORES]),
+        **matched(panels[ON_TWO_CORES]),
         "fifty-on-front": numeral(on_front(panels[ON_TWO_CORES])),
         **{f"fifty-seeds-{name}": seeds_of(panel) for name, panel in panels.items()},
         "fifty-predicted": markdown(("experiment", *PREDICTIONS_HEADER), compared),
@@ -168,6 +169,21 @@ def differences(panel: ExperimentResults) -> dict[str, str]:
         "fifty-views": span(changes(panel, {"views": 8, "precompute": False}, views=None), "+.1f"),
         "fifty-stored": span(stores.loc[stores["n"] > 0, "points"].tolist(), "+.1f"),
     }
+
+
+def matched(panel: ExperimentResults) -> dict[str, str]:
+    """Of FreezeOut with as many more steps as it pays for: its epochs, and how far off the line."""
+    rows = {row["method"].t0: (row, runs) for row, runs in panel.variants() if is_matched(row)}
+    found = {}
+    for name, t0 in (("early", 0.5), ("late", 0.8)):
+        row, runs = rows[t0]
+        found[f"fifty-matched-{name}"] = interval(row, "fewer_steps", 1, sign=True)
+        found[f"fifty-matched-epochs-{name}"] = str(len(runs[0].epochs))
+    return found
+
+
+def is_matched(row: pd.Series) -> bool:
+    return row["method"].name == "freezeout" and row["method"].match_time
 
 
 def changes(

@@ -20,6 +20,8 @@ from fobench.figures.style import (
 from fobench.records.epochs import Epoch
 from fobench.records.runs import RunResult
 
+END_SIZE = 5  # of a line's marker
+
 
 def draw(panels: Sequence[ExperimentResults]) -> Figure:
     """One line per variant: the mean over its seeds, with an interval at its end."""
@@ -39,9 +41,10 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
             label = f"{row['method'].label()} ({seeds_note(runs, timed)})"
             seconds = mean_seconds(timed)
             for ax, x in ((by_epoch, curve["epoch"]), (by_time, seconds)):
-                line = {"linestyle": LINES[number % len(LINES)], "markevery": [-1]}
+                line = {"linestyle": LINES[number % len(LINES)], "linewidth": 1.3, "label": label}
                 if len(x):
-                    ax.plot(x, curve["mean"], linewidth=1.3, label=label, **style.points, **line)
+                    end = {"markevery": [-1], "markersize": END_SIZE}
+                    ax.plot(x, curve["mean"], **style.points, **line, **end)
                     draw_interval(ax, x.iloc[-1], curve.iloc[-1], style)
         room = 0.1 * (max(means) - min(means)) or 1.0
         by_epoch.set_ylim(min(means) - room, max(means) + room)
@@ -62,6 +65,7 @@ def draw(panels: Sequence[ExperimentResults]) -> Figure:
             fontsize=8,
             loc="upper left",
             bbox_to_anchor=(1, 1),
+            handlelength=4,  # room for dashes beside the marker
         )
     return figure
 

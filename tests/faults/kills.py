@@ -53,6 +53,7 @@ RECORD_MAY_DIFFER = {"resumed", "resumed_at", "started", "ended", "epochs_sha256
 # What of a store and its plan is measured.
 MEASURED = {"budget_bytes", "room", "predicted", "seconds_saved", "build_seconds", "read_seconds"}
 MEASURED |= {"eval_seconds", "single_eval_seconds"}  # of an ensemble
+MEASURED |= {"record"}  # in checkpoints: when and where a run started and was resumed
 
 
 PHASES = ("before the first freeze", "between freezes", "in the last epoch")

@@ -2,8 +2,8 @@
 
 Everything that a method causes is inside the timed block: drawing the order and the augmentation,
 batches, building and reading stores of activations, the training step, freezing, capturing the step
-anew after a freeze. Networks are built before it, and evaluation is timed separately. No step waits for the device, unless a store is
-built or the step captured.
+anew after a freeze. Networks are built before it, and evaluation is timed separately. No step waits
+for the device, unless a store is built or the step captured.
 """
 
 import math

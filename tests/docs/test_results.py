@@ -20,6 +20,7 @@ from docs.numbers import (
 from docs.numbers.pages import PAGES, PLACE, RESULTS, ROOT, filled, places_in
 from docs.numbers.words import experiment
 from fobench.evidence import ensembles
+from fobench.evidence.claim_tests import summary_against_control
 from fobench.evidence.results import read_results
 from fobench.evidence.store_savings import summary as savings_of
 from fobench.figures import FIGURES
@@ -163,6 +164,33 @@ def test_the_baselines_of_snapshots_are_those_of_the_single_models():
     assert len(found) == 15
     assert all(run.epochs == single[run.id].epochs for run in found)
     assert not experiment(snapshots.EXPERIMENT).table["timed"].any()
+
+
+def test_what_the_page_says_of_ensembles_that_freeze_is_so():
+    found = experiment(snapshots.EXPERIMENT)
+    tested = ensembles.summary(found)
+    assert all(row["shorter"] < 0 for _, row in tested.iterrows() if row["method"].unfrozen())
+    (plain,) = snapshots.rows_of(found.summary, snapshots.PLAIN)
+    (late,) = (
+        row
+        for _, row in found.summary.iterrows()
+        if row["method"].unfrozen() and row["method"].t0 == 0.8
+    )
+    assert plain["fewer_steps"] < 0
+    assert late["fewer_steps"] < 0
+    controlled = [run.id for run in found.runs if run.record.get("control")]
+    (against,) = snapshots.rows_of(summary_against_control(found, controlled), snapshots.PLAIN)
+    assert against["points_high"] < 0, "five independent models"
+
+
+@pytest.mark.parametrize("name", ["cpu-vit", "cpu-convnext"])
+def test_the_first_units_of_two_networks_freeze_when_their_rates_have_just_warmed_up(name):
+    """Then a warm-up leaves 30 % of a cosine: tests/sweep/test_warmup.py."""
+    for run in experiment(name).runs:
+        method = run.record["run"]["method"]
+        if method["name"] == "freezeout" and method["t0"] == 0.5:
+            warmup = run.record["run"]["train"]["warmup_epochs"] * run.record["steps_per_epoch"]
+            assert run.record["units"][0]["freeze_step"] == warmup
 
 
 def test_networks_from_elsewhere_that_are_decided_lie_above_the_line():

@@ -146,6 +146,8 @@ def allowed(schema: Mapping[str, Any]) -> str:
         names = ", ".join(TYPE_NAMES[each["type"]].removeprefix("a ") for each in inner)
         several = "" if "prefixItems" in schema else "a list of "
         return f"{several}[{names}], each {limits(inner[0])}".rstrip()
+    if "pattern" in schema and "description" in schema:
+        return schema["description"]
     filled = ", not empty" if schema.get("minLength") else ""
     return f"{TYPE_NAMES[schema['type']]} {limits(schema)}".rstrip() + filled
 

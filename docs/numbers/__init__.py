@@ -14,11 +14,13 @@ from docs.numbers import (
     quick,
     snapshots,
     stores,
+    timed,
     verdicts,
 )
 
 PARTS = (
     fifty_epochs,
+    timed,
     cifar100,
     clock,
     verdicts,

@@ -107,24 +107,15 @@ def predict_plan(
 ) -> "list[RunPrediction]":
     """Profile and predict one experiment, and print both."""
     from fobench.data.split import load
-    from fobench.machine.memory import is_out_of_memory
     from fobench.sweep.predict import predict_runs
-    from fobench.sweep.profiles import kept_profile, measured_profile
+    from fobench.sweep.profiles import kept_profile, requested_profile
 
     used = plan.runs[0].data_used
     data = load(plan.dataset, used, plan.experiment.data.augment, device)
     kept = None if force else kept_profile(plan, device, data.place)
     if kept is None:
-        try:
-            with prints_aside():
-                kept = measured_profile(plan, data)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            raise UserError(
-                f"{plan.experiment.name}: no memory for a training step ({error}): lower "
-                "train.batch_size, or free memory"
-            ) from error
+        with prints_aside():
+            kept = requested_profile(plan, data)
     click.echo(f"{plan.title}: {plan.runs[0].model.title()}, batches of {batch_of(plan)}")
     click.echo(f"profile: {plan.folder / kept.file}")
     if profile_only:

@@ -75,12 +75,12 @@ def units(
         kept = kept_profile(plan, here, planned_place(plan, here))
         if kept is None and profile:
             from fobench.data.split import load
-            from fobench.sweep.profiles import measured_profile
+            from fobench.sweep.profiles import requested_profile
 
             with machine_lock(wait=not no_wait):
                 used, augment = plan.runs[0].data_used, plan.experiment.data.augment
                 with prints_aside():
-                    kept = measured_profile(plan, load(plan.dataset, used, augment, here))
+                    kept = requested_profile(plan, load(plan.dataset, used, augment, here))
         with prints_aside():
             rows = unit_rows(plan, kept.profile if kept else None)
         model = plan.experiment.model

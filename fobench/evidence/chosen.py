@@ -1,5 +1,6 @@
 """Which setting is chosen by its validation error."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -8,15 +9,21 @@ from fobench.evidence.outcomes import Margin
 from fobench.records.runs import RunResult
 
 
-def choose(saved: Sequence[float], validation_errors: Sequence[float], time: Margin) -> int:
-    """The place of the lowest validation error among those that save as much as claimed.
+def choose(
+    saved: Sequence[float], variants: Sequence[Sequence[RunResult]], time: Margin
+) -> int | None:
+    """The place of the lowest validation error among variants that save as much as claimed.
 
-    If none does, of the one that saves most.
+    If none does, of the one that saves most. None if the errors to choose by are not known. What
+    saves too little does not narrow the seeds on which the others are compared.
     """
     enough = [place for place, each in enumerate(saved) if each in time]
-    if enough:
-        return min(enough, key=lambda place: validation_errors[place])
-    return max(range(len(saved)), key=lambda place: saved[place])
+    if not enough:
+        return max(range(len(saved)), key=lambda place: saved[place])
+    errors = validation_errors([variants[place] for place in enough])
+    if any(map(math.isnan, errors)):
+        return None
+    return enough[errors.index(min(errors))]
 
 
 def validation_errors(variants: Sequence[Sequence[RunResult]]) -> list[float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from fobench.evidence import store_savings
-from fobench.evidence.chosen import choose, validation_errors
+from fobench.evidence.chosen import choose
 from fobench.evidence.claim import Claim
 from fobench.evidence.findings import (
     TIME_SAVED,
@@ -90,10 +90,10 @@ def chosen_saving(claim: Claim, variants: Sequence[Variant]) -> Finding:
     known = [each for each in variants if not math.isnan(each[0]["saved"])]
     if not known:
         return not_tested(label, what_times_need([row for row, _ in variants]))
-    errors = validation_errors([runs for _, runs in known])
-    if any(map(math.isnan, errors)):
+    place = choose([row["saved"] for row, _ in known], [runs for _, runs in known], claim.time)
+    if place is None:
         return not_tested(label, "needs held-out images: set data.validation; and common seeds")
-    row = known[choose([row["saved"] for row, _ in known], errors, claim.time)][0]
+    row = known[place][0]
     return saving_of(claim, row, f"{row['method'].label()}; chosen by validation error")
 
 
@@ -196,32 +196,42 @@ def stores(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
             continue
         saved = Measure(SAVED_BY_STORE, interval_of(row, "by_store", row["timed"]), claim.time)
         if not row["timed"]:
-            saved = predicted(saved, predicted_by_store(row["method"], results.summary))
+            saved = predicted(saved, store_savings.predicted(row["method"], results))
         change = interval_of(row, "points", row["n"])
         yield finding(label, saved, points(ERROR_CHANGE["points"], change, claim.error))
 
 
-def predicted_by_store(method: object, variants: pd.DataFrame) -> float:
-    """What the profile predicts that a store saves, in points of the baseline's time."""
-    saved = dict(zip(variants["method"], variants["profile_saved"], strict=True))
-    return saved[method] - saved.get(method.stores.without_store(), math.nan)
-
-
 def half(claim: Claim, results: ExperimentResults) -> Iterator[Finding]:
-    """The time of a step with half of the units frozen, as a share of one with none."""
+    """The time of a step with half of the units frozen, as a share of one with none.
+
+    Profiles are of different machines, so each is judged for itself; without any, epochs are.
+    """
     units, profiles = len(results.runs[0].record["units"]), profile_ratios(results)
+    for file, ratio in profiles.items():
+        which = f", {file}" if len(profiles) > 1 else ""
+        yield finding(
+            f"{units // 2} of {units} units frozen{which}", of_profile(ratio, claim), None
+        )
     if profiles:
-        setting, ratio = f"{units // 2} of {units} units frozen", mean_interval(profiles)
-    else:
-        setting = f"epochs with {100 * LEAST:g} to {100 * MOST:g} % of {units} units frozen"
-        ratio = epoch_ratios(results)
-    if not ratio.n:
         return
-    time = Measure(TIME_OF_NONE_FROZEN, ratio, claim.time, digits=2)
-    if profiles and ratio.n == 1:
-        needs = {"basis": "from one profile", "needs": "a second profile"}
-        time = replace(time, accuracy=PREDICTION_POINTS / 100, **needs)
-    yield finding(setting, time, None)
+    ratio = epoch_ratios(results)
+    if ratio.n:
+        setting = f"epochs with {100 * LEAST:g} to {100 * MOST:g} % of {units} units frozen"
+        yield finding(setting, Measure(TIME_OF_NONE_FROZEN, ratio, claim.time, digits=2), None)
+
+
+def of_profile(ratio: float, claim: Claim) -> Measure:
+    """A ratio of a profile's step times, beside the claim's margin."""
+    accuracy = PREDICTION_POINTS / 100
+    return Measure(
+        TIME_OF_NONE_FROZEN,
+        mean_interval([ratio]),
+        claim.time,
+        basis="from a profile",
+        accuracy=accuracy,
+        needs=f"a profile is only accurate to {accuracy:g}",
+        digits=2,
+    )
 
 
 def matching(claim: Claim, results: ExperimentResults) -> list[Variant]:

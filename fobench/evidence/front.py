@@ -28,7 +28,10 @@ def beside_others(runs: pd.DataFrame, row: pd.Series, others: Sequence[pd.Series
     It shows the differences to the critical one: the one that beats it, else the one that decides,
     else the nearest in time.
     """
-    measures = [differences(runs, row, other) for other in others]
+    found = [(other, differences(runs, row, other)) for other in others]
+    # What has one seed in common decides nothing, and must not hide what the others decide.
+    several = [each for each in found if each[1][1].interval.n > 1] or found
+    others, measures = zip(*several, strict=True)
     judgements = [not_beaten(*each) for each in measures]
     place = min(
         range(len(others)), key=lambda place: urgency(judgements[place], measures[place][0])
@@ -66,8 +69,10 @@ def differences(runs: pd.DataFrame, row: pd.Series, other: pd.Series) -> tuple[M
     slower = Measure(
         "time against it, %", times.map(percent_of_log), NOT_ABOVE, scale=log_of, sign=True
     )
-    if not times.n and (row["predicted"] or other["predicted"]):
-        slower = predicted(slower, *ratio_of_predictions(row["saved"], other["saved"]))
+    both = [each["profile_saved"] for each in (row, other)]
+    if not times.n and not any(map(math.isnan, both)):
+        # Of both, as a measured time of few seeds may be further off than a prediction.
+        slower = predicted(slower, *ratio_of_predictions(*both))
     return slower, points("error against it, points", errors, NOT_ABOVE)
 
 

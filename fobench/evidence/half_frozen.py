@@ -12,14 +12,14 @@ from fobench.records.runs import RunResult
 LEAST, MOST = 0.45, 0.60
 
 
-def profile_ratios(results: ExperimentResults) -> list[float]:
-    """One ratio for each profile that the runs were predicted from."""
+def profile_ratios(results: ExperimentResults) -> dict[str, float]:
+    """The ratio of each profile that the runs were predicted from, by the name of its file."""
     profiles = {}
     for run in results.runs:
         profile = (run.record.get("predictions") or {}).get("profile")
         if profile:
             profiles[profile["file"]] = profile["step_seconds"]
-    return [seconds[len(seconds) // 2] / seconds[0] for seconds in profiles.values()]
+    return {file: seconds[len(seconds) // 2] / seconds[0] for file, seconds in profiles.items()}
 
 
 def epoch_ratios(results: ExperimentResults) -> Interval:

@@ -152,9 +152,9 @@ def of_unknown_time(variants: pd.DataFrame) -> pd.DataFrame:
 
 
 def saved_if_not_measured(row: pd.Series) -> float:
-    """The time saved of a variant in a seed that does not have it.
+    """The time saved of a variant in a seed that has none, neither measured nor predicted.
 
-    The profile's prediction, as the times of other seeds are few; theirs where there is none.
+    The profile's prediction for others, as their times are few; these where there is none.
     """
     if row["method"].is_whole_baseline:
         return 0.0
@@ -164,11 +164,13 @@ def saved_if_not_measured(row: pd.Series) -> float:
 def points_of_seeds(runs: pd.DataFrame, variants: pd.DataFrame) -> list[SeedPoints]:
     """The points of each seed, from a `pairs.table` and its summary."""
     otherwise = {row["variant"]: saved_if_not_measured(row) for _, row in variants.iterrows()}
-    means = runs.groupby(["seed", "machine", "variant"])[["log_ratio", "test_error"]].mean()
+    columns = ["log_ratio", "test_error", "profile_saved"]
+    means = runs.groupby(["seed", "machine", "variant"])[columns].mean()
     seeds: dict[int, dict[str, dict[str, SeedPoint]]] = {}
-    for (seed, machine, name), (log_ratio, error) in means.iterrows():
+    for (seed, machine, name), (log_ratio, error, predicted) in means.iterrows():
         measured = not math.isnan(log_ratio)
-        saved = 100 * (1 - math.exp(log_ratio)) if measured else otherwise[name]
+        unmeasured = otherwise[name] if math.isnan(predicted) else predicted
+        saved = 100 * (1 - math.exp(log_ratio)) if measured else unmeasured
         points = seeds.setdefault(seed, {}).setdefault(machine, {})
         points[name] = SeedPoint(saved, error, measured)
     return [list(machines.values()) for machines in seeds.values()]

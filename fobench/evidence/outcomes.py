@@ -18,6 +18,8 @@ HOLDS: Outcome = "holds"
 FAILS: Outcome = "fails"
 UNDECIDED: Outcome = "undecided"
 NOT_TESTED: Outcome = "not tested"
+# What would decide a figure of a single seed.
+TWO_SEEDS = "at least two seeds"
 # The largest number of seeds that a verdict names.
 MOST_SEEDS = 1000
 # By how many points a predicted time may be off: more than the worst in the table of
@@ -96,7 +98,7 @@ def judge(measure: Measure) -> Judgement:
     if measure.accuracy:
         low, high = mean - measure.accuracy, mean + measure.accuracy
     if low is None or high is None:
-        return Judgement(UNDECIDED, needs="at least two seeds")
+        return Judgement(UNDECIDED, needs=TWO_SEEDS)
     outcome = outcome_of(low, high, margin)
     if outcome != UNDECIDED:
         return Judgement(outcome, outcome)
@@ -181,6 +183,8 @@ def combine(judgements: Sequence[Judgement], one: Outcome, every: Outcome) -> Ju
     needs = "; ".join(dict.fromkeys(each.needs for each in undecided if each.needs))
     leaning = [each.seeds for each in undecided if each.leans == one and not each.needs]
     if needs and not leaning:
-        return Judgement(UNDECIDED, needs=needs)
+        known = [each.seeds for each in undecided if not each.needs]
+        as_well = f", and {seeds_note(max(known))}" if known else ""
+        return Judgement(UNDECIDED, needs=needs + as_well)
     seeds = min(leaning) if leaning else max(each.seeds for each in undecided)
     return Judgement(UNDECIDED, one if leaning else every, seeds)

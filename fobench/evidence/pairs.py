@@ -72,7 +72,7 @@ def compare(run: RunResult, baseline: RunResult | None, include_resumed: bool) -
     )
     if baseline is None or machine_of_errors(baseline.record) != machine_of_errors(run.record):
         return nothing
-    if len({place["host"] for place in trained_at(run.record)}) > 1:
+    if has_moved(run.record):  # not even with itself
         return nothing
     error, least = run.test_error, baseline.test_error
     errors = {
@@ -141,10 +141,15 @@ def machine(record: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def machine_of_errors(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What must be equal to compare two runs' errors: machine, ranks, precision, steps, torch."""
+    """What must be equal to compare two runs' errors: machine, ranks, precision, steps, torch.
+
+    Of a run that moved to another host it equals no other's.
+    """
     environment = record["environment"]
     keys = ("device", "gpu", "processor", "cores", "threads")
     hosts = {host_share(environment, each) for each in trained_at(record)}
+    if has_moved(record):
+        hosts.add(record["id"])
     shown = [environment[key] for key in keys]
     # Records of earlier versions, all of them from processors, lack these.
     shown += [environment.get("gpu_uuid"), environment.get("driver")]
@@ -167,6 +172,11 @@ def trained_at(record: dict[str, Any]) -> list[dict[str, Any]]:
     resumed = record.get("resumed_at", [])
     trained = [each for each in resumed if each.get("epochs", 0) * per_epoch < total]
     return [record["environment"], *trained]
+
+
+def has_moved(record: dict[str, Any]) -> bool:
+    """Whether a run was trained on several hosts."""
+    return len({place["host"] for place in trained_at(record)}) > 1
 
 
 def host_share(environment: dict[str, Any], place: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What stores of activations saved, compared with the same run without them."""
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -79,6 +80,19 @@ def compare(
         "traffic": 100 * math.fsum(seconds_by_epoch(run)) / seconds,
         "points": points,
     }
+
+
+def predicted(method: Any, results: ExperimentResults) -> float:
+    """What the profile predicts that a store saves, in points of the baseline's time.
+
+    The mean over the seeds that have the same inputs without a store on the same machine.
+    """
+    names = dict(zip(results.summary["method"], results.summary["variant"], strict=True))
+    if (without := method.stores.without_store()) not in names:
+        return math.nan
+    groups = results.table.groupby(["variant", "seed", "machine"])["profile_saved"].mean()
+    apart = groups.loc[names[method]] - groups.loc[names[without]]
+    return float(apart.groupby("seed").mean().mean())
 
 
 def seconds_from(first: float, run: RunResult) -> float:

@@ -10,6 +10,8 @@ from fobench.evidence.intervals import Interval, columns, mean_interval, speedup
 from fobench.evidence.line_to_beat import against_fewer_steps
 from fobench.records.runs import RunResult
 
+PREDICTED = ["profile_saved", "flops_saved", "paper_saved"]
+
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per variant, in order of first appearance, from a `pairs.table`.
@@ -20,10 +22,11 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     over pairs, `error` over all seeds; each has `_low` and `_high`. So has `last_error`, that
     of an ensemble's last member alone; NaN for single models. `forward_flops` are those of an
     evaluation, as a multiple of a single model's.
-    `profile_saved`, `flops_saved` and `paper_saved` are predictions of the time saved. Without a
-    pair, `saved` and `speedup` are those predicted from the profile, without an interval, and
-    `predicted` is true. `on_front` is true if no variant is at least as fast and as accurate, and
-    better in one. The columns of `against_fewer_steps` compare with the line to beat.
+    `profile_saved`, `flops_saved` and `paper_saved` are predictions of the time saved, means over
+    the pairs, or over all seeds without any. Without a pair, `saved` and `speedup` are those
+    predicted from the profile, without an interval, and `predicted` is true. `on_front` is true
+    if no variant is at least as fast and as accurate, and better in one. The columns of
+    `against_fewer_steps` compare with the line to beat.
     """
     variants = pd.DataFrame(
         [summary_row(name, group) for name, group in runs.groupby("variant", sort=False)]
@@ -41,11 +44,13 @@ def summary_row(name: str, group: pd.DataFrame) -> dict[str, Any]:
     # Repeats of a seed measure timing noise; they are not further samples of the method.
     measures = ["log_ratio", "cpu_log_ratio", "error_points", "error_relative"]
     measures += ["test_error", "last_error"]
-    seeds = group.groupby("seed")[measures].mean()
+    seeds = group.groupby("seed")[[*measures, *PREDICTED]].mean()
     log_ratios, cpu_log_ratios, points, relative, errors, last_errors = (
         seeds[column].dropna().tolist() for column in measures
     )
-    predictions = group[["profile_saved", "flops_saved", "paper_saved"]].mean()
+    # Of the seeds whose times they stand beside, where there are any.
+    paired = seeds.loc[seeds["log_ratio"].notna(), PREDICTED]
+    predictions = paired.mean().fillna(seeds[PREDICTED].mean())
     predicted = not log_ratios and not math.isnan(predictions["profile_saved"])
     if predicted:
         times = predicted_times(predictions["profile_saved"])

@@ -175,7 +175,7 @@ class TrainOptions(Options):
     fuse_batchnorm: bool = Field(
         False,
         description="compile each BatchNorm and the ReLU behind it into one kernel, by "
-        "torch.compile; takes up to a minute before training",
+        "torch.compile; takes up to a minute before training, and a C++ compiler",
     )
     sync_batchnorm: bool = Field(
         False,

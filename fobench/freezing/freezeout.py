@@ -50,7 +50,8 @@ class FreezeOut:
         total_steps: training steps of the whole run.
         t0: freeze time of the first unit, before scaling, as a share of the run, in (0, 1].
         scaling: "linear", "squared" or "cubic".
-        scale_lr: whether unit i starts at lr / t_i, so that all units travel equally far.
+        scale_lr: whether unit i starts at lr / t_i, so that the sum of its rates over the run is
+            about the same for all units.
 
     Attributes:
         frozen: number of units, counted from the first, that are frozen now.

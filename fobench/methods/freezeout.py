@@ -48,7 +48,9 @@ class FreezeOutOptions(StoreOptions, MethodOptions):
         "cubic", description="how freeze times are scaled: t, t² or t³"
     )
     scale_lr: bool = Field(
-        True, description="start unit i at lr / t_i, so that all units travel equally far"
+        True,
+        description="start unit i at lr / t_i, so that the sum of its rates over the run is about "
+        "the same for all units",
     )
     t0: float = Field(
         0.8,

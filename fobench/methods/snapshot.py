@@ -57,7 +57,7 @@ class SnapshotOptions(StoreOptions, MethodOptions):
     scale_lr: bool = Field(
         True,
         description="start the cycles of unit i at lr · cycles / (cycles that it trains), so that "
-        "all units travel equally far",
+        "the sum of its rates over the run is about the same for all units",
     )
     t0: float = Field(
         0.8,

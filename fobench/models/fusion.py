@@ -40,6 +40,7 @@ def compiled() -> Any:
 def fuse_batch_norm_relu(network: nn.Module) -> int:
     """Make each BatchNorm2d in front of a ReLU in an nn.Sequential one with it. Returns how many.
 
+    An nn.Sequential that the cut took apart, because its modules are of several units, is none.
     Names and values of parameters and buffers stay as they are. Modules of other classes, and
     BatchNorms without running statistics or weights, are left alone.
 
@@ -56,7 +57,7 @@ def fuse_batch_norm_relu(network: nn.Module) -> int:
                 fused += 1
     if not fused:
         raise UserError(
-            "[train] fuse_batchnorm = true: the network has no BatchNorm2d right in front of a "
-            "ReLU in an nn.Sequential: leave the option out"
+            "[train] fuse_batchnorm = true: no unit of the network has a BatchNorm2d right in "
+            "front of a ReLU in an nn.Sequential: leave the option out"
         )
     return fused

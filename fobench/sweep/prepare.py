@@ -1,7 +1,9 @@
 """What comes before the training of a sweep: checks, folders, messages, and what is measured."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,7 @@ from fobench.machine.lock import MachineLock, remove_left_lock
 from fobench.machine.memory import available_memory
 from fobench.machine.ranks import Ranks
 from fobench.machine.threads import number_of_threads
+from fobench.models.fusion import fuse_batch_norm_relu
 from fobench.records.experiments import listed_runs, unlisted_runs, write_experiment
 from fobench.records.files import exists, make_folder
 from fobench.records.runs import read_record
@@ -52,6 +55,7 @@ def prepare(
     for plan in plans:
         require_same_runs(plan, sharded)
         require_known_decay(plan)
+        require_fusable(plan)
         require_units_to_freeze(plan)
         require_large_parts(plan, options.ranks)
     for plan in plans:
@@ -107,10 +111,27 @@ def require_known_decay(plan: Plan) -> None:
     if run.train.decay_on != "matrices":
         return
     network = network_on_meta(run.model, used.classes, used.image_shape)
-    try:
+    with naming_network(plan):
         exempt_from_decay(network)
+
+
+def require_fusable(plan: Plan) -> None:
+    """Raises UserError if BatchNorms are to be fused and the network has none to fuse."""
+    run, used = plan.runs[0], plan.runs[0].data_used
+    if run.train.fuse_batchnorm:
+        # Fusing changes the network, and others use this one.
+        network = deepcopy(network_on_meta(run.model, used.classes, used.image_shape))
+        with naming_network(plan):
+            fuse_batch_norm_relu(network)
+
+
+@contextmanager
+def naming_network(plan: Plan) -> Iterator[None]:
+    """A context in which problems are said to be of the plan's network."""
+    try:
+        yield
     except UserError as error:
-        where = f"{plan.experiment.name}: [model] {run.model.name}"
+        where = f"{plan.experiment.name}: [model] {plan.experiment.model.name}"
         raise UserError(f"{where}: {problem}" for problem in error.problems) from error
 
 

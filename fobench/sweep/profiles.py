@@ -11,7 +11,7 @@ from fobench.errors import UserError
 from fobench.experiment.run import Run
 from fobench.machine import environment
 from fobench.machine.interruption import Deadline
-from fobench.machine.memory import is_out_of_memory
+from fobench.machine.remedies import remedy
 from fobench.models.user_file import printing_to_stderr
 from fobench.records.files import make_folder
 from fobench.sweep.plan import Plan
@@ -65,6 +65,19 @@ def measured_profile(plan: Plan, data: Data, for_steps: int | None = None) -> Ke
     return KeptProfile(profile, path.name, torch.get_num_threads())
 
 
+def requested_profile(plan: Plan, data: Data) -> KeptProfile:
+    """A new profile.
+
+    Raises UserError for what the user can mend.
+    """
+    try:
+        return measured_profile(plan, data)
+    except Exception as error:
+        if (known := remedy(error)) is None:
+            raise
+        raise UserError(f"{plan.experiment.name}: {known} ({error})") from error
+
+
 def is_worth_a_profile(runs: Sequence[Run], deadline: Deadline) -> bool:
     """Whether the runs take long enough, and there is time enough, for a profile."""
     steps = sum(run.total_steps for run in runs)
@@ -81,6 +94,6 @@ def profile_for(runs: Sequence[Run], plan: Plan, data: Data) -> KeptProfile | No
     except UserError:
         raise
     except Exception as error:
-        found = None if is_out_of_memory(error) else error
+        found = error if remedy(error) is None else None
         log.warning("%s has no profile: %s", plan.experiment.name, error, exc_info=found)
         return None

@@ -8,8 +8,8 @@ import torch
 
 from fobench.experiment.run import Run
 from fobench.machine.device import is_lost
-from fobench.machine.memory import is_out_of_memory
 from fobench.machine.ranks import ALONE, LostRankError, Ranks
+from fobench.machine.remedies import remedy
 from fobench.models.user_file import described, is_of_users_code
 from fobench.training.run_record import end
 
@@ -51,11 +51,11 @@ def end_as_failed(
 def log_failure(run: Run, error: Exception) -> str:
     """Log why a run failed. Returns the reason.
 
-    With a traceback, unless it is out of memory or the error arose in the user's network.
+    With a traceback, unless the user can mend it, or the error arose in the user's network.
     """
     reason = f"{type(error).__name__}: {error}"
-    if is_out_of_memory(error):
-        reason = f"out of memory: lower train.batch_size, or free memory ({reason})"
+    if (known := remedy(error)) is not None:
+        reason = f"{known} ({reason})"
         log.error("%s failed: %s", run.id, reason)
     elif isinstance(error, LostRankError):
         reason = str(error)

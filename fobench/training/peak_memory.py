@@ -55,7 +55,7 @@ def least_bytes(run: Run) -> int:
     kept = 2 + MOMENTS[train.optimizer](train)
     weights = FLOAT32 * sum(cost.parameters for cost in unit_costs_of(run))
     batch = current().largest_part(min(train.batch_size, run.data_used.train_images))
-    width = 1 if train.precision == "float32" else 2  # times as narrow
+    width = 2 if train.precision == "bfloat16" else 1  # times as narrow; TF32 is kept as float32
     return kept * weights + batch * output_bytes_of(run) // width
 
 

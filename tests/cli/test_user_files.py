@@ -186,6 +186,15 @@ def test_a_network_that_fails_to_name_weights_without_decay_is_told_before_it_is
     assert fobench("run", config, "--device", "cpu").exit_code == 0, "as it is not asked"
 
 
+def test_a_network_without_batchnorms_to_fuse_is_told_before_anything_is_trained(
+    fobench, config, tmp_path
+):
+    config.with_name("mynet.py").write_text(WORKS)
+    ran = fobench("run", config, "--set", "train.fuse_batchnorm=true", "--device", "cpu")
+    require_one_message(ran, ["fuse_batchnorm = true", "no unit of the network"])
+    assert not list(tmp_path.glob("results/mine/*/run.json"))
+
+
 def test_an_argument_that_is_given_where_it_is_missing_works(fobench, config):
     write(config, WORKS.replace("self, num", "self, depth, num"), options="{ depth = 3 }")
     assert fobench("units", config).exit_code == 0

@@ -192,6 +192,14 @@ def test_predicted_times_give_a_distance_too():
     assert row["fewer_steps_n"] == 2
 
 
+def test_each_seed_without_times_is_compared_at_its_own_predicted_time():
+    """They may be of two machines: at 30 % the line is at 39, at 40 % at 44."""
+    runs = predicted_seed(0, 0) + predicted_seed(1, 0)
+    runs[-1].record["predictions"]["profile"]["saved_percent"] = 40.0
+    _, row = summarised(runs)
+    assert row["fewer_steps"] == pytest.approx(((38 - 39) + (38 - 44)) / 2)
+
+
 def test_seeds_without_times_are_compared_at_the_predicted_time():
     """Not at that of the other seeds, of which there may be one; each counts for its share."""
     found, row = summarised(seed_of(0, 90, 33) + predicted_seed(1, 0))

@@ -84,7 +84,8 @@ def result(
         }
     row = Epoch(**{**vars(ROW), "total_train_seconds": seconds, "test_error": error})
     name = name if share == 1 else f"{name}{share}"
-    return RunResult(f"{name}-{seed}-{repeat}", record, [row])
+    record["id"] = f"{name}-{seed}-{repeat}"
+    return RunResult(record["id"], record, [row])
 
 
 def test_runs_are_paired_with_the_baseline_of_their_seed():
@@ -265,6 +266,7 @@ def test_times_of_runs_resumed_elsewhere_are_not_paired():
     runs[0].record["resumed_at"] = [{"epochs": 9, "host": "other"}]
     paired = table(runs, include_resumed=True)
     assert paired[["log_ratio", "error_points"]].isna().all(axis=None)
+    assert len(set(paired["machine"])) == 2, "nor is any other figure of the two compared"
     for run in runs:
         run.record["resumed_at"] = [{"epochs": 1, "host": "h"}]
     assert table(runs, include_resumed=True)["log_ratio"][1] == pytest.approx(math.log(0.8))

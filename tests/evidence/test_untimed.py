@@ -143,6 +143,24 @@ def test_what_is_measured_goes_before_what_is_predicted():
     assert (row["profile_saved"], row["predicted"]) == (70, False)
 
 
+def test_a_prediction_stands_beside_the_measured_times_of_its_own_seeds():
+    """Seed 2, untimed, was predicted for another machine."""
+    runs = mixed()
+    for run, predicted in zip(runs[1::2], (19.0, 21.0, 70.0), strict=True):
+        run.record["predictions"] = {"profile": {"saved_percent": predicted}}
+    _, row = summary(table(runs)).to_dict("records")
+    assert row["profile_saved"] == pytest.approx(20)
+
+
+def test_repeats_weigh_no_more_in_a_prediction_than_other_seeds():
+    runs = [
+        result("freezeout", seed, 9, 30, profile=predicted, repeat=repeat, **UNTIMED)
+        for seed, repeat, predicted in ((0, 0, 10.0), (0, 1, 10.0), (1, 0, 40.0))
+    ]
+    (row,) = summary(table(runs)).to_dict("records")
+    assert row["saved"] == pytest.approx(25)
+
+
 @pytest.mark.parametrize("predictions", [{}, {"profile": None}, None], ids=str)
 def test_without_a_profile_nothing_is_predicted(predictions):
     run = result("freezeout", 0, 80, 31, **UNTIMED)

@@ -86,7 +86,9 @@ def test_names_that_say_nothing_are_reported_with_what_there_is(file):
     for name in ("hub:resnet18", "torchvision:", "mynet.txt:Net"):
         assert "give torchvision:NAME, timm:NAME, FILE.py:NAME or one of" in problems(name)
     assert "name" in problems(f"{file}:")
-    assert "name" in problems(f"{file}:1Net")
+    expected = "give a file, and a class or function in it that makes the network"
+    for name in ("1Net", "my-net", "nets.Net"):
+        assert problems(f"{file}:{name}").endswith(expected)
     assert "there is no such file" in problems("./nowhere.py:Net")
 
 

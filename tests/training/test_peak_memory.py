@@ -118,6 +118,8 @@ def test_the_least_memory_is_that_of_weights_and_outputs(residual, tiny):
     assert outputs == 2 * sum(cost.activation_bytes for cost in unit_costs_of(residual))
     adamw = replace(small, train=small.train.replace(optimizer="adamw", precision="bfloat16"))
     assert told.least_bytes(adamw) == 4 * weights + outputs // 2
+    rounded = replace(small, train=small.train.replace(precision="tf32"))
+    assert told.least_bytes(rounded) == told.least_bytes(small), "TF32 is kept as float32"
     with torch.device("meta"):
         passing = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Identity(), nn.Flatten(), nn.Linear(12, 1))
     assert output_bytes(passing, (2, 2, 3)) == 4 * (12 + 1)

@@ -56,7 +56,7 @@ class ExperimentResults:
             f"{run['model']['title']} on {dataset_title(used['name'], run['data']['dataset'])}, "
             f"augmentation: {run['data']['augment']}{shuffled}\n"
             f"{used['train_images']:,} training images, {run['train']['epochs']} epochs, "
-            f"{used['test_images']:,} test images, {self.seeds}\n{' and '.join(self.devices)}"
+            f"{used['test_images']:,} test images, {self.seeds}\n{named_together(self.devices)}"
         )
 
     @property
@@ -72,6 +72,15 @@ class ExperimentResults:
             found = environment.get("images", "device")
             places.setdefault(computing_title(environment), set()).add(found)
         return [device_title(title, places[title]) for title in sorted(places)]
+
+
+def named_together(devices: Sequence[str]) -> str:
+    """Devices in a line; those that compute alike share what follows their names."""
+    names: dict[str, list[str]] = {}
+    for device in devices:
+        name, comma, how = device.partition(", ")
+        names.setdefault(comma + how, []).append(name)
+    return " and ".join(" and ".join(each) + how for how, each in names.items())
 
 
 def device_title(computing: str, images: Collection[str]) -> str:

@@ -25,12 +25,17 @@ def draw(panels: Sequence[ExperimentResults], kind: str, path: Path) -> None:
     write_bytes(path, drawn)
 
 
-def render(panels: Sequence[ExperimentResults], kind: str, suffix: str) -> bytes:
-    """The figure as bytes of a file. Raises UserError if the results do not suffice for it."""
+def render(
+    panels: Sequence[ExperimentResults], kind: str, suffix: str, outlines: bool = True
+) -> bytes:
+    """The figure as bytes of a file. Raises UserError if the results do not suffice for it.
+
+    An SVG shows its texts as `outlines`, the same everywhere, or in a font of who looks at it.
+    """
     # Without dates the same results give the same file.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
     drawn = BytesIO()
-    with default_settings():
+    with default_settings({"svg.fonttype": "path" if outlines else "none"}):
         figure = import_module(f"fobench.figures.{FIGURES[kind]}").draw(panels)
         figure.savefig(drawn, format=suffix[1:], dpi=160, metadata=metadata)
     return drawn.getvalue()

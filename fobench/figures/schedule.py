@@ -72,8 +72,11 @@ def draw_rates(ax: Axes, record: dict[str, Any]) -> None:
     progress = np.linspace(0, 1, points, endpoint=False)
     epochs = progress * record["total_steps"] / record["steps_per_epoch"]
     rates = unit_rates(record, progress)
-    for unit, colour in enumerate(matplotlib.colormaps["viridis"](np.linspace(0, 1, len(rates)))):
-        ax.plot(epochs, rates[unit], color=colour, linewidth=0.9)
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(rates)))
+    for unit, colour in enumerate(colours):
+        # Of equal rates, as of all units of a baseline, the last line hides the others.
+        if not (rates[unit + 1 :] == rates[unit]).all(axis=1).any():
+            ax.plot(epochs, rates[unit], color=colour, linewidth=0.9)
     ax.set_ylim(bottom=0)
     ax.tick_params(labelsize=7)
 

@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from fobench.errors import UserError
 
@@ -55,11 +56,11 @@ def environment_of_import(settings: str) -> Iterator[None]:
 
 
 @contextmanager
-def default_settings() -> Iterator[None]:
-    """Matplotlib's default settings and OURS for the block, whatever the user's are."""
+def default_settings(others: Mapping[str, Any]) -> Iterator[None]:
+    """Matplotlib's default settings, OURS and others for the block, whatever the user's are."""
     import matplotlib
 
     # The backend is not restored after the block; without pyplot, none is used.
     defaults = {key: each for key, each in matplotlib.rcParamsDefault.items() if key != "backend"}
-    with matplotlib.rc_context({**defaults, **OURS}):
+    with matplotlib.rc_context({**defaults, **OURS, **others}):
         yield

@@ -56,7 +56,7 @@ def page(
     style, script = (read_template(f"report.{suffix}") for suffix in ("css", "js"))
     return templates.get_template("report.html").render(
         report=contents(experiments, left_out, target, claims),
-        figures=[drawn(each, f"figure-{place}") for place, each in enumerate(experiments, 1)],
+        figures=[drawn(each, f"f{place}") for place, each in enumerate(experiments, 1)],
         numeric_columns=numeric_columns,
         verdict_words=(HOLDS, FAILS, UNDECIDED),
         style=Markup(style),
@@ -84,15 +84,15 @@ def policy(script: str) -> str:
 def drawn(results: ExperimentResults, prefix: str) -> list[Drawn]:
     """All kinds of figures of an experiment, the most important one first."""
     found = []
-    for kind in FIGURES:
+    for number, kind in enumerate(FIGURES):
         try:
-            figure = render([results], kind, ".svg")
+            figure = render([results], kind, ".svg", outlines=False)
         except UserError as error:
             # Results that do not suffice for one figure may suffice for others.
             found.append(Drawn(kind, None, str(error)))
         else:
             label = f"Figure {kind}: {printable(results.title)}"
-            found.append(Drawn(kind, Markup(inline_svg(figure, f"{prefix}-{kind}", label))))
+            found.append(Drawn(kind, Markup(inline_svg(figure, f"{prefix}-{number}", label))))
     return found
 
 

@@ -250,12 +250,13 @@ def test_stores_of_densenet_on_later_cards_were_predicted_better_than_that_on_th
 
 
 def test_what_the_page_says_of_timed_runs_is_so():
-    """Three of four seeds began with their baselines; all settings were timed on two seeds."""
+    """Three of four seeds began with their baselines; three runs of two seeds are left out."""
     assert len(timed.of_first_runs(experiment(timed.ON_CARDS))) == 3
     for name in timed.EXPERIMENTS:
         summary = experiment(name).summary
         assert len(summary) == 23
-        assert summary["pairs"].min() == 2, name
+        left_out = 3 * (name == timed.ON_TWO_CORES)
+        assert sorted(summary["pairs"].clip(upper=2)) == [1] * left_out + [2] * (23 - left_out)
     assert not timed.beyond(timed.misses(experiment(timed.ON_CARDS), stores=False))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fobench.evidence.pairs import table
-from fobench.evidence.results import device_title, results_of, unpaired_notes
+from fobench.evidence.results import device_title, named_together, results_of, unpaired_notes
 from fobench.evidence.summary import summary
 from fobench.report.tables import environment_table
 from tests.evidence.test_stats import result
@@ -14,6 +14,14 @@ from tests.evidence.test_stats import result
 def test_the_device_is_named_with_the_place_of_images_that_are_elsewhere():
     assert device_title("P, 2 threads", {"device"}) == "P, 2 threads"
     assert device_title("P, 2 threads", {"file"}) == "P, 2 threads, images from file"
+
+
+def test_devices_that_compute_alike_share_how_they_do():
+    cards = ["H100, float32, CUDA graphs", "H200, float32, CUDA graphs", "P, 2 threads"]
+    assert named_together(cards) == "H100 and H200, float32, CUDA graphs and P, 2 threads"
+    assert named_together(["H100", "P, 1 thread", "P, 2 threads"]) == (
+        "H100 and P, 1 thread and P, 2 threads"
+    )
 
 
 def test_one_machine_with_images_in_two_places_is_named_once():

@@ -229,8 +229,8 @@ def of_profile(ratio: float, claim: Claim) -> Measure:
         claim.time,
         basis="from a profile",
         accuracy=accuracy,
-        needs=f"a profile is only accurate to {accuracy:g}",
-        digits=2,
+        needs=f"no profile, as they are accurate to {accuracy:g}",
+        digits=3,
     )
 
 

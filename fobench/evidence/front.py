@@ -62,16 +62,19 @@ def urgency(judgement: Judgement, slower: Measure) -> tuple[int, float]:
 
 def differences(runs: pd.DataFrame, row: pd.Series, other: pd.Series) -> tuple[Measure, Measure]:
     """Time (in percent) and error (in points) of a setting against another one, by seed."""
-    groups = runs.groupby(["variant", "seed", "machine"])[["log_ratio", "test_error"]].mean()
-    apart = groups.loc[row["variant"]] - groups.loc[other["variant"]]
+    columns = ["log_ratio", "test_error", "profile_saved"]
+    groups = runs.groupby(["variant", "seed", "machine"])[columns].mean()
+    one, another = (groups.loc[each["variant"]] for each in (row, other))
+    apart = (one - another)[["log_ratio", "test_error"]]
     seeds = apart.groupby("seed").mean()
     times, errors = (mean_interval(seeds[column].dropna().tolist()) for column in seeds)
     slower = Measure(
         "time against it, %", times.map(percent_of_log), NOT_ABOVE, scale=log_of, sign=True
     )
-    both = [each["profile_saved"] for each in (row, other)]
+    common = one.index.intersection(another.index)
+    both = [each.loc[common, "profile_saved"].mean() for each in (one, another)]
     if not times.n and not any(map(math.isnan, both)):
-        # Of both, as a measured time of few seeds may be further off than a prediction.
+        # Both for the same seeds; a measured time of few seeds may be further off.
         slower = predicted(slower, *ratio_of_predictions(*both))
     return slower, points("error against it, points", errors, NOT_ABOVE)
 

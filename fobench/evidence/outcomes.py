@@ -23,7 +23,8 @@ TWO_SEEDS = "at least two seeds"
 # The largest number of seeds that a verdict names.
 MOST_SEEDS = 1000
 # By how many points a predicted time may be off: more than the worst in the table of
-# docs/predictions.md. Single runs of docs/results.md were further off.
+# docs/predictions.md. Single runs of docs/results.md were further off, with stores on a card, and
+# on cores whose speed drifts.
 PREDICTION_POINTS = 4.0
 
 

@@ -16,7 +16,8 @@ def inline_svg(drawn: bytes, prefix: str, label: str) -> str:
     """An SVG file of matplotlib as an element of a page.
 
     Only the ids that are referred to stay, as numbers behind the prefix, so that those of several
-    figures differ. Texts are in the font that the root names. Comments, metadata and namespaces go: they hold addresses, which a page does not need.
+    figures differ. Texts are in a font that the root names. Comments, metadata and namespaces go:
+    they hold addresses, which a page does not need.
     `label` is what a screen reader says.
     """
     svg = ElementTree.fromstring(drawn)  # drops comments, prolog and doctype

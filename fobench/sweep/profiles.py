@@ -94,6 +94,7 @@ def profile_for(runs: Sequence[Run], plan: Plan, data: Data) -> KeptProfile | No
     except UserError:
         raise
     except Exception as error:
-        found = error if remedy(error) is None else None
-        log.warning("%s has no profile: %s", plan.experiment.name, error, exc_info=found)
+        known = remedy(error)
+        said, found = (error, error) if known is None else (f"{known} ({error})", None)
+        log.warning("%s has no profile: %s", plan.experiment.name, said, exc_info=found)
         return None

@@ -398,7 +398,7 @@ def test_each_profile_of_half_of_the_units_frozen_is_judged_for_itself():
 def test_a_profile_decides_only_beyond_its_accuracy(ratio, outcome):
     verdict = verdict_on("half-frozen", profiled(baselines(), ratio, "a"))
     assert verdict.outcome == outcome
-    needs = "a profile is only accurate to 0.04"
+    needs = "no profile, as they are accurate to 0.04"
     assert verdict.note == (needs if outcome == "undecided" else "")
 
 

@@ -35,10 +35,23 @@ def test_torchs_own_words_are_known():
     assert "train.deterministic" in remedy(raised.value)
 
 
-def test_a_compiler_that_is_missing_is_known():
+def test_a_compiler_that_is_missing_is_known_also_within_another_error():
     from torch._inductor.exc import InvalidCxxCompiler
 
-    assert "train.fuse_batchnorm" in remedy(InvalidCxxCompiler())
+    missing = InvalidCxxCompiler()
+    assert "train.fuse_batchnorm" in remedy(missing)
+    wrapping = RuntimeError("backend='inductor' raised")
+    wrapping.inner_exception = missing
+    assert "train.fuse_batchnorm" in remedy(wrapping)
+    raised = RuntimeError("while compiling")
+    raised.__cause__, missing.__context__ = missing, raised  # a circle
+    assert "train.fuse_batchnorm" in remedy(raised)
+
+
+def test_what_else_torch_cannot_compile_is_ours():
+    from torch._dynamo.exc import Unsupported
+
+    assert remedy(Unsupported("a graph break", "")) is None
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("x"), ValueError()])

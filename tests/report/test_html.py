@@ -83,7 +83,7 @@ def test_ids_are_unique_and_every_reference_has_one(document):
     referred = {name for text in texts for name in re.findall(r"url\(#([^)]*)\)", text)}
     links = [each.attributes.get("href", "") for each in elements]
     referred |= {link[1:] for link in links if link.startswith("#")}
-    assert len(referred) > 50
+    assert len(referred) > 40, "clip paths, markers and hatchings"
     assert referred <= set(ids)
 
 
@@ -93,6 +93,14 @@ def test_every_figure_is_there_and_says_what_it_is(document):
     for kind, figure in zip(FIGURES, figures, strict=True):
         assert figure.attributes["role"] == "img"
         assert figure.attributes["aria-label"].startswith(f"Figure {kind}: DenseNet-BC 10-4 on")
+
+
+def test_texts_of_figures_are_texts_in_the_font_of_the_figure(document):
+    texts = document.all("text")
+    assert len(texts) > 100
+    assert not any("font-family" in each.attributes["style"] for each in texts)
+    for figure in document.all("svg"):
+        assert "font-family: 'DejaVu Sans'" in figure.attributes["style"]
 
 
 def test_hatchings_of_figures_are_kept(document):

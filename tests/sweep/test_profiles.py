@@ -95,7 +95,8 @@ def test_without_memory_for_a_profile_the_runs_are_trained(
 
     monkeypatch.setattr(profiles, "measure_profile", no_memory)
     assert fobench("run", tiny, "--only", "baseline").exit_code == 0
-    assert "tiny has no profile: too much was asked for" in caplog.text
+    assert "tiny has no profile: out of memory: lower train.batch_size" in caplog.text
+    assert "(too much was asked for)" in caplog.text
     assert [each["profile"] for each in predictions(results)] == [None, None]
 
 

@@ -56,11 +56,11 @@ def environment_of_import(settings: str) -> Iterator[None]:
 
 
 @contextmanager
-def default_settings(others: Mapping[str, Any]) -> Iterator[None]:
+def default_settings(others: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Matplotlib's default settings, OURS and others for the block, whatever the user's are."""
     import matplotlib
 
     # The backend is not restored after the block; without pyplot, none is used.
     defaults = {key: each for key, each in matplotlib.rcParamsDefault.items() if key != "backend"}
-    with matplotlib.rc_context({**defaults, **OURS, **others}):
+    with matplotlib.rc_context({**defaults, **OURS, **(others or {})}):
         yield

@@ -62,9 +62,10 @@ def mean_difference(panel: ExperimentResults) -> float:
 
 
 def of_first_runs(panel: ExperimentResults) -> list[float]:
-    """By how much longer baselines took that were the first runs of their processes, in percent.
+    """By how much longer baselines took for a slow first epoch, in percent; of the others nothing.
 
-    That is by their first epochs, beside those of the seed's other runs.
+    It is slow if it is further above the median of the seed's other runs than any of these. That it
+    is so because the run was the first of its process is likely, and not measured.
     """
     whole = [method.is_whole_baseline for method in panel.table["method"]]
     found = []
